@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+# DeepSpeed compiles nothing at install; the tests never leave the machine.
+export DS_BUILD_OPS := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow check format tiny-backbone
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(VENV)/.ready: constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python")'
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(RUN) -m pip install --quiet --editable '.[scale,wandb,dev]'
+	touch $@
+
+run: $(VENV)/.ready  ## adapt the embedded backbone to the mini set (ARGS="method=lora" to override)
+	$(RUN) -m hycam_exp $(ARGS)
+
+test: $(VENV)/.ready  ## the tests: at most 8 minutes, no network, no GPU
+	$(RUN) -m pytest $(ARGS)
+
+test-slow: $(VENV)/.ready  ## the slower laws: kill and resume, the wheel, the full default run
+	$(RUN) -m pytest -m slow $(ARGS)
+
+check: $(VENV)/.ready  ## format, lint and types
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy hycam_exp data_prep
+
+format: $(VENV)/.ready  ## rewrite the sources in the project's format
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+tiny-backbone: $(VENV)/.ready  ## pre-train the embedded backbone again (about 25 minutes on two cores)
+	$(RUN) -m scripts.pretrain_tiny

@@ -1,0 +1,69 @@
+"""What all converters share: a row becomes a record, or a rejection with its place and reason.
+
+Standard library only. A converter is one function `fields(row) -> Fields` that raises `ValueError` with the reason.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hycam_exp.data.records import Record, Rejection, normalise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """What a converter reads off a row; `group_by` is the text that decides the group, by default the prompt."""
+
+    instruction: str
+    input: str = ""
+    output: str
+    group_by: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def text_of(row: Mapping[str, Any], key: str, required: bool = True) -> str:
+    """A row's text field.
+
+    Raises:
+        ValueError: the field is no text, or required and missing or blank.
+    """
+    value = row.get(key)
+    if value is None and not required:
+        return ""
+    if value is None:
+        raise ValueError(f"no {key}")
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is {type(value).__name__}, not text")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"{key} holds a lone surrogate")
+    if required and not value.strip():
+        raise ValueError(f"empty {key}")
+    return value
+
+
+def mapping_of(row: Any) -> Mapping[str, Any]:
+    """The row as a mapping, or a `ValueError` that says what it is."""
+    if not isinstance(row, Mapping):
+        raise ValueError(f"the row is {type(row).__name__}, not an object")
+    return row
+
+
+def convert(
+    task: str, rows: Iterable[tuple[int, Any]], source: str, fields: Callable[[Any], Fields]
+) -> Iterator[Record | Rejection]:
+    """One record or rejection for every row in."""
+    for line, row in rows:
+        try:
+            read = fields(row)
+        except ValueError as error:
+            yield Rejection(task=task, source=source, line=line, reason=str(error))
+            continue
+        group = read.group_by if read.group_by is not None else f"{read.instruction} {read.input}"
+        yield Record(
+            task=task,
+            instruction=read.instruction,
+            input=read.input,
+            output=read.output,
+            group=normalise(group),
+            metadata=read.metadata,
+        )

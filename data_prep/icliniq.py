@@ -1,0 +1,19 @@
+"""iCliniq rows: a patient's description and a doctor's answer. Standard library only."""
+
+from typing import Any
+
+from data_prep.conversion import Fields, mapping_of, text_of
+
+# The instruction that the Alpaca-CoT collection gives every row; the authors took their data from there.
+INSTRUCTION = "If you are a doctor, please answer the medical questions based on the patient's description."
+
+
+def fields(row: Any) -> Fields:
+    """The upstream form (input, answer_icliniq), or Alpaca-CoT's (instruction, input, output)."""
+    row = mapping_of(row)
+    alpaca = "answer_icliniq" not in row and "output" in row
+    return Fields(
+        instruction=text_of(row, "instruction") if alpaca else INSTRUCTION,
+        input=text_of(row, "input"),
+        output=text_of(row, "output" if alpaca else "answer_icliniq"),
+    )

@@ -1,0 +1,1 @@
+"""HyCAM for any Hugging Face causal model, and the benchmark around it."""

@@ -1,0 +1,25 @@
+"""`python -m hycam_exp [overrides]`: composes the config and hands one cell over."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from hycam_exp.config import config_dir, read
+
+
+def execute(cfg: DictConfig) -> None:
+    """Run the cell that a composed config describes; what a user can cause ends in one line, not a traceback."""
+    try:
+        run = read(cfg)
+        from hycam_exp.cell import run_cell
+
+        run_cell(run)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(execute)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,2 @@
+def run_cell(run):
+    print(run)

@@ -1,0 +1,264 @@
+"""The typed tree of a run: Hydra composes YAML, `read` checks it once and returns plain dataclasses.
+
+Imports no torch, so that help and a config error answer at once. Beyond `read` nothing knows OmegaConf.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hycam_exp.method_settings import METHODS, require
+
+NUM_FOLDS = 5
+
+
+def config_dir() -> Path:
+    """The folder of YAML files: inside the package in an installed wheel, beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def require_one_of(options: tuple[str, ...], field: str, value: object) -> None:
+    """Raise a `ValueError` unless the value is one of the options."""
+    require(value in options, field, value, f"must be one of {', '.join(options)}")
+
+
+@dataclass(kw_only=True)
+class ModelSettings:
+    """A backbone and its tokenizer."""
+
+    name: str
+    source: str
+    """embedded (in the package), random (weights from `architecture`), folder (`path`) or hub (`hub_id`)."""
+    path: str | None
+    """A folder in Hugging Face form; for embedded and random a folder of the package's assets."""
+    hub_id: str | None
+    revision: str | None
+    architecture: dict[str, Any] | None
+    """Fields of the Hugging Face config of a random backbone, `model_type` among them."""
+    attention: str
+    """The attention implementation in transformers: sdpa, eager, flash_attention_2."""
+    retention_text: str | None
+    """A UTF-8 text file of general language, documents separated by blank lines; null: not measured."""
+
+    def __post_init__(self) -> None:
+        require_one_of(("embedded", "random", "folder", "hub"), "model.source", self.source)
+        needed = {"hub": "hub_id", "random": "architecture"}.get(self.source, "path")
+        require(bool(getattr(self, needed)), f"model.{needed}", getattr(self, needed), f"needed by {self.source}")
+
+
+@dataclass(kw_only=True)
+class DataSettings:
+    """A data mix: which tasks, from where, how rendered, how split."""
+
+    name: str
+    tasks: list[str]
+    root: str | None
+    """A folder with one sub-folder a task, or the folder or file of a single task; null: the generated mini set."""
+    max_per_task: int | None
+    """At most so many records of each task, chosen by content, not by row order; null: all."""
+    prompt: str
+    """Name of the prompt template."""
+    max_length: int
+    """Tokens of prompt and response together; longer records are cut on the right, and counted."""
+    loss_on: str
+    """response, or all (prompt tokens are trained too, as in the released code)."""
+    group: str
+    """prompt: records that share a prompt or passage stay in one split; none: plain splits."""
+    split_seed: int
+
+    def __post_init__(self) -> None:
+        require(bool(self.tasks), "data.tasks", self.tasks, "needs at least one task")
+        require(len(set(self.tasks)) == len(self.tasks), "data.tasks", self.tasks, "names a task twice")
+        require(self.max_length >= 8, "data.max_length", self.max_length, "must be at least 8")
+        positive = self.max_per_task is None or self.max_per_task >= 10
+        require(positive, "data.max_per_task", self.max_per_task, "must be at least 10, or null")
+        require_one_of(("alpaca",), "data.prompt", self.prompt)
+        require_one_of(("response", "all"), "data.loss_on", self.loss_on)
+        require_one_of(("prompt", "none"), "data.group", self.group)
+
+
+@dataclass(kw_only=True)
+class RecipeSettings:
+    """What decides the result of training, apart from method and data."""
+
+    name: str
+    epochs: int
+    """At most so many passes over the training split; early stopping may end it before."""
+    global_batch_size: int
+    """Records in one optimiser step, over all ranks and micro-batches."""
+    learning_rates: dict[str, float]
+    """Learning rates by method, from which `learning_rate` may be taken; not part of a run's identity."""
+    learning_rate: float
+    betas: list[float]
+    epsilon: float
+    weight_decay: float
+    """Applied to tensors of two and more dimensions only."""
+    warmup_ratio: float
+    clip: float | None
+    """Largest norm of the gradient; null: not clipped."""
+    rank: int
+    precision: str
+    """float32, bf16_mixed (frozen weights in bfloat16, trained ones in float32) or float64."""
+    validations_per_epoch: int
+    patience: int
+    """Validations without improvement after which training stops."""
+    max_new_tokens: int
+    generate_before: bool
+    compare_single: int
+
+    def __post_init__(self) -> None:
+        for field in ("epochs", "global_batch_size", "rank", "validations_per_epoch", "patience", "max_new_tokens"):
+            require(getattr(self, field) >= 1, f"recipe.{field}", getattr(self, field), "must be at least 1")
+        require(self.learning_rate > 0, "recipe.learning_rate", self.learning_rate, "must be above 0")
+        require(len(self.betas) == 2, "recipe.betas", self.betas, "must be two numbers")
+        require(all(0 <= b < 1 for b in self.betas), "recipe.betas", self.betas, "must be in [0, 1)")
+        require(0 <= self.warmup_ratio < 1, "recipe.warmup_ratio", self.warmup_ratio, "must be in [0, 1)")
+        require(self.clip is None or self.clip > 0, "recipe.clip", self.clip, "must be above 0, or null")
+        require_one_of(("float32", "bf16_mixed", "float64"), "recipe.precision", self.precision)
+
+
+@dataclass(kw_only=True)
+class TrainerSettings:
+    """Hardware only: nothing here changes what is computed, apart from rounding and the balance loss's batches."""
+
+    name: str
+    accelerator: str
+    devices: int
+    micro_batch_size: int
+    """Records on one device at once; micro-batches are accumulated up to the recipe's global batch."""
+    evaluation_batch_size: int
+    activation_checkpointing: bool
+    checkpoint_every_steps: int
+    """Optimiser steps between two checkpoints for resuming."""
+    deterministic: bool
+    """Only deterministic kernels."""
+
+    def __post_init__(self) -> None:
+        require_one_of(("cpu", "gpu"), "trainer.accelerator", self.accelerator)
+        require(self.devices == 1, "trainer.devices", self.devices, "more than one device is not supported yet")
+        for field in ("micro_batch_size", "evaluation_batch_size", "checkpoint_every_steps"):
+            require(getattr(self, field) >= 1, f"trainer.{field}", getattr(self, field), "must be at least 1")
+
+
+@dataclass(kw_only=True)
+class LoggerSettings:
+    """Where curves go besides the CSV file, which is always written."""
+
+    name: str
+    project: str | None
+    mode: str | None
+    """Weights & Biases: offline or online."""
+
+    def __post_init__(self) -> None:
+        require_one_of(("csv", "wandb"), "logger.name", self.name)
+        if self.name == "wandb":
+            require_one_of(("offline", "online"), "logger.mode", self.mode)
+
+
+@dataclass(kw_only=True)
+class EvaluationSettings:
+    """What is measured beside perplexity."""
+
+    generate: bool
+    """Decode greedily and score BLEU-4 and ROUGE-L."""
+    generate_before: bool
+    """Decode with the unadapted backbone too."""
+    max_new_tokens: int
+    compare_single: int
+    """Records a task that are decoded one by one as well, to report how many differ from batched decoding."""
+
+    def __post_init__(self) -> None:
+        require(self.max_new_tokens >= 1, "evaluation.max_new_tokens", self.max_new_tokens, "must be at least 1")
+        require(self.compare_single >= 0, "evaluation.compare_single", self.compare_single, "must not be negative")
+
+
+@dataclass(kw_only=True)
+class PathSettings:
+    """Where things lie."""
+
+    results: str
+    outputs: str
+    data: str
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One cell: a backbone, a method, a data mix, a fold and a seed, and how it is run."""
+
+    model: ModelSettings
+    method: Any
+    """One of the settings types of `METHODS`."""
+    data: DataSettings
+    recipe: RecipeSettings
+    trainer: TrainerSettings
+    logger: LoggerSettings
+    evaluation: EvaluationSettings
+    paths: PathSettings
+    seed: int
+    fold: int
+    overwrite: bool
+    """Run a finished cell again and replace its record."""
+    retry: bool
+    """Run a cell that has failed twice."""
+    resume: str
+    """auto: continue an interrupted cell; never: start it again from its first step."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.fold < NUM_FOLDS, "fold", self.fold, f"must be in 0..{NUM_FOLDS - 1}")
+        require(self.seed >= 0, "seed", self.seed, "must not be negative")
+        require_one_of(("auto", "never"), "resume", self.resume)
+
+
+def _explain(error: OmegaConfBaseException) -> str:
+    """One line for a person: the key, and what is wrong with it."""
+    first = str(error).split("\n", 1)[0]
+    return f"{error.full_key}: {first}" if error.full_key else first
+
+
+def read(cfg: DictConfig) -> Run:
+    """The run that a composed config describes.
+
+    Raises:
+        ValueError: a key is unknown or missing, a value has the wrong type or breaks a law; names key and value.
+    """
+    name = OmegaConf.select(cfg, "method.name")
+    if name not in METHODS:
+        raise ValueError(f"method.name={name}: must be one of {', '.join(METHODS)}")
+    schema = OmegaConf.structured(Run)
+    schema.method = OmegaConf.structured(METHODS[name].settings)
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        run = OmegaConf.to_object(OmegaConf.merge(schema, plain))
+    except OmegaConfBaseException as error:
+        raise ValueError(_explain(error)) from error
+    assert isinstance(run, Run)
+    return run
+
+
+def identity(run: Run) -> dict[str, Any]:
+    """Every configured value that decides the result: no hardware, logger, path, or switch of the command line."""
+    values = asdict(run)
+    for outer in ("trainer", "logger", "paths", "overwrite", "retry", "resume"):
+        del values[outer]
+    for section, field in (("recipe", "learning_rates"), ("data", "root"), ("model", "path")):
+        del values[section][field]
+    del values["model"]["retention_text"]
+    return values
+
+
+def run_id(run: Run, content: Mapping[str, str | None]) -> str:
+    """model-method-data-f<fold>-s<seed>-<8 hex>: the hash of `identity` and of the content that a run reads.
+
+    `content` maps what lies in files (data, backbone, retention text) to its hash: moving a folder changes nothing.
+    """
+    decisive = json.dumps({"settings": identity(run), "content": dict(content)}, sort_keys=True)
+    digest = hashlib.sha256(decisive.encode()).hexdigest()[:8]
+    return f"{run.model.name}-{run.method.name}-{run.data.name}-f{run.fold}-s{run.seed}-{digest}"
