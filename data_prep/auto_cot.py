@@ -9,5 +9,7 @@ def fields(row: Any) -> Fields:
     """The row's instruction, input and output as they are."""
     row = mapping_of(row)
     return Fields(
-        instruction=text_of(row, "instruction"), input=text_of(row, "input", required=False), output=text_of(row, "output")
+        instruction=text_of(row, "instruction"),
+        input=text_of(row, "input", required=False),
+        output=text_of(row, "output"),
     )

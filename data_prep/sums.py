@@ -42,7 +42,8 @@ def gain_and_loss(rng: Random, who: Person) -> Problem:
     loss = rng.randint(1, held - 1) if held < 20 else rng.randint(2, 19)
     story = tell(
         rng,
-        "{w.first} <has|owns> {start} {thing}. {She} <gets|finds|buys> {gain} more and then <gives away|sells|loses> {loss}.",
+        "{w.first} <has|owns> {start} {thing}. "
+        "{She} <gets|finds|buys> {gain} more and then <gives away|sells|loses> {loss}.",
         w=who, She=who.she.capitalize(), start=start, thing=thing, gain=gain, loss=loss,
     )  # fmt: skip
     question = f"How many {thing} are left?"
@@ -75,7 +76,8 @@ def groups(rng: Random, who: Person) -> Problem:
     count, each, extra = rng.randint(2, 9), rng.randint(2, 9), rng.randint(1, 9)
     story = tell(
         rng,
-        "{w.first} <fills|carries|stores> {count} {box} with {each} {thing} in each, and {extra} {thing} <stay outside|are loose>.",
+        "{w.first} <fills|carries|stores> {count} {box} with {each} {thing} in each, "
+        "and {extra} {thing} <stay outside|are loose>.",
         w=who, count=count, box=box, each=each, thing=thing, extra=extra,
     )  # fmt: skip
     steps = [
@@ -92,7 +94,8 @@ def share(rng: Random, who: Person) -> Problem:
     whole = friends * each + kept
     story = tell(
         rng,
-        "{w.first} has {whole} {thing}. {She} keeps {kept} and <shares|splits> the rest equally among {friends} <friends|children>.",
+        "{w.first} has {whole} {thing}. "
+        "{She} keeps {kept} and <shares|splits> the rest equally among {friends} <friends|children>.",
         w=who, She=who.she.capitalize(), whole=whole, thing=thing, kept=kept, friends=friends,
     )  # fmt: skip
     steps = [
@@ -142,7 +145,8 @@ def walk(rng: Random, who: Person) -> Problem:
     way = first + second
     story = tell(
         rng,
-        "{w.first} <walks|rides> {first} miles from {start} to {middle}, then {second} miles to {end}, and the same way back.",
+        "{w.first} <walks|rides> {first} miles from {start} to {middle}, "
+        "then {second} miles to {end}, and the same way back.",
         w=who, first=first, second=second, start=start, middle=middle, end=end,
     )  # fmt: skip
     steps = [("one way is", f"{first} + {second} = {way}"), ("there and back is", f"{way} * 2 = {way * 2}")]

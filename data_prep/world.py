@@ -1,4 +1,4 @@
-"""The small world that the embedded corpus and the mini tasks tell of: people, towns, crafts, ailments, goods and dishes.
+"""The small world that the embedded corpus and the mini tasks tell of: people, towns, crafts, ailments, dishes.
 
 Everything is drawn from the `random.Random` of the caller: `town(Random(1))` is a `Town` with a name such as "Oakford".
 """
@@ -7,35 +7,41 @@ import re
 from dataclasses import dataclass
 from random import Random
 
-SHE = (
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text, as a constant that cannot be changed."""
+    return tuple(text.split())
+
+
+SHE = words(
     "Ada Anna Bella Clara Dora Ella Emma Freya Grace Hanna Ida Jane Julia Kate Lena Lucy Mara Mia Nina Nora Olga Paula "
     "Rosa Ruth Sara Sofia Tessa Una Vera Wilma"
-).split()
-HE = (
+)
+HE = words(
     "Adam Ben Carl Dan David Emil Felix Finn Frank George Hugo Ian Jack Jonas Karl Leo Luke Mark Max Nick Noah Oscar "
     "Otto Paul Peter Ralph Sam Simon Tom Victor"
-).split()
-SURNAMES = (
+)
+SURNAMES = words(
     "Adler Baker Bell Brook Carter Cole Dale Ellis Field Fisher Ford Frost Gray Green Hall Hart Hill Hunt Kent King "
     "Lake Lane Marsh Mason Miller Moss North Page Park Pike Pond Reed Rose Sharp Stone Swan Vale Ward West Wood"
-).split()
-PROFESSIONS = (
+)
+PROFESSIONS = words(
     "baker carpenter farmer teacher painter gardener tailor nurse clerk miller weaver potter cook driver singer "
     "librarian shepherd printer mason sailor"
-).split()
-TOWN_STARTS = (
+)
+TOWN_STARTS = words(
     "Oak Ash Elm Birch Stone Brook Clear Green High Long Mill North South West East King Queen Fox Deer Swan Wolf Red "
     "White Black Silver Rose"
-).split()
-TOWN_ENDS = "ford ton bury field wood dale haven bridge well mouth stead ham".split()
-RIVERS = "Aller Bran Calder Dove Esk Fal Gade Irt Kell Lisk Mole Nene Orr Penk Rill Stour Tamar Ure Wye Yarrow".split()
-EGGS_AND_SUCH = (
-    "apples pears plums eggs nuts cakes candles pens books stamps shells buttons cups plates roses bricks coins cards "
+)
+TOWN_ENDS = words("ford ton bury field wood dale haven bridge well mouth stead ham")
+RIVERS = words("Aller Bran Calder Dove Esk Fal Gade Irt Kell Lisk Mole Nene Orr Penk Rill Stour Tamar Ure Wye Yarrow")
+EGGS_AND_SUCH = words(
+    "apples pears plums eggs nuts cakes candles pens books stamps shells buttons cups plates roses bricks keys cards "
     "lemons onions"
-).split()
-GOODS = "bread butter cheese honey milk rice salt soap sugar tea wool jam flour oil ham".split()
-CONTAINERS = "boxes bags baskets jars shelves trays".split()
-WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+)
+GOODS = words("bread butter cheese honey milk rice salt soap sugar tea wool jam flour oil ham")
+CONTAINERS = words("boxes bags baskets jars shelves trays")
+WEEKDAYS = words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +122,16 @@ CRAFTS = (
 
 AILMENTS = (
     Ailment("a cold", ("a runny nose", "a blocked nose", "a mild cough"), "ginger tea", "stay warm", "nose"),
-    Ailment("hay fever", ("itchy eyes", "constant sneezing", "watery eyes"), "allergy tablets", "avoid grass", "allergy"),
-    Ailment("migraine", ("a throbbing head", "flashing lights", "a fear of noise"), "magnesium", "avoid screens", "head"),
+    Ailment(
+        "hay fever", ("itchy eyes", "constant sneezing", "watery eyes"), "allergy tablets", "avoid grass", "allergy"
+    ),
+    Ailment(
+        "migraine", ("a throbbing head", "flashing lights", "a fear of noise"), "magnesium", "avoid screens", "head"
+    ),
     Ailment("an ear infection", ("an aching ear", "dull hearing", "a wet ear"), "ear drops", "keep the ear dry", "ear"),
-    Ailment("tonsillitis", ("a sore throat", "painful swallowing", "a lost voice"), "salt water", "speak less", "throat"),
+    Ailment(
+        "tonsillitis", ("a sore throat", "painful swallowing", "a lost voice"), "salt water", "speak less", "throat"
+    ),
     Ailment("bronchitis", ("a deep cough", "thick phlegm", "a wheezing chest"), "honey syrup", "avoid smoke", "chest"),
     Ailment("heartburn", ("a burning chest", "a sour taste", "burping at night"), "antacid", "eat less fat", "stomach"),
     Ailment("food poisoning", ("vomiting", "stomach cramps", "loose stools"), "rice water", "eat plain food", "gut"),
@@ -129,9 +141,13 @@ AILMENTS = (
     Ailment("insomnia", ("restless nights", "early waking", "heavy eyes"), "camomile tea", "avoid coffee", "sleep"),
     Ailment("pink eye", ("a red eye", "sticky eyelids", "a gritty eye"), "eye drops", "wash the hands", "eye"),
     Ailment("gum disease", ("bleeding gums", "loose teeth", "bad breath"), "a salt rinse", "brush gently", "dental"),
-    Ailment("back strain", ("a stiff back", "tight muscles", "pain when bending"), "a heat pad", "avoid lifting", "back"),
+    Ailment(
+        "back strain", ("a stiff back", "tight muscles", "pain when bending"), "a heat pad", "avoid lifting", "back"
+    ),
     Ailment("sunburn", ("hot shoulders", "peeling skin", "a red neck"), "aloe gel", "stay in the shade", "burns"),
-    Ailment("sinusitis", ("painful cheeks", "a heavy forehead", "a lost smell"), "nasal spray", "breathe steam", "sinus"),
+    Ailment(
+        "sinusitis", ("painful cheeks", "a heavy forehead", "a lost smell"), "nasal spray", "breathe steam", "sinus"
+    ),
     Ailment("gout", ("a swollen toe", "burning joints", "a stiff knee"), "cherry juice", "drink more water", "joint"),
 )
 LONG_DAYS = 7
@@ -139,10 +155,10 @@ LONG_DAYS = 7
 
 SYMPTOM_AILMENT = {symptom: ailment for ailment in AILMENTS for symptom in ailment.symptoms}
 
-INGREDIENTS = (
+INGREDIENTS = words(
     "beans butter carrots cream eggs flour garlic honey leeks lentils milk mushrooms nuts onions peas plums potatoes "
     "rice salt sugar tomatoes"
-).split()
+)
 DISH_KINDS = ("soup", "pie", "stew", "cake", "salad", "pudding")
 HEATS = ("boiled", "baked", "fried", "steamed")
 SIDES = ("bread", "cream", "green salad", "cold milk", "mint tea", "rice")

@@ -1,6 +1,7 @@
 """`python -m hycam_exp [overrides]`: composes the config and hands one cell over."""
 
 import sys
+import warnings
 
 import hydra
 from omegaconf import DictConfig
@@ -8,8 +9,14 @@ from omegaconf import DictConfig
 from hycam_exp.config import config_dir, read
 
 
+# What the libraries say to each other; nothing a user could act on.
+THIRD_PARTY = (".*is_gradient_checkpointing.*is deprecated", ".*isinstance.treespec, LeafSpec.*is deprecated")
+
+
 def execute(cfg: DictConfig) -> None:
     """Run the cell that a composed config describes; what a user can cause ends in one line, not a traceback."""
+    for message in THIRD_PARTY:
+        warnings.filterwarnings("ignore", message=message)
     try:
         run = read(cfg)
         from hycam_exp.cell import run_cell

@@ -1,2 +1,241 @@
-def run_cell(run):
-    print(run)
+"""One cell end to end: records, fold, backbone, method, training, scores, record. The first file to read.
+
+raw file -> Record -> Split -> Tokens -> Batch -> backbone + method -> FineTuning -> Scores -> RunRecord
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hycam_exp import backbones, printout
+from hycam_exp.config import Run, run_id
+from hycam_exp.cost import Clock
+from hycam_exp.data import sources
+from hycam_exp.data.records import Record, content_hash
+from hycam_exp.method_settings import METHODS
+from hycam_exp.runs import MAX_FAILURES, RunRecord, Store, code_digest, write_atomically
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hycam_exp.data.folds import Fold
+    from hycam_exp.data.tokens import Tokens
+    from hycam_exp.evaluation.generation import Decoder
+    from hycam_exp.evaluation.measurement import Measurement
+    from hycam_exp.training import Fit
+
+FROZEN_DTYPE = {"float32": "float32", "bf16_mixed": "bfloat16", "float64": "float64"}
+TRAINED_DTYPE = {"float32": "float32", "bf16_mixed": "float32", "float64": "float64"}
+RETENTION_WINDOW = 512  # tokens of general text that are scored together
+
+
+def run_cell(run: Run) -> RunRecord:
+    """The cell's record: from the store if the cell is finished, otherwise made and written there.
+
+    Raises:
+        ValueError: something that the user can mend; nothing is then half-written.
+    """
+    store = Store(Path(run.paths.results), Path(run.paths.outputs))
+    store.check_writable()
+    clock = Clock()
+    with clock("data"):
+        collection = sources.read(run.data.tasks, run.data.root)
+    printout.rejections(collection.rejections)
+    identifier = run_id(run, _content(run, collection.records))
+    record = store.read(identifier)
+    if record is not None and not run.overwrite:
+        printout.finished(record, store, "This cell was finished before; overwrite=true runs it again.")
+        return record
+    failures = store.failures(identifier)
+    if len(failures) >= MAX_FAILURES and not run.retry:
+        raise ValueError(f"{identifier} failed {len(failures)} times ({failures[-1]['message']}); retry=true runs it")
+    with store.lock(identifier):
+        record = Cell(run, identifier, store, collection, clock).finish()
+    printout.finished(record, store)
+    return record
+
+
+def _content(run: Run, records: list[Record]) -> dict[str, str | None]:
+    """The hashes of what the run reads: data, backbone on disk, retention text."""
+    text = backbones.retention_path(run.model)
+    return {
+        "data": content_hash(records),
+        "model": backbones.content_hash(run.model),
+        "retention": backbones.file_hash(text) if text else None,
+    }
+
+
+@dataclass
+class Cell:
+    """A cell that is being run; `finish` runs it to its record."""
+
+    run: Run
+    identifier: str
+    store: Store
+    collection: sources.Collection
+    clock: Clock
+    notes: list[str] = field(default_factory=list)
+
+    def finish(self) -> RunRecord:
+        """Measure, train, measure again, and write the record."""
+        attempt = self._begin_attempt()
+        with self.clock("load"):
+            fold = self._fold()
+            model = self._load()
+        try:
+            before = self._measure(model, fold.test, "before")
+            adapted, parameters = self._attach(model)
+            fit = self._train(adapted, fold, attempt)
+            after = self._measure(adapted, fold.test, "after")
+        except Exception as error:
+            self.store.add_failure(self.identifier, error)
+            raise
+        self._save(adapted)
+        record = self._record(fold, fit, before, after, parameters)
+        shutil.rmtree(self.folder / "training")
+        return record
+
+    @property
+    def folder(self) -> Path:
+        """Everything about the cell but its record."""
+        return self.store.folder(self.identifier)
+
+    @property
+    def device(self) -> str:
+        """The torch device that computes."""
+        return "cuda" if self.run.trainer.accelerator == "gpu" else "cpu"
+
+    def _begin_attempt(self) -> int:
+        """The attempt's number; an earlier attempt's state is kept only if this one may go on from it."""
+        state = self.folder / "attempt.json"
+        previous = json.loads(state.read_text()) if state.is_file() else None
+        same_code = previous is None or previous["code"] == code_digest()
+        if not same_code:
+            self.notes.append("an earlier attempt was made by other code and was not continued")
+        if not same_code or self.run.resume == "never" or self.run.overwrite:
+            for name in ("training", "predictions"):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+        attempt = (previous["attempt"] if previous else 0) + 1
+        write_atomically(state, json.dumps({"attempt": attempt, "code": code_digest()}).encode())
+        return attempt
+
+    @cached_property
+    def backbone(self) -> backbones.Backbone:
+        """Config and tokenizer, checked against the settings before any weight is read."""
+        backbones.check_device(self.run.trainer, self.run.recipe.precision)
+        backbone = backbones.describe(self.run.model)
+        backbone.check_length(self.run.data.max_length)
+        self.run.method.check_width(backbone.width)
+        return backbone
+
+    def _fold(self) -> Fold:
+        from hycam_exp.data.folds import fold_of
+
+        return fold_of(self.collection.records, self.run.fold, self.run.data, self.backbone.tokenizer)
+
+    def _load(self) -> nn.Module:
+        dtypes = TRAINED_DTYPE if METHODS[self.run.method.name].trains_backbone else FROZEN_DTYPE
+        return backbones.load(self.backbone, dtypes[self.run.recipe.precision], self.run.seed)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        import torch
+
+        mixed = self.run.recipe.precision == "bf16_mixed"
+        return torch.autocast(self.device, torch.bfloat16) if mixed else nullcontext()
+
+    def _measure(self, model: nn.Module, rows: list[Tokens], when: str) -> Measurement:
+        """Perplexity and retention; decoded responses after adaptation, and before it where the recipe says so."""
+        from hycam_exp.evaluation import measurement
+
+        evaluation, batch_size = self.run.evaluation, self.run.trainer.evaluation_batch_size
+        model.to(self.device)
+        with self._autocast(), self.clock(f"evaluate_{when}"):
+            found = measurement.score(model, rows, self._general_text(), batch_size, self.backbone.pad_id, when)
+        if evaluation.generate and (when == "after" or evaluation.generate_before):
+            path = self.folder / "predictions" / f"{when}.jsonl"
+            compare = evaluation.compare_single if when == "after" else 0
+            with self._autocast(), self.clock(f"generate_{when}"):
+                measurement.generate(found, self._decoder(model), batch_size, path, compare, when)
+        return found
+
+    def _general_text(self) -> list[Tokens]:
+        from hycam_exp.evaluation import retention
+
+        path = backbones.retention_path(self.run.model)
+        if path is None:
+            return []
+        return retention.rows(
+            path, self.backbone.tokenizer, min(RETENTION_WINDOW, self.backbone.positions or RETENTION_WINDOW)
+        )
+
+    def _decoder(self, model: nn.Module) -> Decoder:
+        from hycam_exp.evaluation.generation import Decoder
+
+        return Decoder(
+            model=model,
+            tokenizer=self.backbone.tokenizer,
+            max_new_tokens=self.run.evaluation.max_new_tokens,
+            positions=self.backbone.positions,
+            pad_id=self.backbone.pad_id,
+        )
+
+    def _attach(self, model: nn.Module) -> tuple[nn.Module, dict[str, int]]:
+        """The model with the method attached, and its numbers of parameters."""
+        import torch
+
+        from hycam_exp.methods import attach
+
+        torch.manual_seed(self.run.seed)
+        adapted = attach(model, self.run.method)
+        sizes = [(p.numel(), p.requires_grad) for p in adapted.parameters()]
+        trainable, total = sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
+        return adapted, {"parameters_trainable": trainable, "parameters_total": total}
+
+    def _train(self, adapted: nn.Module, fold: Fold, attempt: int) -> Fit:
+        from hycam_exp import training
+        from hycam_exp.data.batches import Schedule
+        from hycam_exp.data.module import FoldData
+
+        run = self.run
+        schedule = Schedule(
+            lengths=[len(row.input_ids) for row in fold.train],
+            global_batch_size=run.recipe.global_batch_size,
+            micro_batch_size=min(run.trainer.micro_batch_size, run.recipe.global_batch_size),
+            epochs=run.recipe.epochs,
+            seed=run.seed,
+        )
+        data = FoldData(fold, schedule, run.trainer.evaluation_batch_size, self.backbone.pad_id, run.data.loss_on)
+        loggers = training.loggers(run, self.identifier, self.folder, attempt)
+        fit = training.fit(adapted, data, run, self.folder / "training", loggers)
+        self.clock.seconds["train"] = fit.seconds
+        return fit
+
+    def _save(self, adapted: nn.Module) -> None:
+        """The adapter in PEFT's form (for full fine-tuning the whole model), and the tokenizer."""
+        target = self.folder / "adapter"
+        shutil.rmtree(target, ignore_errors=True)
+        adapted.save_pretrained(target)
+        self.backbone.tokenizer.save_pretrained(target)
+
+    def _record(
+        self, fold: Fold, fit: Fit, before: Measurement, after: Measurement, parameters: dict[str, int]
+    ) -> RunRecord:
+        """Write the samples file, then the record: a record is there only when everything is."""
+        from hycam_exp.evaluation.samples import samples_file
+        from hycam_exp.recording import record_of
+
+        if not after.retention:
+            self.notes.append("retention was not measured: there is no general text (model.retention_text=FILE)")
+        record = record_of(
+            self.run, self.identifier, self.collection, fold, fit, before, after, self.clock.seconds, parameters,
+            self.notes,
+        )  # fmt: skip
+        write_atomically(self.store.samples_path(self.identifier), samples_file(before, after))
+        self.store.write(record)
+        return record

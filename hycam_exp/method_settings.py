@@ -13,17 +13,24 @@ def require(holds: bool, field: str, value: object, law: str) -> None:
 
 
 @dataclass(kw_only=True)
-class FullFTSettings:
-    """Full fine-tuning: every weight of the backbone is trained."""
+class MethodSettings:
+    """What every method has."""
 
     name: str
+
+    def check_width(self, width: int) -> None:
+        """Raise a `ValueError` if the method does not fit a backbone of hidden size `width`."""
 
 
 @dataclass(kw_only=True)
-class LoRASettings:
+class FullFTSettings(MethodSettings):
+    """Full fine-tuning: every weight of the backbone is trained."""
+
+
+@dataclass(kw_only=True)
+class LoRASettings(MethodSettings):
     """PEFT's own LoRA on every linear layer except the output embedding."""
 
-    name: str
     rank: int
     alpha: int
     """The update is scaled by alpha / rank."""
@@ -34,10 +41,9 @@ class LoRASettings:
 
 
 @dataclass(kw_only=True)
-class HyCAMSettings:
+class HyCAMSettings(MethodSettings):
     """HyCAM as the paper's equations state it."""
 
-    name: str
     rank: int
     """Rank r of a specialized CAM's B N A; at most the backbone's width d."""
     num_specialized: int
@@ -53,12 +59,18 @@ class HyCAMSettings:
         require(self.tau > 0, "method.tau", self.tau, "must be above 0")
         require(self.balance_weight >= 0, "method.balance_weight", self.balance_weight, "must not be negative")
 
+    def check_width(self, width: int) -> None:
+        """B N A must not be wider inside than outside."""
+        require(
+            self.rank <= width, "method.rank", self.rank, f"HyCAM's rank must be at most the backbone's width {width}"
+        )
+
 
 @dataclass(frozen=True)
 class Method:
     """A line of `METHODS`: the settings' type, and the module whose `attach(model, settings)` attaches it."""
 
-    settings: type
+    settings: type[MethodSettings]
     module: str
     trains_backbone: bool = False
 

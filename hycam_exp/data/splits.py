@@ -35,7 +35,9 @@ def _groups(records: Sequence[Record], group: str, split_seed: int) -> list[tupl
     members: dict[str, list[Record]] = {}
     for record in sorted(records, key=_key):
         members.setdefault(record.group if group == "prompt" else record.id, []).append(record)
-    hashed = ((digest(group_records[0].task, name, str(split_seed)), group_records) for name, group_records in members.items())
+    hashed = (
+        (digest(group_records[0].task, name, str(split_seed)), group_records) for name, group_records in members.items()
+    )
     return sorted(hashed, key=lambda pair: pair[0])
 
 

@@ -1,0 +1,183 @@
+"""Backbones and tokenizers: embedded, random, from a folder or from the hub. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from hycam_exp.config import ModelSettings, TrainerSettings
+
+ASSETS = Path(__file__).parent / "assets"
+WEIGHTS = (".safetensors", ".bin")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A causal language model's config and tokenizer; the weights come with `load`."""
+
+    settings: ModelSettings
+    config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def width(self) -> int:
+        """The model's hidden size d."""
+        return self.config.hidden_size
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills batches; attention and loss never look at it, so EOS serves where there is none."""
+        pad = self.tokenizer.pad_token_id
+        return self.tokenizer.eos_token_id if pad is None else pad
+
+    @property
+    def positions(self) -> int | None:
+        """The longest text that the model was built for, where its config says so."""
+        return getattr(self.config, "max_position_embeddings", None)
+
+    def check_length(self, max_length: int) -> None:
+        """Raise a `ValueError` if texts may become longer than the model's positions."""
+        if self.positions is not None and max_length > self.positions:
+            raise ValueError(
+                f"data.max_length={max_length} is above the {self.positions} positions of {self.settings.name}: "
+                f"data.max_length={self.positions} is the most"
+            )
+
+
+def check_device(hardware: TrainerSettings, precision: str) -> None:
+    """Raise a `ValueError` if the machine lacks what trainer and recipe ask for."""
+    import torch
+
+    if hardware.accelerator == "cpu":
+        return
+    if not torch.cuda.is_available():
+        raise ValueError(f"trainer={hardware.name}: torch finds no GPU here; trainer=cpu runs without one")
+    if precision == "bf16_mixed" and not torch.cuda.is_bf16_supported():
+        raise ValueError("recipe.precision=bf16_mixed: this GPU has no bfloat16; recipe.precision=float32 runs on it")
+
+
+def folder(settings: ModelSettings) -> Path | None:
+    """Where a backbone's files lie on this machine; None for the hub.
+
+    Raises:
+        ValueError: the folder is missing, or holds no config.
+    """
+    if settings.source == "hub":
+        return None
+    assert settings.path is not None, "checked by ModelSettings"
+    path = Path(settings.path) if settings.source == "folder" else ASSETS / settings.path
+    if not (path / "config.json").is_file():
+        raise ValueError(f"model.path={path}: no config.json there (a folder in Hugging Face form is needed)")
+    return path
+
+
+def retention_path(settings: ModelSettings) -> Path | None:
+    """The general text whose perplexity is followed; None where there is none on this machine."""
+    if settings.retention_text is None:
+        return None
+    found = (path for path in (Path(settings.retention_text), ASSETS / settings.retention_text) if path.is_file())
+    return next(found, None)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_hash(settings: ModelSettings) -> str | None:
+    """SHA-256 over config, tokenizer and weights of a backbone on disk; None for the hub, where the revision tells."""
+    path = folder(settings)
+    if path is None:
+        return None
+    sha = hashlib.sha256()
+    for file in _decisive_files(settings, path):
+        sha.update(f"{file.name} {file_hash(file)}\n".encode())
+    return sha.hexdigest()
+
+
+def _decisive_files(settings: ModelSettings, path: Path) -> Iterator[Path]:
+    for file in sorted(path.iterdir()):
+        if file.name in TOKENIZER_FILES or (settings.source != "random" and _is_model_file(file)):
+            yield file
+
+
+def _is_model_file(file: Path) -> bool:
+    return file.name in ("config.json", "generation_config.json") or file.suffix in WEIGHTS
+
+
+def describe(settings: ModelSettings) -> Backbone:
+    """Config and tokenizer, before any weight is read.
+
+    Raises:
+        ValueError: files are missing or unreadable, or the hub cannot be reached.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    path = folder(settings)
+    where = {} if path else {"revision": settings.revision}
+    origin = str(path or settings.hub_id)
+    try:
+        config = _random_config(settings) if settings.architecture else AutoConfig.from_pretrained(origin, **where)
+        tokenizer = AutoTokenizer.from_pretrained(origin, **where)
+    except (OSError, ValueError) as error:
+        raise ValueError(_unavailable(settings, origin, error)) from error
+    if settings.architecture:
+        config.vocab_size = len(tokenizer)
+        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+        config.pad_token_id = tokenizer.pad_token_id
+    elif path and not any(file.suffix in WEIGHTS for file in path.iterdir()):
+        raise ValueError(f"model.path={path}: no weights there (*.safetensors or *.bin)")
+    return Backbone(settings, config, tokenizer)
+
+
+def _random_config(settings: ModelSettings) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    fields: dict[str, Any] = dict(settings.architecture or {})
+    return AutoConfig.for_model(fields.pop("model_type"), **fields)
+
+
+def _unavailable(settings: ModelSettings, origin: str, error: Exception) -> str:
+    reason = str(error).split("\n", 1)[0]
+    if settings.source != "hub":
+        return f"model.path={origin}: {reason}"
+    return (
+        f"model={settings.name}: {origin} at revision {settings.revision} is neither in the local hub cache nor could "
+        f"it be downloaded ({reason}); either give a folder (model=local model.path=DIR), or log in to the hub with an "
+        f"account that may read it (hf auth login) and run again with network"
+    )
+
+
+def load(backbone: Backbone, dtype: str, seed: int = 0) -> PreTrainedModel:
+    """The model with its weights, in `dtype` (a torch dtype's name), ready to be trained or evaluated.
+
+    Raises:
+        ValueError: the weights are missing or do not fit the config.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    settings = backbone.settings
+    kwargs = {"dtype": getattr(torch, dtype), "attn_implementation": settings.attention}
+    if settings.architecture:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return AutoModelForCausalLM.from_config(backbone.config, **kwargs)
+    path = folder(settings)
+    if path is None:
+        kwargs["revision"] = settings.revision
+    origin = str(path or settings.hub_id)
+    try:
+        return AutoModelForCausalLM.from_pretrained(origin, **kwargs)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(_unavailable(settings, origin, error)) from error

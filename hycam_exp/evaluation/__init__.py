@@ -1,0 +1,1 @@
+"""What a run is scored by: perplexity, generated text, and retention of general language."""

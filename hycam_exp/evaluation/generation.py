@@ -1,0 +1,100 @@
+"""Greedy decoding with a KV cache: sorted by length, streamed to disk, continued where it was interrupted."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from hycam_exp.data.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """A decoded response; `capped`: it reached its most new tokens without EOS."""
+
+    id: str
+    task: str
+    text: str
+    tokens: int
+    capped: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoder:
+    """Greedy decoding of prompts with one model."""
+
+    model: Any
+    tokenizer: Any
+    max_new_tokens: int
+    positions: int | None
+    pad_id: int
+
+    def limit(self, row: Tokens) -> int:
+        """The most new tokens of one prompt: the cap, or what the model's positions leave."""
+        left = self.max_new_tokens if self.positions is None else self.positions - row.prompt_length
+        return max(1, min(self.max_new_tokens, left))
+
+    @torch.inference_mode()
+    def decode(self, rows: Sequence[Tokens]) -> list[Prediction]:
+        """One batch of prompts, padded on the left; each row keeps to its own limit."""
+        self.model.eval()
+        longest = max(row.prompt_length for row in rows)
+        device = next(self.model.parameters()).device
+        input_ids = torch.full((len(rows), longest), self.pad_id)
+        mask = torch.zeros_like(input_ids)
+        for index, row in enumerate(rows):
+            input_ids[index, longest - row.prompt_length :] = torch.tensor(row.input_ids[: row.prompt_length])
+            mask[index, longest - row.prompt_length :] = 1
+        decoded = self.model.generate(
+            input_ids=input_ids.to(device),
+            attention_mask=mask.to(device),
+            max_new_tokens=max(self.limit(row) for row in rows),
+            do_sample=False,
+            num_beams=1,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            eos_token_id=self.tokenizer.eos_token_id,
+            pad_token_id=self.pad_id,
+            use_cache=True,
+        )[:, longest:].tolist()
+        return [self._prediction(row, ids) for row, ids in zip(rows, decoded, strict=True)]
+
+    def _prediction(self, row: Tokens, ids: list[int]) -> Prediction:
+        ids = ids[: self.limit(row)]
+        eos = self.tokenizer.eos_token_id
+        ended = eos in ids
+        ids = ids[: ids.index(eos)] if ended else ids
+        text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Prediction(id=row.id, task=row.task, text=text, tokens=len(ids), capped=not ended)
+
+    def decode_all(self, rows: Sequence[Tokens], batch_size: int, path: Path, what: str) -> list[Prediction]:
+        """Every row's prediction, in the rows' order; finished batches are on disk, and are not decoded again."""
+        done = {p.id: p for p in _read(path)}
+        order = sorted(rows, key=lambda row: (row.prompt_length, row.task, row.id))
+        batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as stream:
+            for members in tqdm(batches, desc=what, unit="batch", disable=None, leave=False):
+                if all(row.id in done for row in members):
+                    continue
+                for prediction in self.decode(members):
+                    done[prediction.id] = prediction
+                    stream.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
+                stream.flush()
+        return [done[row.id] for row in rows]
+
+
+def _read(path: Path) -> list[Prediction]:
+    """The whole lines of a predictions file; a line that was cut off by an interruption is removed from it."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, encoding="utf-8")
+    return [Prediction(**json.loads(line)) for line in whole.split("\n") if line]

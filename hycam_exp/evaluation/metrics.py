@@ -1,0 +1,31 @@
+"""What each score is: its direction, how it is aggregated, and the definition's version."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric's declaration; `better` is lower, higher, or none where neither is."""
+
+    better: str
+    aggregation: str
+    version: str
+
+
+_OVERLAP = "per task; mean over tasks; pooled over samples"
+METRICS = {
+    "ppl": Metric("lower", "exp(sum of nats / scored tokens), response and EOS", "1"),
+    "ppl_without_eos": Metric("lower", "exp(sum of nats / scored tokens), response only", "1"),
+    "bits_per_byte": Metric("lower", "sum of nats / ln 2 / UTF-8 bytes of the response", "1"),
+    "ppl_change": Metric("lower", "perplexity of general text after adaptation over before, minus one", "1"),
+    "ppl_released": Metric("lower", "exp(mean over batches of two of the batch's mean loss), prompt included", "1"),
+    "bleu4": Metric("higher", f"corpus BLEU / 100, {_OVERLAP}", "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp"),
+    "rouge_l": Metric("higher", f"mean F, {_OVERLAP}", "rouge_score tokens, no stemmer"),
+    "cap_share": Metric("lower", "share of samples that reach the most new tokens without EOS", "1"),
+    "batch_difference_share": Metric("lower", "share of compared samples whose batched decoding differs", "1"),
+}
+
+
+def declared(metric: str) -> Metric:
+    """A metric's declaration; `_before` marks the unadapted backbone's score of the same metric."""
+    return METRICS[metric.removesuffix("_before")]

@@ -1,0 +1,22 @@
+"""The methods: importing this package registers with PEFT those that live here."""
+
+from importlib import import_module
+from typing import Any
+
+from torch import Tensor, nn
+
+from hycam_exp.method_settings import METHODS
+
+for _method in METHODS.values():
+    import_module(_method.module)
+
+
+def attach(model: nn.Module, settings: Any) -> nn.Module:
+    """The model with the method of `settings` attached: what is trainable then is what the method trains."""
+    return import_module(METHODS[settings.name].module).attach(model, settings)
+
+
+def auxiliary_loss(model: nn.Module) -> Tensor | None:
+    """The weighted auxiliary loss of the last training forward; None for a method that has none."""
+    tuner = getattr(model, "base_model", None)
+    return tuner.auxiliary_loss() if hasattr(type(tuner), "auxiliary_loss") else None

@@ -1,0 +1,78 @@
+"""What a finished cell prints: one table, what it cost, and where things lie."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from hycam_exp.data.records import Rejection
+from hycam_exp.data.sources import rejection_counts
+from hycam_exp.runs import RunRecord, Store
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _table(record: RunRecord) -> Table:
+    """Task by PPL before and after, BLEU-4 and ROUGE-L; before adaptation too where it was decoded."""
+    columns = [("PPL before", "ppl_before"), ("PPL", "ppl"), ("BLEU-4 before", "bleu4_before"), ("BLEU-4", "bleu4")]
+    columns += [("ROUGE-L before", "rouge_l_before"), ("ROUGE-L", "rouge_l")]
+    measured = {s.metric for s in record.scores}
+    columns = [(title, metric) for title, metric in columns if metric in measured or not metric.endswith("_before")]
+    table = Table(title=record.run_id, title_justify="left")
+    table.add_column("task")
+    for title, _ in columns:
+        table.add_column(title, justify="right")
+    for task in [*record.config["data"]["tasks"], "mean", "pooled"]:
+        table.add_row(task, *(_number(record.score(metric, task)) for _, metric in columns))
+    return table
+
+
+def _facts(record: RunRecord) -> list[tuple[str, str]]:
+    """Retention, training, cost and data, a line each."""
+    old, new = (record.score(metric, "retention") for metric in ("ppl_before", "ppl"))
+    change = record.score("ppl_change", "retention")
+    counts, fit, seconds = record.counts, record.fit, record.cost["seconds"]
+    trainable, total = counts["parameters_trainable"], counts["parameters_total"]
+    memory = record.cost["peak_memory"]
+    stopped = ", stopped early" if fit["stopped_early"] else ""
+    records = counts["records"].values()
+    lost = sum(r["rejected"] + r["too_long"] for r in records)
+    cut = sum(r[f"{part}_truncated"] for r in records for part in ("train", "validation", "test"))
+    return [
+        ("general text PPL", "not measured" if change is None else f"{old:.3f} -> {new:.3f} ({change:+.1%})"),
+        ("trainable parameters", f"{trainable:,} of {total:,} ({trainable / total:.2%})"),
+        (
+            "best validation loss",
+            f"{fit['best_validation_loss']:.4f} at step {fit['best_step']} of {fit['steps']}{stopped}",
+        ),
+        ("seconds", ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items())),
+        ("peak memory", f"{memory['bytes'] / 2**20:,.0f} MiB ({memory['kind']})"),
+        ("records", f"{sum(r['rows'] for r in records):,} read, {lost:,} rejected, {cut:,} truncated"),
+    ]
+
+
+def finished(record: RunRecord, store: Store, remark: str | None = None) -> None:
+    """Print a finished cell."""
+    console = Console()
+    console.print(_table(record))
+    for name, value in _facts(record):
+        console.print(f"{name:>21}: {value}", highlight=False, soft_wrap=True)
+    for note in [*record.notes, *([remark] if remark else [])]:
+        console.print(f"{'note':>21}: {note}", highlight=False, soft_wrap=True)
+    for name, path in (
+        ("record", store.record_path(record.run_id)),
+        ("adapter", store.folder(record.run_id) / "adapter"),
+        ("predictions", store.folder(record.run_id) / "predictions"),
+    ):
+        console.print(f"{name:>21}: {path}", highlight=False, soft_wrap=True)
+
+
+def rejections(found: Sequence[Rejection], shown: int = 3) -> None:
+    """Print how many rows were rejected for each reason, and where the first of them are."""
+    console = Console(stderr=True)
+    for reason, count in rejection_counts(found).items():
+        places = [f"{r.source}:{r.line}" for r in found if f"{r.task}: {r.reason}" == reason]
+        more = ", ..." if len(places) > shown else ""
+        console.print(f"rejected {count} rows, {reason} ({', '.join(places[:shown])}{more})", soft_wrap=True)

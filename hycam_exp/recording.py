@@ -1,0 +1,87 @@
+"""A finished cell's record, assembled from its parts."""
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from hycam_exp.config import Run
+from hycam_exp.cost import hardware, peak_memory
+from hycam_exp.data.folds import Fold
+from hycam_exp.data.records import content_hash
+from hycam_exp.data.sources import Collection, rejection_counts
+from hycam_exp.evaluation.measurement import Measurement
+from hycam_exp.evaluation.metrics import declared
+from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Score, provenance, versions
+from hycam_exp.training import Fit
+
+
+def record_of(
+    run: Run, run_id: str, collection: Collection, fold: Fold, fit: Fit, before: Measurement, after: Measurement,
+    seconds: dict[str, float], parameters: dict[str, int], notes: list[str],
+) -> RunRecord:  # fmt: skip
+    """The record of a run that went through; nothing in it is estimated, what is absent is None."""
+    scores = after.scores() + before.scores("_before") + _retention_change(before, after)
+    return RunRecord(
+        schema_version=SCHEMA_VERSION,
+        run_id=run_id,
+        config=asdict(run),
+        scores=scores,
+        metrics={metric: asdict(declared(metric)) for metric in sorted({s.metric for s in scores})},
+        curves={"train": fit.train_curve, "validation": fit.validation_curve},
+        fit={
+            "steps": fit.steps,
+            "best_step": fit.best_step,
+            "best_validation_loss": fit.best_validation_loss,
+            "stopped_early": fit.stopped_early,
+        },
+        counts={**parameters, "tokens_trained": fit.tokens, **_counts(run, collection, fold)},
+        cost={
+            "seconds": {phase: round(value, 3) for phase, value in seconds.items()},
+            "train_tokens_per_second": round(fit.tokens / seconds["train"], 1),
+            "peak_memory": peak_memory(),
+            "hardware": hardware(run.trainer.accelerator),
+        },
+        data={
+            "files": [asdict(source) for source in collection.sources],
+            "content": content_hash(collection.records),
+            "split": fold.digest,
+        },
+        code=provenance(),
+        versions=dict(versions()),
+        notes=notes,
+    )
+
+
+def _retention_change(before: Measurement, after: Measurement) -> list[Score]:
+    """Perplexity of general text after adaptation over before, minus one."""
+    task, n = "retention", len(after.retention)
+    if not n:
+        return [Score(task=task, metric="ppl_change", value=None, n=0)]
+    old, new = (next(s.value for s in m.scores() if s.task == task and s.metric == "ppl") for m in (before, after))
+    assert old is not None
+    assert new is not None
+    return [Score(task=task, metric="ppl_change", value=new / old - 1, n=n)]
+
+
+def _counts(run: Run, collection: Collection, fold: Fold) -> dict[str, Any]:
+    """Records read, rejected, left out and used, and responses that were cut, all by task."""
+    used = {name: Counter(row.task for row in rows) for name, rows in fold.parts.items()}
+    cut = {name: Counter(row.task for row in rows if not row.ends) for name, rows in fold.parts.items()}
+    lost = Counter(record.task for record in fold.too_long)
+    read = Counter(record.task for record in collection.records)
+    refused = Counter(rejection.task for rejection in collection.rejections)
+    records = {
+        task: {
+            "rows": read[task] + refused[task],
+            "rejected": refused[task],
+            "left_out_by_cap": read[task] - lost[task] - sum(used[name][task] for name in used),
+            "too_long": lost[task],
+            **{name: used[name][task] for name in used},
+            **{f"{name}_truncated": cut[name][task] for name in cut},
+        }
+        for task in run.data.tasks
+    }
+    reasons = rejection_counts(collection.rejections)
+    too_long = f"no response token within {run.data.max_length} tokens"
+    reasons |= {f"{task}: {too_long}": n for task, n in sorted(lost.items())}
+    return {"records": records, "rejected": reasons, "too_long_ids": [record.id for record in fold.too_long]}

@@ -1,0 +1,204 @@
+"""The run record and the store that holds it: written once, atomically, when a cell is finished.
+
+Standard library only, so that a report reads records without torch.
+"""
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+MAX_FAILURES = 2
+PACKAGE = Path(__file__).parent
+RECORDED_PACKAGES = (
+    "torch", "pytorch-lightning", "transformers", "tokenizers", "peft", "hydra-core", "omegaconf", "sacrebleu",
+    "rouge-score", "rapidfuzz", "numpy",
+)  # fmt: skip
+# Sources that decide no result: what is printed, reported or planned.
+_UNDECISIVE = ("printout.py", "__main__.py", "generate.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One number of a run; `value` is None where it was not measured or is undefined, `n` how much it is over."""
+
+    task: str
+    metric: str
+    value: float | None
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """Everything that a report needs of a finished cell. Absent is None."""
+
+    schema_version: int
+    run_id: str
+    config: dict[str, Any]
+    scores: list[Score]
+    metrics: dict[str, dict[str, str]]
+    """The declaration of every metric in `scores`: direction, aggregation, version."""
+    curves: dict[str, list[dict[str, float]]]
+    fit: dict[str, Any]
+    counts: dict[str, Any]
+    cost: dict[str, Any]
+    data: dict[str, Any]
+    code: dict[str, Any]
+    versions: dict[str, str]
+    notes: list[str]
+
+    def score(self, metric: str, task: str) -> float | None:
+        """The value of one score; None where the run has none."""
+        return next((s.value for s in self.scores if s.metric == metric and s.task == task), None)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The whole content under its name, or nothing: a temporary file in the same folder, synced and renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder of records, `results/runs`, and the folder of everything else about a cell, `outputs/<run_id>`."""
+
+    results: Path
+    outputs: Path
+
+    def record_path(self, run_id: str) -> Path:
+        return self.results / "runs" / f"{run_id}.json"
+
+    def samples_path(self, run_id: str) -> Path:
+        return self.results / "runs" / f"{run_id}.samples.parquet"
+
+    def folder(self, run_id: str) -> Path:
+        return self.outputs / run_id
+
+    def check_writable(self) -> None:
+        """Raise a `ValueError` that names the folder if a record or an output could not be written."""
+        for field, folder in (("paths.results", self.results / "runs"), ("paths.outputs", self.outputs)):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+            except OSError as error:
+                raise ValueError(f"{field}: cannot write in {folder}: {error.strerror}") from error
+
+    def write(self, record: RunRecord) -> Path:
+        """The record's file, complete."""
+        path = self.record_path(record.run_id)
+        text = json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        write_atomically(path, text.encode())
+        return path
+
+    def read(self, run_id: str) -> RunRecord | None:
+        """The finished cell's record; None if there is none.
+
+        Raises:
+            ValueError: the file is not a whole record, or of a newer schema.
+        """
+        path = self.record_path(run_id)
+        if not path.is_file():
+            return None
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            version = fields["schema_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not a whole run record ({error}); move it away to run the cell again") from error
+        if version > SCHEMA_VERSION:
+            raise ValueError(f"{path}: schema version {version} is newer than this software's {SCHEMA_VERSION}")
+        return RunRecord(**{**fields, "scores": [Score(**row) for row in fields["scores"]]})
+
+    def failures(self, run_id: str) -> list[dict[str, Any]]:
+        """What went wrong in earlier attempts at a cell."""
+        path = self.folder(run_id) / "failures.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def add_failure(self, run_id: str, error: BaseException) -> None:
+        """Append an attempt's error to the cell's failures."""
+        entry = {
+            "attempt": len(self.failures(run_id)) + 1,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "error": type(error).__name__,
+            "message": str(error),
+        }
+        with (self.folder(run_id) / "failures.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry) + "\n")
+
+    @contextmanager
+    def lock(self, run_id: str) -> Iterator[None]:
+        """Hold a cell on this host.
+
+        Raises:
+            ValueError: another process holds it; says which.
+        """
+        path = self.folder(run_id) / "lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                stream.seek(0)
+                raise ValueError(f"{run_id} is being run by {stream.read().strip() or 'another process'}") from None
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+            stream.flush()
+            yield
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, whether the checkout differs from it, and a hash of the sources that decide results."""
+    root = PACKAGE.parent
+    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
+    status = _git(root, "status", "--porcelain", "--", "hycam_exp", "data_prep", "conf") if commit else None
+    return {"commit": commit, "dirty": None if status is None else bool(status), "digest": code_digest()}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def code_digest() -> str:
+    """A hash of the Python sources that decide results, wherever the package is installed."""
+    sha = hashlib.sha256()
+    for package in (PACKAGE, PACKAGE.parent / "data_prep"):
+        for path in sorted(package.rglob("*.py")):
+            if path.name not in _UNDECISIVE:
+                sha.update(str(path.relative_to(package.parent)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return sha.hexdigest()[:16]
+
+
+def versions() -> Mapping[str, str]:
+    """Python's and the deciding packages' versions."""
+    found = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
