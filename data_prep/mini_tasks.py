@@ -100,5 +100,5 @@ def web_gpt(rng: Random, number: int) -> Row:
 
 
 def _answer(question: dict, quotes: dict, answer: str, score: float) -> dict:
-    tokens = {"prefix": [], "completion": []}
+    tokens: dict[str, list] = {"prefix": [], "completion": []}
     return {"question": question, "quotes": quotes, "answer": answer, "tokens": tokens, "score": score}

@@ -58,7 +58,7 @@ def place(rng: Random) -> Passage:
 
 def life(rng: Random) -> Passage:
     """Somebody's life: age, profession, home, birthplace, pet."""
-    p, home, birth = world.person(rng), world.town_name(rng), world.town_name(rng)
+    p, (home, birth) = world.person(rng), world.town_names(rng, 2)
     pet, dress = rng.choice(("dog", "cat", "horse", "goat", "parrot")), rng.choice(("red", "blue", "green", "grey"))
     facts = {"p": p, "home": home, "birth": birth, "pet": pet, "dress": dress, "She": capital(p.she)}
     first = tell(rng, "{p.name} is a {p.profession} <of {p.age} years|who is {p.age} years old>.", **facts)
@@ -91,7 +91,7 @@ def shop(rng: Random) -> Passage:
         for good, price in zip(goods, prices, strict=True)
     ]
     others.append(tell(rng, "<The shop is closed|It stays closed|Nothing is sold> on {day}.", day=day))
-    facts = [
+    facts: list[tuple] = [
         (f"How much does the {good} cost?", f"The {good} costs {price} coins in the shop of {p.name}.", price)
         for good, price in zip(goods, prices, strict=True)
     ]
@@ -124,7 +124,7 @@ def recipe(rng: Random) -> Passage:
 def journey(rng: Random) -> Passage:
     """A journey: from, to, by what, hours, companion."""
     p, friend = world.people(rng, 2)
-    start, end = world.town_name(rng), world.town_name(rng)
+    start, end = world.town_names(rng, 2)
     means, hours, day = rng.choice(("train", "boat", "bus", "cart")), rng.randint(2, 19), rng.choice(world.WEEKDAYS)
     facts = {"p": p, "f": friend, "start": start, "end": end, "means": means, "hours": hours, "day": day}
     first = tell(rng, "{p.name} <travelled|went> from {start} to {end} by {means}.", **facts)

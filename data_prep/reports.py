@@ -72,22 +72,20 @@ def clinic(rng: Random) -> Report:
 
 def older(rng: Random) -> Report:
     """Which of two towns is older."""
-    one, two = world.town(rng), world.town(rng)
-    first, last = sorted((one, two), key=lambda t: t.founded)
+    first, last = world.town_names(rng, 2)
+    early, late = sorted(rng.sample(range(1100, 1900), 2))
     quotes = [
-        tell(rng, "{t.name} was <founded|first settled> in {t.founded}.", t=first),
-        tell(rng, "{t.name} was <founded|first settled> in {t.founded}.", t=last),
+        tell(rng, "{t} was <founded|first settled> in {year}.", t=first, year=early),
+        tell(rng, "{t} was <founded|first settled> in {year}.", t=last, year=late),
     ]
-    answer = (
-        f"{first.name} is older than {last.name}. "
-        f"{first.name} was founded in {first.founded} [0] and {last.name} in {last.founded} [1]."
-    )
-    return _report(rng, f"Which is older, {one.name} or {two.name}?", quotes, answer, "Both are old [0].", one.name)
+    answer = f"{first} is older than {last}. {first} was founded in {early} [0] and {last} in {late} [1]."
+    one, two = rng.sample((first, last), 2)
+    return _report(rng, f"Which is older, {one} or {two}?", quotes, answer, "Both are old [0].", one)
 
 
 def cheaper(rng: Random) -> Report:
     """In which of two towns something is cheaper."""
-    one, two, good = world.town_name(rng), world.town_name(rng), rng.choice(world.GOODS)
+    (one, two), good = world.town_names(rng, 2), rng.choice(world.GOODS)
     low, high = sorted(rng.sample(range(2, 30), 2))
     here, there = rng.sample((one, two), 2)
     quotes = [

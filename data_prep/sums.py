@@ -140,7 +140,7 @@ def together(rng: Random, who: Person) -> Problem:
 
 def walk(rng: Random, who: Person) -> Problem:
     """A way in two parts, there and back."""
-    start, middle, end = (world.town_name(rng) for _ in range(3))
+    start, middle, end = world.town_names(rng, 3)
     first, second = rng.randint(2, 20), rng.randint(2, 20)
     way = first + second
     story = tell(

@@ -203,6 +203,14 @@ def town_name(rng: Random) -> str:
     return rng.choice(TOWN_STARTS) + rng.choice(TOWN_ENDS)
 
 
+def town_names(rng: Random, count: int) -> list[str]:
+    """Draw the names of towns, all different."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        found[town_name(rng)] = None
+    return list(found)
+
+
 def town(rng: Random) -> Town:
     """Draw a town."""
     founded, houses = rng.randint(1100, 1899), rng.randint(2, 9) * 100

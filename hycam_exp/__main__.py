@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 
 from hycam_exp.config import config_dir, read
 
-
 # What the libraries say to each other; nothing a user could act on.
 THIRD_PARTY = (".*is_gradient_checkpointing.*is deprecated", ".*isinstance.treespec, LeafSpec.*is deprecated")
 

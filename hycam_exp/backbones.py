@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 WEIGHTS = (".safetensors", ".bin")
+SETTINGS_FILE = "run.json"  # beside a saved adapter: the settings of the run that made it
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 
 
@@ -154,6 +155,13 @@ def _unavailable(settings: ModelSettings, origin: str, error: Exception) -> str:
         f"it be downloaded ({reason}); either give a folder (model=local model.path=DIR), or log in to the hub with an "
         f"account that may read it (hf auth login) and run again with network"
     )
+
+
+def weight_dtype(precision: str, trained: bool) -> str:
+    """The dtype of a backbone's weights: in mixed precision, frozen weights are kept in bfloat16."""
+    if precision == "bf16_mixed":
+        return "float32" if trained else "bfloat16"
+    return precision
 
 
 def load(backbone: Backbone, dtype: str, seed: int = 0) -> PreTrainedModel:

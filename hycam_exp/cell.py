@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hycam_exp import backbones, printout
 from hycam_exp.config import Run, run_id
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from hycam_exp.evaluation.measurement import Measurement
     from hycam_exp.training import Fit
 
-FROZEN_DTYPE = {"float32": "float32", "bf16_mixed": "bfloat16", "float64": "float64"}
-TRAINED_DTYPE = {"float32": "float32", "bf16_mixed": "float32", "float64": "float64"}
+
 RETENTION_WINDOW = 512  # tokens of general text that are scored together
 
 
@@ -140,8 +139,8 @@ class Cell:
         return fold_of(self.collection.records, self.run.fold, self.run.data, self.backbone.tokenizer)
 
     def _load(self) -> nn.Module:
-        dtypes = TRAINED_DTYPE if METHODS[self.run.method.name].trains_backbone else FROZEN_DTYPE
-        return backbones.load(self.backbone, dtypes[self.run.recipe.precision], self.run.seed)
+        trained = METHODS[self.run.method.name].trains_backbone
+        return backbones.load(self.backbone, backbones.weight_dtype(self.run.recipe.precision, trained), self.run.seed)
 
     def _autocast(self) -> AbstractContextManager[object]:
         import torch
@@ -216,12 +215,13 @@ class Cell:
         self.clock.seconds["train"] = fit.seconds
         return fit
 
-    def _save(self, adapted: nn.Module) -> None:
-        """The adapter in PEFT's form (for full fine-tuning the whole model), and the tokenizer."""
+    def _save(self, adapted: Any) -> None:
+        """The adapter in PEFT's form (for full fine-tuning the whole model), the tokenizer, and the run's settings."""
         target = self.folder / "adapter"
         shutil.rmtree(target, ignore_errors=True)
         adapted.save_pretrained(target)
         self.backbone.tokenizer.save_pretrained(target)
+        write_atomically(target / backbones.SETTINGS_FILE, json.dumps(asdict(self.run), indent=1).encode())
 
     def _record(
         self, fold: Fold, fit: Fit, before: Measurement, after: Measurement, parameters: dict[str, int]

@@ -104,8 +104,8 @@ class FineTuning(LightningModule):
             self.trainer.should_stop = True  # so that the last weights are validated as well
 
     def _record_step(self, batch_idx: int) -> None:
-        rate = self.lr_schedulers().get_last_lr()[0]  # type: ignore[union-attr]
-        row = {
+        rate = float(self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]
+        row: dict[str, float] = {
             "step": self.global_step,
             "loss": self._window["nats"],
             "auxiliary_loss": self._window["auxiliary"],
@@ -290,7 +290,7 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
 
 def checkpoint_activations(model: nn.Module) -> None:
     """Recompute activations in the backward pass; not re-entrant, which would lose an auxiliary loss's gradient."""
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable: Any = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
 
 

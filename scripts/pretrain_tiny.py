@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -28,6 +29,14 @@ from data_prep.corpus import corpus
 OUT = Path(__file__).resolve().parent.parent / "hycam_exp" / "assets" / "tiny_llama"
 BOS, EOS, PAD = SPECIALS = ("<|bos|>", "<|eos|>", "<|pad|>")
 POSITIONS = 1024
+MODEL = {
+    "vocab_size": 2048,
+    "hidden_size": 128,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 352,
+}
 PIECES = r" ?\p{L}+| ?\d| ?[^\s\p{L}\d]+|\s*\n+|\s+(?!\S)|\s+"
 """Where the text is cut before byte pairs are merged: words, single digits (sums are learnt by place), signs."""
 
@@ -53,16 +62,6 @@ class Settings:
     tokenizer_documents: int = 10_000
     threads: int = 2
     model: dict[str, int] = field(default_factory=lambda: dict(MODEL))
-
-
-MODEL = {
-    "vocab_size": 2048,
-    "hidden_size": 128,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 352,
-}
 
 
 def train_tokenizer(documents: Iterator[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -148,6 +147,19 @@ def rate(settings: Settings, step: int) -> float:
     return settings.final_rate + (1 - settings.final_rate) * (1 + math.cos(math.pi * way)) / 2
 
 
+@contextmanager
+def repeatable(threads: int) -> Iterator[None]:
+    """Fix what the order of sums depends on: deterministic kernels and the number of threads."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+
+
 def train(model: LlamaForCausalLM, blocks: torch.Tensor, settings: Settings) -> list[float]:
     """One pass over the blocks; gives the loss of every step."""
     decayed = [p for p in model.parameters() if p.dim() > 1]
@@ -215,17 +227,15 @@ def thinned(losses: list[float], points: int = 100) -> list[dict[str, float]]:
 def pretrain(out: Path, settings: Settings) -> dict:
     """From nothing to the finished folder; gives the record that lies in it as training.json."""
     started = time.monotonic()
-    torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(True)
     tokenizer = train_tokenizer(
         corpus(settings.corpus_seed, settings.tokenizer_documents), settings.model["vocab_size"]
     )
     packed = pack(tokenizer, settings.corpus_seed, settings.steps * settings.batch, settings.block)
     documents = retention_text(settings, packed.fingerprints)
-    model = build_model(settings, tokenizer)
-    losses = train(model, packed.blocks, settings)
-    model.bfloat16()
-    scores = held_out(model.float(), tokenizer, documents)
+    with repeatable(settings.threads):
+        model = build_model(settings, tokenizer)
+        losses = train(model, packed.blocks, settings)
+        scores = held_out(model.bfloat16().float(), tokenizer, documents)  # scored as it is shipped
     folder = out.with_name(out.name + ".partial")
     shutil.rmtree(folder, ignore_errors=True)
     save(folder, model, tokenizer, documents)

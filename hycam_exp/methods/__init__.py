@@ -18,5 +18,5 @@ def attach(model: nn.Module, settings: Any) -> nn.Module:
 
 def auxiliary_loss(model: nn.Module) -> Tensor | None:
     """The weighted auxiliary loss of the last training forward; None for a method that has none."""
-    tuner = getattr(model, "base_model", None)
+    tuner: Any = getattr(model, "base_model", None)
     return tuner.auxiliary_loss() if hasattr(type(tuner), "auxiliary_loss") else None

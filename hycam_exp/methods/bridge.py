@@ -17,7 +17,7 @@ def _extend(member: str) -> None:
     """Add a member to the enum `PeftType`, as the class statement would have."""
     value = str.__new__(PeftType, member)
     value._name_, value._value_ = member, member
-    value._sort_order_ = len(PeftType._member_names_)
+    setattr(value, "_sort_order_", len(PeftType._member_names_))  # noqa: B010
     type.__setattr__(PeftType, member, value)
     PeftType._member_names_.append(member)
     PeftType._member_map_[member] = value

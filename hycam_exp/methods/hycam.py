@@ -32,7 +32,7 @@ class HyCAMConfig(PeftConfig):
     num_specialized: int = 5
     tau: float = 0.5
     balance_weight: float = 0.1
-    target_modules: list[str] | str | None = None
+    target_modules: set[str] | list[str] | str | None = None
     """Names of the attention modules, or a regular expression; None: recognised in the model."""
     exclude_modules: list[str] | str | None = None
     modules_to_save: list[str] | None = None
@@ -40,7 +40,7 @@ class HyCAMConfig(PeftConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.peft_type = PeftType.HYCAM
+        self.peft_type = PeftType("HYCAM")
         if isinstance(self.target_modules, list):
             self.target_modules = set(self.target_modules)
         self.settings()  # checks the values
@@ -69,8 +69,11 @@ class HyCAMLayer(nn.Module, BaseTunerLayer):
         super().__init__()
         self.base_layer, self.width = base_layer, width
         self.config: dict[str, HyCAMConfig] = {}
-        for name in self.adapter_layer_names:
-            setattr(self, name, nn.ParameterDict())
+        self.hycam_shared = nn.ParameterDict()  # (d, d)
+        self.hycam_a = nn.ParameterDict()  # (N_s, r, d)
+        self.hycam_n = nn.ParameterDict()  # (N_s, r, r)
+        self.hycam_b = nn.ParameterDict()  # (N_s, d, r)
+        self.hycam_router = nn.ParameterDict()  # (N_s, d)
         self.token_mask: Tensor | None = None
         """(B, L), set by the tuner before a forward: which tokens count in the balance loss."""
         self.balance_losses: dict[str, Tensor] = {}
@@ -143,17 +146,18 @@ class HyCAMModel(BaseTuner):
     tuner_layer_cls = HyCAMLayer
     target_module_mapping: dict[str, list[str]] = {}
 
-    def _prepare_adapter_config(self, peft_config: HyCAMConfig, model_config: dict[str, Any]) -> HyCAMConfig:
+    def _prepare_adapter_config(self, peft_config: PeftConfig, model_config: dict[str, Any]) -> PeftConfig:
         return peft_config  # the attention modules are found in the model itself
 
-    def _prepare_model(self, peft_config: HyCAMConfig, model: nn.Module) -> None:
+    def _prepare_model(self, peft_config: PeftConfig, model: Any) -> None:
+        assert isinstance(peft_config, HyCAMConfig)
         if peft_config.target_modules is None:
             peft_config.target_modules = attention_modules(model)
         peft_config.settings().check_width(model.config.hidden_size)
 
     def _create_and_replace(
         self,
-        peft_config: HyCAMConfig,
+        peft_config: PeftConfig,
         adapter_name: str,
         target: nn.Module,
         target_name: str,
@@ -161,6 +165,7 @@ class HyCAMModel(BaseTuner):
         current_key: str,
         parameter_name: str | None = None,
     ) -> None:
+        assert isinstance(peft_config, HyCAMConfig)
         if isinstance(target, HyCAMLayer):
             target.update_layer(adapter_name, peft_config)
         else:
@@ -175,6 +180,7 @@ class HyCAMModel(BaseTuner):
         mask = kwargs.get("attention_mask")
         for layer in self.layers():
             layer.token_mask = mask if mask is not None and mask.dim() == 2 else None
+            layer.balance_losses = {}
         outputs = self.model(*args, **kwargs)
         labels = kwargs.get("labels")
         if labels is not None and self.model.training:
@@ -190,11 +196,9 @@ class HyCAMModel(BaseTuner):
         """The balance loss of the last training forward: its weight times the mean over layers, for active adapters."""
         layers = self.layers()
         terms = [
-            self.peft_config[name].balance_weight * layer.balance_losses[name].to(layers[0].balance_losses[name].device)
-            for layer in layers
-            for name in self.active_adapters
+            layer.config[name].balance_weight * loss for layer in layers for name, loss in layer.balance_losses.items()
         ]
-        return torch.stack(terms).sum() / len(layers)
+        return torch.stack([term.to(terms[0].device) for term in terms]).sum() / len(layers)
 
     def _check_merge_allowed(self) -> None:
         raise ValueError(NOT_MERGEABLE)

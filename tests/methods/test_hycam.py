@@ -1,0 +1,326 @@
+"""HyCAM on tiny random Llama, Mistral and Qwen2."""
+
+import copy
+import json
+import warnings
+
+import pytest
+import torch
+from peft import PeftModel, get_peft_model
+from torch.nn import functional as F
+
+from hycam_exp.method_settings import HyCAMSettings
+from hycam_exp.methods import attach, auxiliary_loss
+from hycam_exp.methods.hycam import HyCAMConfig, HyCAMLayer, attention_modules
+from tests.methods.conftest import LAYERS, WIDTH, perturb, tiny, tokens
+
+RANK, NUM, TAU, WEIGHT = 4, 3, 0.5, 0.1
+
+
+def config(**changes) -> HyCAMConfig:
+    fields = {"rank": RANK, "num_specialized": NUM, "tau": TAU, "balance_weight": WEIGHT, "task_type": "CAUSAL_LM"}
+    return HyCAMConfig(**{**fields, **changes})
+
+
+def adapted(family: str, moved: bool = True, dtype: torch.dtype = torch.float64, **changes):
+    model = get_peft_model(tiny(family, dtype), config(**changes))
+    if moved:
+        perturb(model)
+    return model
+
+
+def test_output_equals_the_backbones_bit_for_bit_at_initialisation(family):
+    """With W_Shared and B at zero the adapted model is the backbone, in training and in evaluation."""
+    for dtype in (torch.float32, torch.bfloat16):
+        expected = tiny(family, dtype)(tokens()).logits
+        model = adapted(family, moved=False, dtype=dtype)
+        assert torch.equal(model.eval()(tokens()).logits, expected)
+        assert torch.equal(model.train()(tokens()).logits, expected)
+
+
+def test_a_layer_computes_the_papers_equations(family):
+    """The wrapped attention's output is h_att (1 + A_Shared + sum_k p_k A_Spec_k), written out tensor by tensor."""
+    model = adapted(family).eval()
+    layer = next(m for m in model.modules() if isinstance(m, HyCAMLayer))
+    seen = {}
+    layer.base_layer.register_forward_hook(
+        lambda _, args, kwargs, out: seen.update(h=kwargs["hidden_states"], att=out[0]), with_kwargs=True
+    )
+    layer.register_forward_hook(lambda _, args, out: seen.update(out=out[0]))
+    model(tokens())
+    shared, a, n, b, router = (getattr(layer, name)["default"] for name in layer.adapter_layer_names)
+    h = seen["h"]
+    p = torch.softmax(h @ router.T / TAU, dim=-1)
+    total = F.silu(h @ shared)
+    for k in range(NUM):
+        total = total + p[..., k : k + 1] * F.silu(h @ (b[k] @ n[k] @ a[k]).T)
+    torch.testing.assert_close(seen["out"], seen["att"] + seen["att"] * total)
+
+
+def test_parameters_are_those_of_the_closed_form(family):
+    """Trainable are shared (d, d), A (N_s, r, d), N (N_s, r, r), B (N_s, d, r), router (N_s, d), and nothing else."""
+    model = adapted(family)
+    expected = {
+        "hycam_shared": (WIDTH, WIDTH),
+        "hycam_a": (NUM, RANK, WIDTH),
+        "hycam_n": (NUM, RANK, RANK),
+        "hycam_b": (NUM, WIDTH, RANK),
+        "hycam_router": (NUM, WIDTH),
+    }
+    trained = {name: tuple(p.shape) for name, p in model.named_parameters() if p.requires_grad}
+    assert len(trained) == LAYERS * len(expected)
+    assert all(shape == expected[name.split(".")[-2]] for name, shape in trained.items())
+    closed_form = LAYERS * (WIDTH**2 + NUM * (2 * WIDTH * RANK + RANK**2 + WIDTH))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == closed_form
+
+
+def test_every_trainable_parameter_gets_a_gradient_from_the_task(family):
+    """Off its initial value, no trainable tensor is without influence on the task loss: the router's included."""
+    model = adapted(family).train()
+    ids = tokens()
+    model(ids).logits.log_softmax(-1)[..., 0].sum().backward()
+    without = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert without == []
+
+
+def test_the_balance_loss_alone_reaches_the_router(family):
+    """At initialisation, where the task loss does not reach the router, the balance loss does."""
+    model = adapted(family, moved=False).train()
+    model(tokens())
+    auxiliary_loss(model).backward()
+    routers = [p for n, p in model.named_parameters() if "router" in n]
+    assert len(routers) == LAYERS
+    assert all(p.grad.any() for p in routers)
+
+
+def test_frozen_weights_do_not_change(family):
+    """After optimiser steps every frozen tensor has the bits it had, and every trained one has not."""
+    model = adapted(family).train()
+    before = copy.deepcopy(model.state_dict())
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(tokens(), labels=tokens()).loss.backward()
+        optimizer.step()
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) == (name not in trained), name
+
+
+def test_saved_and_loaded_the_logits_are_the_same_bits(family, tmp_path):
+    """save_pretrained and from_pretrained give the same logits, and the file holds the trained tensors alone."""
+    from safetensors import safe_open
+
+    model = adapted(family).eval()
+    model.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(tiny(family), tmp_path).eval()
+    assert torch.equal(loaded(tokens()).logits, model(tokens()).logits)
+    with safe_open(tmp_path / "adapter_model.safetensors", "pt") as file:
+        assert len(file.keys()) == 5 * LAYERS
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_generation_with_and_without_cache_is_equal(family):
+    """Greedy decoding gives the same ids whether past keys are kept or recomputed."""
+    model = adapted(family).eval()
+    options = {"max_new_tokens": 8, "do_sample": False, "attention_mask": torch.ones_like(tokens())}
+    with_cache = model.generate(input_ids=tokens(), use_cache=True, **options)
+    assert torch.equal(with_cache, model.generate(input_ids=tokens(), use_cache=False, **options))
+
+
+def test_left_padding_changes_nothing(family):
+    """A row's logits are the same alone and behind padding on its left."""
+    model = adapted(family).eval()
+    ids = tokens(rows=1)
+    padded = F.pad(ids, (3, 0))
+    mask = F.pad(torch.ones_like(ids), (3, 0))
+    positions = (mask.cumsum(-1) - 1).clamp_min(0)
+    behind = model(padded, attention_mask=mask, position_ids=positions).logits[:, 3:]
+    torch.testing.assert_close(behind, model(ids).logits)
+
+
+def test_padding_does_not_count_in_the_balance_loss(family):
+    """The balance loss of a padded batch is that of its tokens without padding."""
+    model = adapted(family, tau=1.0).train()
+    # Without noise the loss is a function of the tokens alone.
+    ids = tokens(rows=1)
+    padded, mask = F.pad(ids, (0, 4)), F.pad(torch.ones_like(ids), (0, 4))
+    with_noise_off(lambda: model(ids, attention_mask=torch.ones_like(ids)))
+    alone = auxiliary_loss(model)
+    with_noise_off(lambda: model(padded, attention_mask=mask))
+    torch.testing.assert_close(auxiliary_loss(model), alone)
+
+
+def with_noise_off(call):
+    """Call with the Gumbel noise replaced by zeros."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hycam_exp.methods.hycam.gumbel_noise", torch.zeros_like)
+        return call()
+
+
+def test_balance_loss_is_the_weighted_mean_over_layers(family):
+    """The auxiliary loss is lambda times the mean of the layers' Eq. 10."""
+    model = adapted(family).train()
+    model(tokens())
+    layers = [m.balance_losses["default"].item() for m in model.modules() if isinstance(m, HyCAMLayer)]
+    assert len(layers) == LAYERS
+    assert auxiliary_loss(model).item() == pytest.approx(WEIGHT * sum(layers) / LAYERS, rel=1e-12)
+
+
+def test_labels_in_training_add_the_balance_loss_once(family):
+    """outputs.loss with labels is the task loss plus the auxiliary loss in training, the task loss in evaluation."""
+    model = adapted(family).train()
+    ids = tokens()
+    outputs = model(ids, labels=ids)
+    task = F.cross_entropy(outputs.logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten())
+    assert outputs.loss.item() == pytest.approx(task.item() + auxiliary_loss(model).item(), rel=1e-6)
+    outputs = model.eval()(ids, labels=ids)
+    task = F.cross_entropy(outputs.logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten())
+    assert outputs.loss.item() == pytest.approx(task.item(), rel=1e-6)
+
+
+def test_accumulated_micro_batches_count_the_balance_loss_once(family):
+    """With num_items_in_batch, as HF's Trainer gives it, micro-batches add up to a token-weighted mean."""
+    model = adapted(family).train()
+    rows = [tokens(rows=1, length=5), tokens(rows=1, length=9)]
+    targets = [ids.shape[1] - 1 for ids in rows]
+    total, expected = 0.0, 0.0
+    for ids, count in zip(rows, targets, strict=True):
+        outputs = model(ids, labels=ids, num_items_in_batch=torch.tensor(sum(targets)))
+        total += outputs.loss.item()
+        task = F.cross_entropy(outputs.logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="sum")
+        expected += (task.item() + count * auxiliary_loss(model).item()) / sum(targets)
+    assert total == pytest.approx(expected, rel=1e-6)
+
+
+def test_activation_checkpointing_gives_the_same_gradients(family):
+    """Recomputing activations changes no gradient, the router's from the balance loss included."""
+    from hycam_exp.training import checkpoint_activations
+
+    plain, recomputed = adapted(family).train(), adapted(family).train()
+    checkpoint_activations(recomputed)
+    for model in (plain, recomputed):
+        torch.manual_seed(5)
+        outputs = model(tokens(), use_cache=False)
+        (outputs.logits.log_softmax(-1)[..., 0].mean() + 10 * auxiliary_loss(model)).backward()
+    for (name, p), q in zip(plain.named_parameters(), recomputed.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None), name
+        if p.grad is not None:
+            torch.testing.assert_close(p.grad, q.grad, msg=name)
+
+
+def test_evaluation_is_deterministic_and_training_is_noisy(family):
+    """Two passes over one batch agree in evaluation, whatever the generator's state, and differ in training."""
+    model = adapted(family).eval()
+    assert torch.equal(model(tokens()).logits, model(tokens()).logits)
+    model.train()
+    assert not torch.equal(model(tokens()).logits, model(tokens()).logits)
+
+
+def test_torch_compile_traces_the_model_without_a_graph_break(family):
+    """The adapted model is one graph in training, balance loss included."""
+    from torch._dynamo.testing import CompileCounter
+
+    model = adapted(family).train()
+    counter = CompileCounter()
+    torch._dynamo.reset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(model, backend=counter, fullgraph=True)
+        outputs = compiled(input_ids=tokens(), attention_mask=torch.ones_like(tokens()), use_cache=False)
+    assert counter.frame_count == 1
+    outputs.logits.sum().backward()
+    assert auxiliary_loss(model).item() > 0
+
+
+def test_a_bfloat16_backbone_gets_float32_adapters():
+    """PEFT keeps trained weights in float32 over a half-precision backbone; the output keeps the backbone's dtype."""
+    model = adapted("llama", dtype=torch.bfloat16)
+    assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
+    assert model(tokens()).logits.dtype == torch.bfloat16
+
+
+def test_initial_a_n_and_router_are_kaiming_uniform():
+    """Entries lie within 1 / sqrt(fan_in), Kaiming uniform's bound for a = sqrt(5), and reach for it."""
+    layer = next(m for m in adapted("llama", moved=False, rank=32).modules() if isinstance(m, HyCAMLayer))
+    for matrices, fan_in in ((layer.hycam_a, WIDTH), (layer.hycam_n, 32), (layer.hycam_router, WIDTH)):
+        for matrix in matrices["default"]:
+            largest = matrix.abs().max().item()
+            assert 0.7 / fan_in**0.5 < largest <= 1 / fan_in**0.5
+    assert not layer.hycam_shared["default"].any()
+    assert not layer.hycam_b["default"].any()
+
+
+def test_disabled_and_unloaded_the_backbone_is_back(family):
+    """disable_adapter gives the backbone's logits; unload gives the backbone itself."""
+    expected = tiny(family)(tokens()).logits
+    model = adapted(family).eval()
+    with model.disable_adapter():
+        assert torch.equal(model(tokens()).logits, expected)
+    assert not torch.equal(model(tokens()).logits, expected)
+    backbone = model.unload()
+    assert not any(isinstance(m, HyCAMLayer) for m in backbone.modules())
+    assert torch.equal(backbone(tokens()).logits, expected)
+
+
+def test_merging_is_refused_with_the_reason():
+    """No fixed weight equals an input-dependent modulation."""
+    model = adapted("llama")
+    for merge in (model.merge_and_unload, model.merge_adapter):
+        with pytest.raises(ValueError, match="depends on the input"):
+            merge()
+
+
+def test_positional_hidden_states_are_modulated_too():
+    """GPT-NeoX and GPT-2 pass the hidden states by position, and name their attention otherwise."""
+    from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
+
+    sizes = {"vocab_size": 61, "max_position_embeddings": 32}
+    models = (
+        GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=61, n_positions=32)),
+        GPTNeoXForCausalLM(
+            GPTNeoXConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, **sizes)
+        ),
+    )
+    for model in models:
+        model.eval()
+        expected = model(tokens()).logits
+        changed = get_peft_model(model, config()).eval()
+        assert torch.equal(changed(tokens()).logits, expected)
+        perturb(changed)
+        assert not torch.equal(changed(tokens()).logits, expected)
+
+
+def test_rank_above_the_width_is_refused():
+    """The error names the rank and the width."""
+    with pytest.raises(ValueError, match=rf"rank={WIDTH + 1}.*width {WIDTH}"):
+        adapted("llama", rank=WIDTH + 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("rank", 0), ("tau", 0.0), ("num_specialized", 0), ("balance_weight", -1)]
+)
+def test_values_that_break_a_law_are_refused(field, value):
+    """The error names the field and its value."""
+    with pytest.raises(ValueError, match=rf"method.{field}={value}"):
+        config(**{field: value})
+
+
+def test_a_model_without_recognisable_attention_is_refused():
+    """The error names the model and the way out."""
+    with pytest.raises(ValueError, match=r"Linear.*target_modules"):
+        attention_modules(torch.nn.Linear(2, 2))
+
+
+def test_attach_gives_what_the_settings_say(tmp_path):
+    """The settings' values arrive in the saved adapter's config."""
+    settings = HyCAMSettings(name="hycam", rank=3, num_specialized=2, tau=0.7, balance_weight=0.2)
+    attach(tiny("llama"), settings).save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert {key: saved[key] for key in ("rank", "num_specialized", "tau", "balance_weight", "peft_type")} == {
+        "rank": 3,
+        "num_specialized": 2,
+        "tau": 0.7,
+        "balance_weight": 0.2,
+        "peft_type": "HYCAM",
+    }
