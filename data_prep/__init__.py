@@ -1,0 +1,1 @@
+"""Data sets into canonical records: one pure converter a set, and the generated mini set."""

@@ -54,7 +54,7 @@ def worked_sum(rng: Random) -> str:
 def _step(rng: Random, step: sums.Step) -> str:
     if not step.equation:
         return capital(step.why) + "."
-    return capital(tell(rng, "<{why}: {eq}|now {why}: {eq}|then {why}: {eq}>.", why=step.why, eq=step.equation))
+    return capital(tell(rng, "<{why}: {eq}|so {why}: {eq}|then {why}: {eq}>.", why=step.why, eq=step.equation))
 
 
 def number_facts(rng: Random) -> str:
@@ -137,7 +137,7 @@ VISITS = (
 )
 WAITS = (
     "As it has lasted only {days} days, <rest|please rest|one can rest> at home and wait.",
-    "{days} days is less than a week or just one, so rest at home is enough.",
+    "{days} days is not more than a week, so rest at home is enough.",
     "It has lasted only {days} days, <so|and so> no clinic is needed. Rest at home and wait.",
 )
 

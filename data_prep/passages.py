@@ -63,7 +63,7 @@ def life(rng: Random) -> Passage:
     facts = {"p": p, "home": home, "birth": birth, "pet": pet, "dress": dress, "She": capital(p.she)}
     first = tell(rng, "{p.name} is a {p.profession} <of {p.age} years|who is {p.age} years old>.", **facts)
     others = [
-        tell(rng, "{She} <lives|has a house|works> in {home}.", **facts),
+        tell(rng, "{She} <lives|has a house> in {home}.", **facts),
         tell(rng, "{She} was born in {birth}.", **facts),
         tell(rng, "{She} <keeps|has|owns> a {pet}.", **facts),
         tell(rng, "{She} <often wears|likes to wear> a {dress} coat.", **facts),
@@ -85,7 +85,7 @@ def shop(rng: Random) -> Passage:
     p, t, day = world.person(rng), world.town_name(rng), rng.choice(world.WEEKDAYS)
     goods = rng.sample(world.GOODS, 3)
     prices = rng.sample(range(2, 30), 3)
-    first = tell(rng, "{p.name} <runs|keeps|owns> a <small|large|new|old> shop in {t}.", p=p, t=t)
+    first = tell(rng, "{p.name} <runs|keeps|owns> a <small|large|new|tidy> shop in {t}.", p=p, t=t)
     others = [
         tell(rng, "<The|A pound of> {good} costs {price} coins.", good=good, price=price)
         for good, price in zip(goods, prices, strict=True)

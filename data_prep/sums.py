@@ -163,7 +163,7 @@ def age(rng: Random, who: Person) -> Problem:
         w=who, o=other, now=now, older=older,
     )  # fmt: skip
     steps = [
-        (f"{other.first} is now", f"{now} + {older} = {now + older}"),
+        (f"{other.first} is today", f"{now} + {older} = {now + older}"),
         (f"in {years} years it is", f"{now + older} + {years} = {now + older + years}"),
     ]
     question = f"How old will {other.first} be in {years} years?"

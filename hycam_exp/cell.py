@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hycam_exp.data.tokens import Tokens
     from hycam_exp.evaluation.generation import Decoder
     from hycam_exp.evaluation.measurement import Measurement
-    from hycam_exp.training import Fit
+    from hycam_exp.training import Fit, Logger
 
 
 RETENTION_WINDOW = 512  # tokens of general text that are scored together
@@ -55,7 +55,10 @@ def run_cell(run: Run) -> RunRecord:
     if len(failures) >= MAX_FAILURES and not run.retry:
         raise ValueError(f"{identifier} failed {len(failures)} times ({failures[-1]['message']}); retry=true runs it")
     with store.lock(identifier):
-        record = Cell(run, identifier, store, collection, clock).finish()
+        try:
+            record = Cell(run, identifier, store, collection, clock).finish()
+        except OSError as error:  # a full or vanished disk: what is written is whole, and the same command goes on
+            raise ValueError(f"{identifier}: {error}") from error
     printout.finished(record, store)
     return record
 
@@ -83,6 +86,8 @@ class Cell:
 
     def finish(self) -> RunRecord:
         """Measure, train, measure again, and write the record."""
+        from hycam_exp import mirror
+
         attempt = self._begin_attempt()
         with self.clock("load"):
             fold = self._fold()
@@ -90,13 +95,15 @@ class Cell:
         try:
             before = self._measure(model, fold.test, "before")
             adapted, parameters = self._attach(model)
-            fit = self._train(adapted, fold, attempt)
+            loggers = self._loggers(attempt)
+            fit = self._train(adapted, fold, loggers)
             after = self._measure(adapted, fold.test, "after")
         except Exception as error:
             self.store.add_failure(self.identifier, error)
             raise
         self._save(adapted)
         record = self._record(fold, fit, before, after, parameters)
+        mirror.publish(loggers, record, after)
         shutil.rmtree(self.folder / "training")
         return record
 
@@ -196,7 +203,12 @@ class Cell:
         trainable, total = sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
         return adapted, {"parameters_trainable": trainable, "parameters_total": total}
 
-    def _train(self, adapted: nn.Module, fold: Fold, attempt: int) -> Fit:
+    def _loggers(self, attempt: int) -> list[Logger]:
+        from hycam_exp.training import loggers
+
+        return loggers(self.run, self.identifier, self.folder, attempt)
+
+    def _train(self, adapted: nn.Module, fold: Fold, loggers: list[Logger]) -> Fit:
         from hycam_exp import training
         from hycam_exp.data.batches import Schedule
         from hycam_exp.data.module import FoldData
@@ -210,7 +222,6 @@ class Cell:
             seed=run.seed,
         )
         data = FoldData(fold, schedule, run.trainer.evaluation_batch_size, self.backbone.pad_id, run.data.loss_on)
-        loggers = training.loggers(run, self.identifier, self.folder, attempt)
         fit = training.fit(adapted, data, run, self.folder / "training", loggers)
         self.clock.seconds["train"] = fit.seconds
         return fit

@@ -243,6 +243,24 @@ def read(cfg: DictConfig) -> Run:
     return run
 
 
+def compose(*overrides: str) -> Run:
+    """The run that a command line's overrides describe, for use from Python.
+
+    Raises:
+        ValueError: as `read`, and where Hydra finds no such group, option or key.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            cfg = hydra_compose("config", list(overrides))
+    except HydraException as error:
+        raise ValueError(str(error)) from error
+    return read(cfg)
+
+
 def identity(run: Run) -> dict[str, Any]:
     """Every configured value that decides the result: no hardware, logger, path, or switch of the command line."""
     values = asdict(run)

@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +326,8 @@ def loggers(run: Run, run_id: str, folder: Path, attempt: int) -> list[Logger]:
     """Curves as CSV, a folder for each attempt so that none overwrites another's, and W&B where it is asked for."""
     found: list[Logger] = [CSVLogger(folder, name="curves", version=f"attempt_{attempt}")]
     if run.logger.name == "wandb":
+        if find_spec("wandb") is None:
+            raise ValueError("logger=wandb: wandb is not installed; pip install 'hycam-exp[wandb]', or logger=csv")
         from pytorch_lightning.loggers import WandbLogger
 
         os.environ["WANDB_MODE"] = str(run.logger.mode)

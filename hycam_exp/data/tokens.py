@@ -54,7 +54,8 @@ def tokenise(
     prompts = [TEMPLATES[style].prompt(r) for r in records]
     texts = [prompt + r.output for prompt, r in zip(prompts, records, strict=True)]
     # Truncation is ours: the tokenizer's own would hide how many were cut.
-    encoded = tokenizer(texts, return_offsets_mapping=True, truncation=False, verbose=False)
+    # The name of a special token in the data is text: it neither ends a response nor begins one.
+    encoded = tokenizer(texts, return_offsets_mapping=True, truncation=False, split_special_tokens=True, verbose=False)
     kept, lost = [], []
     for row, (record, prompt) in enumerate(zip(records, prompts, strict=True)):
         spans = (encoded["input_ids"][row], encoded["offset_mapping"][row])

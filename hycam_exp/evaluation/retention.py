@@ -33,7 +33,9 @@ def rows(path: Path, tokenizer: Any, length: int) -> list[Tokens]:
     if not found:
         raise ValueError(f"model.retention_text={path}: no text in it")
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    encoded = tokenizer(found, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+    encoded = tokenizer(found, add_special_tokens=False, truncation=False, split_special_tokens=True, verbose=False)[
+        "input_ids"
+    ]
     step = length - len(start)
     windows = [start + ids[i : i + step] for ids in encoded for i in range(0, len(ids), step)]
     return [_tokens(index, window) for index, window in enumerate(windows) if len(window) > 1]

@@ -1,0 +1,54 @@
+"""Prompt templates: the authors' text, filled once."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hycam_exp.data.prompts import TEMPLATES
+from hycam_exp.data.records import Record
+
+ALPACA = TEMPLATES["alpaca"]
+
+
+def record(instruction: str, input: str = "") -> Record:
+    return Record(task="dolly", instruction=instruction, input=input, output="O", group="")
+
+
+def test_alpaca_with_an_input() -> None:
+    """A record with an input gets the authors' template of two fields."""
+    assert ALPACA.prompt(record("Sum up.", "A text.")) == (
+        "Below is an instruction that describes a task, paired with an input that provides further context. Write a "
+        "response that appropriately completes the request.\n\n### Instruction:\nSum up.\n\n### Input:\nA text.\n\n"
+        "### Response:"
+    )
+
+
+def test_alpaca_without_an_input() -> None:
+    """A record without an input gets the authors' template of one field."""
+    assert ALPACA.prompt(record("Sum up.")) == (
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+        "\n\n### Instruction:\nSum up.\n\n### Response:"
+    )
+
+
+@pytest.mark.parametrize("text", ["{input}", "{instruction}", "{}", "{0}", "}{", "%s", "{input} {instruction}"])
+def test_braces_in_a_record_stay(text: str) -> None:
+    """Fields are filled once: what looks like a placeholder in a record is text."""
+    plain = ALPACA.prompt(record("INSTRUCTION", "INPUT"))
+    assert ALPACA.prompt(record(text, "INPUT")) == plain.replace("INSTRUCTION", text)
+    assert ALPACA.prompt(record("INSTRUCTION", text)) == plain.replace("INPUT", text)
+
+
+@given(st.text(), st.text(min_size=1))
+def test_any_text_stands_in_the_prompt_as_it_is(instruction: str, input: str) -> None:
+    """The prompt is the template's three pieces around the record's two fields, for any text."""
+    before, rest = ALPACA.with_input.split("{instruction}")
+    middle, after = rest.split("{input}")
+    assert ALPACA.prompt(record(instruction, input)) == before + instruction + middle + input + after
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_the_response_is_no_part_of_a_prompt(template) -> None:
+    """No template shows the output, whatever the record says."""
+    told = Record(task="t", instruction="Human: a\nAssistant: b", input="c", output="SECRET", group="")
+    assert "SECRET" not in template.prompt(told)

@@ -1,0 +1,199 @@
+"""One cell end to end, on random tiny backbones and a few generated records."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from hycam_exp import cell
+from hycam_exp.cell import run_cell
+from hycam_exp.config import Run, compose
+from hycam_exp.runs import RunRecord
+
+QUICK = (
+    "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[auto_cot,dolly]", "recipe.epochs=1",
+    "recipe.global_batch_size=8", "recipe.validations_per_epoch=2", "recipe.max_new_tokens=6",
+    "recipe.compare_single=1",
+)  # fmt: skip
+
+
+def quick(tmp_path: Path, *overrides: str) -> Run:
+    """A cell that takes a second or two, with a short general text."""
+    text = tmp_path / "general.txt"
+    text.write_text("The river runs through the town.\n\nThe baker sells bread in the morning.")
+    paths = (f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}")
+    return compose(*QUICK, *paths, f"model.retention_text={text}", *overrides)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, Run, RunRecord]:
+    folder = tmp_path_factory.mktemp("cell")
+    run = quick(folder)
+    return folder, run, run_cell(run)
+
+
+def test_a_record_holds_scores_for_every_task_metric_and_state(finished):
+    """PPL in its definitions, BLEU-4, ROUGE-L and caps are there per task, as mean and pooled, before and after."""
+    _, _, record = finished
+    for metric in ("ppl", "ppl_without_eos", "bits_per_byte", "bleu4", "rouge_l"):
+        for task in ("auto_cot", "dolly", "mean", "pooled"):
+            assert record.score(metric, task) is not None, (metric, task)
+            assert record.score(f"{metric}_before", task) is not None, (metric, task)
+    assert record.score("ppl_released", "pooled") is not None
+    assert record.score("cap_share", "auto_cot") is not None
+    assert record.score("batch_difference_share", "dolly") is not None
+    assert set(record.metrics) == {s.metric for s in record.scores}
+
+
+def test_retention_is_the_relative_change_of_the_general_texts_perplexity(finished):
+    """ppl_change is after over before, minus one."""
+    _, _, record = finished
+    before, after = (record.score(m, "retention") for m in ("ppl_before", "ppl"))
+    assert record.score("ppl_change", "retention") == pytest.approx(after / before - 1)
+
+
+def test_every_row_read_is_accounted_for(finished):
+    """Rows are rejected, left out by the cap, too long, or in exactly one part of the fold."""
+    _, _, record = finished
+    for counts in record.counts["records"].values():
+        parts = sum(counts[k] for k in ("rejected", "left_out_by_cap", "too_long", "train", "validation", "test"))
+        assert counts["rows"] == parts
+        assert (counts["train"], counts["validation"], counts["test"]) == (14, 4, 2)
+
+
+def test_the_samples_file_gives_the_records_scores(finished):
+    """The test samples' nats and tokens add up to the record's perplexity."""
+    import math
+
+    folder, _, record = finished
+    table = pq.read_table(folder / "results" / "runs" / f"{record.run_id}.samples.parquet").to_pylist()
+    assert len(table) == 4
+    rows = [row for row in table if row["task"] == "dolly"]
+    mean = math.fsum(row["nats"] for row in rows) / sum(row["tokens"] for row in rows)
+    assert record.score("ppl", "dolly") == pytest.approx(math.exp(mean))
+
+
+def test_what_lies_beside_a_record(finished):
+    """Adapter, tokenizer, predictions and curves are in the run's folder; the training state is gone."""
+    folder, _, record = finished
+    outputs = folder / "outputs" / record.run_id
+    assert (outputs / "adapter" / "adapter_model.safetensors").is_file()
+    assert (outputs / "adapter" / "tokenizer.json").is_file()
+    assert (outputs / "curves" / "attempt_1" / "metrics.csv").is_file()
+    assert len((outputs / "predictions" / "after.jsonl").read_text().splitlines()) == 4
+    assert not (outputs / "training").exists()
+
+
+def test_a_finished_cell_is_not_run_again(finished, monkeypatch, capsys):
+    """The same command prints the record that is there; overwrite=true is the way to run it again."""
+    _, run, record = finished
+    monkeypatch.setattr(cell.Cell, "finish", lambda self: pytest.fail("the cell ran again"))
+    assert run_cell(run) == record
+    assert "finished before" in capsys.readouterr().out
+
+
+def test_the_same_cell_elsewhere_gives_the_same_scores(finished, tmp_path):
+    """Two runs of one configuration agree bit for bit."""
+    _, _, record = finished
+    other = run_cell(quick(tmp_path))
+    assert other.run_id == record.run_id
+    assert other.scores == record.scores
+    assert other.curves == record.curves
+
+
+@pytest.mark.parametrize("method", ["lora", "full_ft"])
+def test_the_other_methods_work_the_same_way(tmp_path, method):
+    """LoRA and full fine-tuning give records with the same scores, and something that can be loaded."""
+    record = run_cell(quick(tmp_path, f"method={method}"))
+    assert record.score("ppl", "mean") is not None
+    adapter = tmp_path / "outputs" / record.run_id / "adapter"
+    assert (adapter / ("adapter_model.safetensors" if method == "lora" else "model.safetensors")).is_file()
+
+
+def test_overwrite_runs_a_finished_cell_again(tmp_path):
+    """The new record replaces the old one and says the same."""
+    first = run_cell(quick(tmp_path, "evaluation.generate=false"))
+    path = tmp_path / "results" / "runs" / f"{first.run_id}.json"
+    old = path.stat().st_mtime_ns
+    second = run_cell(quick(tmp_path, "evaluation.generate=false", "overwrite=true"))
+    assert second.scores == first.scores
+    assert path.stat().st_mtime_ns > old
+
+
+def test_without_general_text_retention_is_null_with_a_note(tmp_path):
+    """Absent is None, never a number, and the record says why."""
+    record = run_cell(quick(tmp_path, "model.retention_text=null", "evaluation.generate=false"))
+    assert record.score("ppl_change", "retention") is None
+    assert any("retention was not measured" in note for note in record.notes)
+
+
+def test_a_failing_cell_leaves_a_failure_and_no_record(tmp_path):
+    """A loss that is not finite is on file with its attempt; after two failures the cell is reported, not run."""
+    run = quick(
+        tmp_path, "method=full_ft", "recipe.learning_rate=1e30", "recipe.clip=null", "evaluation.generate=false"
+    )
+    for _ in range(2):
+        with pytest.raises(ValueError, match="the loss is"):
+            run_cell(run)
+    failures = next((tmp_path / "outputs").glob("*/failures.jsonl")).read_text().splitlines()
+    assert [json.loads(line)["attempt"] for line in failures] == [1, 2]
+    assert json.loads(failures[0])["error"] == "NonFiniteLossError"
+    assert list((tmp_path / "results" / "runs").iterdir()) == []
+    with pytest.raises(ValueError, match=r"failed 2 times .* retry=true"):
+        run_cell(run)
+
+
+def test_a_full_disk_leaves_no_half_record(tmp_path, monkeypatch):
+    """An error while the record is written leaves neither it nor a temporary file."""
+    real = os.fsync
+
+    def full(descriptor: int) -> None:
+        if "runs" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ValueError, match="No space left"):
+        run_cell(quick(tmp_path, "evaluation.generate=false"))
+    assert list((tmp_path / "results" / "runs").iterdir()) == []
+
+
+def test_a_fold_too_small_for_its_parts_is_refused(tmp_path):
+    """A data set whose parts would be empty is an error that names the part."""
+    source = tmp_path / "few.json"
+    source.write_text(json.dumps([{"instruction": "a", "input": "", "output": "b"}]))
+    with pytest.raises(ValueError, match=r"the (train|validation|test) part of fold 1 is empty"):
+        run_cell(quick(tmp_path, "data.tasks=[auto_cot]", f"data.root={source}", "fold=1"))
+
+
+def test_a_length_above_the_models_positions_is_refused_before_loading(tmp_path, monkeypatch):
+    """The error names both numbers, and no weight is read."""
+    monkeypatch.setattr("hycam_exp.backbones.load", lambda *a: pytest.fail("weights were loaded"))
+    with pytest.raises(ValueError, match=r"max_length=2000 is above the 1024 positions"):
+        run_cell(quick(tmp_path, "data.max_length=2000"))
+
+
+def test_a_rank_above_the_width_is_refused_before_loading(tmp_path, monkeypatch):
+    """The error names the rank and the width, and no weight is read."""
+    monkeypatch.setattr("hycam_exp.backbones.load", lambda *a: pytest.fail("weights were loaded"))
+    with pytest.raises(ValueError, match=r"method\.rank=65: .* width 64"):
+        run_cell(quick(tmp_path, "method.rank=65"))
+
+
+def test_all_records_too_long_is_refused(tmp_path):
+    """Where no record has room for a response, the error says so with the length."""
+    with pytest.raises(ValueError, match=r"all \d+ are too long for data.max_length=8"):
+        run_cell(quick(tmp_path, "data.max_length=8"))
+
+
+def test_a_gpu_that_is_not_there_is_named(tmp_path):
+    """trainer=gpu without a GPU says so, and what runs instead."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(ValueError, match="trainer=gpu: torch finds no GPU here; trainer=cpu"):
+        run_cell(quick(tmp_path, "trainer=gpu"))

@@ -1,0 +1,154 @@
+"""Configuration: every law a value can break, identity, and the one allowed double."""
+
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+
+from hycam_exp.config import compose, config_dir, identity, read, run_id
+
+CONTENT = {"data": "d", "model": "m", "retention": None}
+
+
+def test_the_bare_command_is_the_mini_cell():
+    """Nothing given is tiny_llama, mini, hycam, recipe mini, trainer cpu, fold 0."""
+    run = compose()
+    assert (run.model.name, run.data.name, run.method.name) == ("tiny_llama", "mini", "hycam")
+    assert (run.recipe.name, run.trainer.name, run.fold) == ("mini", "cpu", 0)
+
+
+def test_a_real_backbone_brings_the_papers_recipe_data_and_hardware():
+    """model=llama3_8b alone is the paper's cell, and a recipe named on the command line still wins."""
+    run = compose("model=llama3_8b")
+    assert (run.recipe.name, run.data.name, run.trainer.name) == ("paper", "paper_mix", "gpu")
+    assert compose("model=llama3_8b", "recipe=mini").recipe.name == "mini"
+
+
+def test_under_the_papers_recipe_hycam_has_the_papers_values():
+    """Rank 64, five specialized CAMs, tau 0.5, balance weight 0.1, learning rate 2e-5, 1,200 tokens."""
+    run = compose("model=llama3_8b")
+    assert (run.method.rank, run.method.num_specialized) == (64, 5)
+    assert (run.method.tau, run.method.balance_weight) == (0.5, 0.1)
+    assert (run.recipe.learning_rate, run.data.max_length) == (2e-5, 1200)
+
+
+def test_hycam_configs_defaults_equal_the_yaml_under_the_papers_recipe():
+    """HyCAMConfig() alone is the paper's setting: the one value that stands in code and in YAML."""
+    from hycam_exp import HyCAMConfig
+
+    assert HyCAMConfig().settings() == compose("recipe=paper", "recipe.learning_rate=1").method
+
+
+@pytest.mark.parametrize("path", sorted(config_dir().rglob("*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_file_in_conf_composes(path):
+    """Each option of each group gives a checked run."""
+    if path.parent == config_dir():
+        assert compose().seed == 0
+        return
+    extra = ["model.path=somewhere"] if path.stem == "local" else []
+    run = compose(f"{path.parent.relative_to(config_dir())}={path.stem}", *extra)
+    assert getattr(run, path.parent.name).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method.rank=0", r"method\.rank=0: must be at least 1"),
+        ("method.tau=0", r"method\.tau=0\.0: must be above 0"),
+        ("method.tau=-1", r"method\.tau=-1\.0: must be above 0"),
+        ("method.num_specialized=0", r"method\.num_specialized=0"),
+        ("method.rank=many", r"method\.rank: Value 'many'"),
+        ("method.rank=2.5", r"method\.rank: Value '2\.5'"),
+        ("+method.typo=1", r"method\.typo: Key 'typo' not in"),
+        ("method.typo=1", r"Could not override 'method\.typo'"),
+        ("method=nothing", r"Could not find 'method/nothing'"),
+        ("fold=5", r"fold=5: must be in 0\.\.4"),
+        ("fold=-1", r"fold=-1"),
+        ("seed=-1", r"seed=-1"),
+        ("model=local", r"model\.path"),
+        ("data.tasks=[]", r"data\.tasks=\[\]: needs at least one task"),
+        ("data.tasks=[dolly,dolly]", r"names a task twice"),
+        ("data.prompt=other", r"data\.prompt=other: must be one of alpaca"),
+        ("data.group=other", r"data\.group=other"),
+        ("data.loss_on=other", r"data\.loss_on=other"),
+        ("data.max_length=1", r"data\.max_length=1"),
+        ("data.max_per_task=1", r"data\.max_per_task=1"),
+        ("recipe.precision=half", r"recipe\.precision=half: must be one of float32"),
+        ("recipe.epochs=0", r"recipe\.epochs=0"),
+        ("recipe.clip=0", r"recipe\.clip=0\.0"),
+        ("recipe.betas=[0.9]", r"recipe\.betas=\[0\.9\]"),
+        ("recipe.betas=[0.9,1]", r"recipe\.betas=\[0\.9, 1\.0\]"),
+        ("recipe.learning_rate=0", r"recipe\.learning_rate=0\.0"),
+        ("trainer.devices=2", r"trainer\.devices=2: more than one device is not supported yet"),
+        ("trainer.micro_batch_size=0", r"trainer\.micro_batch_size=0"),
+        ("trainer.accelerator=tpu", r"trainer\.accelerator=tpu"),
+        ("logger.name=paper", r"logger\.name=paper"),
+        ("resume=maybe", r"resume=maybe"),
+    ],
+)
+def test_a_value_that_breaks_a_law_is_named(override, message):
+    """The error names the key and the value, before anything is loaded."""
+    with pytest.raises(ValueError, match=message):
+        compose(override)
+
+
+def test_the_identity_ignores_where_and_how_a_run_is_made():
+    """Hardware, logger, paths, folders and switches leave the run id as it is."""
+    run = compose()
+    same = [
+        compose("trainer=gpu"),
+        compose("logger=wandb"),
+        compose("paths.results=/r", "paths.outputs=/o", "paths.data=/d"),
+        compose("overwrite=true", "retry=true", "resume=never"),
+        compose("recipe.learning_rates.lora=1"),
+    ]
+    assert {run_id(other, CONTENT) for other in same} == {run_id(run, CONTENT)}
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=1", "fold=1", "method.tau=1", "recipe.learning_rate=1", "recipe.precision=float64", "data.max_length=100",
+     "recipe.global_batch_size=4", "data.split_seed=1", "evaluation.max_new_tokens=9", "method=lora",
+     "data.loss_on=all"],
+)  # fmt: skip
+def test_every_deciding_value_changes_the_run_id(override):
+    """Another value is another run."""
+    assert run_id(compose(override), CONTENT) != run_id(compose(), CONTENT)
+
+
+def test_other_content_is_another_run():
+    """Data, backbone and general text are part of the identity by their hashes."""
+    run = compose()
+    ids = {run_id(run, {**CONTENT, key: "other"}) for key in CONTENT}
+    assert len(ids | {run_id(run, CONTENT)}) == 4
+
+
+def test_a_run_id_reads_as_model_method_data_fold_seed():
+    """The id begins with what a person asks for, and ends with eight hex digits."""
+    assert run_id(compose("fold=3", "seed=7"), CONTENT).rsplit("-", 1)[0] == "tiny_llama-hycam-mini-f3-s7"
+
+
+def test_the_identity_holds_the_methods_settings():
+    """The method's dataclass is part of the identity, field by field."""
+    run = compose()
+    assert identity(run)["method"] == asdict(run.method)
+    assert identity(replace(run, seed=9))["seed"] == 9
+
+
+def test_the_config_is_read_without_torch():
+    """Composing, checking and naming a run loads neither torch nor what stands on it."""
+    code = (
+        "import sys; from hycam_exp.config import compose; compose(); "
+        "print({'torch', 'peft', 'transformers', 'pytorch_lightning'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_an_unknown_method_name_inside_a_section_is_named():
+    """A method section whose name is not in METHODS cannot be checked, and says so."""
+    from omegaconf import OmegaConf
+
+    with pytest.raises(ValueError, match=r"method\.name=other: must be one of full_ft, lora, hycam"):
+        read(OmegaConf.create({"method": {"name": "other"}}))

@@ -1,0 +1,100 @@
+"""An answer from a finished run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hycam_exp import generate
+from hycam_exp.cell import run_cell
+from hycam_exp.evaluation.generation import Prediction
+from tests.test_cell import quick
+
+
+@pytest.fixture(scope="module", params=["hycam", "full_ft"])
+def finished(request, tmp_path_factory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("generate")
+    return folder, run_cell(quick(folder, f"method={request.param}", "recipe.learning_rate=1e-2")).run_id
+
+
+def test_the_answer_is_the_runs_own_prediction(finished):
+    """The reloaded model decodes a test prompt exactly as the run did."""
+    from data_prep import mini
+    from data_prep.auto_cot import fields
+
+    folder, run_id = finished
+    lines = (folder / "outputs" / run_id / "predictions" / "after.jsonl").read_text().splitlines()
+    predictions = {p.id: p for p in (Prediction(**json.loads(line)) for line in lines) if p.task == "auto_cot"}
+    from hycam_exp.data import sources
+
+    records = {r.id: r for r in sources.read(["auto_cot"], None).records}
+    assert len({fields(row).instruction for row in mini.rows("auto_cot")}) > 1
+    for id, prediction in predictions.items():
+        adapter = generate.adapter_folder(run_id, str(folder / "outputs"))
+        assert generate.answer(adapter, records[id].instruction, records[id].input, 6) == prediction.text
+
+
+def test_a_run_is_found_by_id_by_folder_and_by_adapter(finished):
+    """All three name the same adapter."""
+    folder, run_id = finished
+    adapter = folder / "outputs" / run_id / "adapter"
+    for run in (run_id, str(adapter.parent), str(adapter)):
+        assert generate.adapter_folder(run, str(folder / "outputs")) == adapter
+
+
+def test_main_prints_the_answer(finished, capsys):
+    """The command prints the answer and nothing else."""
+    folder, run_id = finished
+    generate.main([f"run={run_id}", "prompt=Add 2 and 3.", "max_new_tokens=4", f"outputs={folder / 'outputs'}"])
+    adapter = generate.adapter_folder(run_id, str(folder / "outputs"))
+    assert capsys.readouterr().out == generate.answer(adapter, "Add 2 and 3.", "", 4) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run=x"], "prompt=: is needed"),
+        (["prompt=x"], "run=: is needed"),
+        (["run=x", "prompt=y"], "run=x: no finished run there"),
+        (["temperature=1"], "argument=temperature=1: must be one of run="),
+        (["run=x", "prompt=y", "max_new_tokens=0"], "max_new_tokens=0: must be a positive whole number"),
+    ],
+)
+def test_a_users_mistake_is_one_line(arguments, message):
+    """The message names the argument."""
+    with pytest.raises(SystemExit, match=message):
+        generate.main(arguments)
+
+
+def test_the_readmes_python_loads_the_adapter(finished, tmp_path):
+    """A HyCAM adapter loads through PEFT alone once the methods are registered, with the run's weights."""
+    folder, run_id = finished
+    adapter = folder / "outputs" / run_id / "adapter"
+    if not (adapter / "adapter_config.json").is_file():
+        pytest.skip("full fine-tuning has no adapter")
+    from peft import PeftModel
+    from safetensors.torch import load_file
+
+    import hycam_exp.methods  # noqa: F401
+    from hycam_exp import backbones
+
+    settings = json.loads((adapter / "run.json").read_text())
+    backbone = backbones.describe(generate.ModelSettings(**settings["model"]))
+    model = PeftModel.from_pretrained(backbones.load(backbone, "float32"), adapter)
+    state = model.state_dict()
+    for name, tensor in load_file(adapter / "adapter_model.safetensors").items():
+        assert torch.equal(state[f"{name}.default"], tensor)
+
+
+def test_help_is_light():
+    """--help prints the usage without torch."""
+    code = (
+        "import sys; from hycam_exp import generate; generate.main(['--help']); "
+        "sys.exit('torch' in sys.modules)"
+    )  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert 'prompt="..."' in done.stdout

@@ -1,0 +1,140 @@
+"""The rules of the house: who imports whom, how long things are, and what the README's tree says."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(
+    path
+    for folder in ("hycam_exp", "data_prep", "scripts")
+    for path in (ROOT / folder).rglob("*.py")
+    if "__pycache__" not in path.parts
+)
+LONGEST_FILE, LONGEST_FUNCTION = 400, 80
+STANDARD_ONLY = [
+    "hycam_exp/data/records.py", "hycam_exp/data/splits.py", "hycam_exp/data/prompts.py", "hycam_exp/runs.py",
+    "hycam_exp/method_settings.py", "data_prep/upstream.py", "data_prep/conversion.py", "data_prep/auto_cot.py",
+    "data_prep/icliniq.py", "data_prep/dolly.py", "data_prep/code_alpaca.py", "data_prep/web_gpt.py",
+]  # fmt: skip
+NAMELESS = re.compile(r"(utils?|helpers?|common|manager|misc)\.py")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at its top or inside a function; not those for type checkers."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(n)
+        for i in ast.walk(tree)
+        if isinstance(i, ast.If) and "TYPE_CHECKING" in ast.dump(i.test)
+        for n in ast.walk(i)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def importers(module: str) -> set[str]:
+    """The files that import a module or anything in it."""
+    return {name_of(p) for p in SOURCES if any(i == module or i.startswith(f"{module}.") for i in imports(p))}
+
+
+@pytest.mark.parametrize("name", STANDARD_ONLY)
+def test_these_import_the_standard_library_only(name):
+    """Records, splits, prompts, runs, settings and converters need nothing installed."""
+    own = {"hycam_exp", "data_prep"}
+    foreign = {i.split(".")[0] for i in imports(ROOT / name)} - set(sys.stdlib_module_names) - own
+    assert not foreign
+    reached = {i for i in imports(ROOT / name) if i.split(".")[0] in own}
+    files = {f"{i.replace('.', '/')}.py" for i in reached if (ROOT / f"{i.replace('.', '/')}.py").is_file()}
+    assert files <= set(STANDARD_ONLY)
+
+
+def test_lightning_stays_in_training_and_the_data_module():
+    """The rest does not know how training is driven."""
+    assert importers("pytorch_lightning") == {"hycam_exp/training.py", "hycam_exp/data/module.py"}
+
+
+def test_hydra_stays_in_config_and_the_entry():
+    """Beyond `read` there are plain dataclasses."""
+    assert importers("hydra") <= {"hycam_exp/config.py", "hycam_exp/__main__.py", "hycam_exp/launcher.py"}
+    assert importers("omegaconf") <= {"hycam_exp/config.py", "hycam_exp/__main__.py", "hycam_exp/launcher.py"}
+
+
+def test_only_sources_reaches_data_prep():
+    """In the package, `data/sources.py` alone imports data_prep; data_prep imports `hycam_exp.data` alone."""
+    assert {n for n in importers("data_prep") if n.startswith("hycam_exp")} == {"hycam_exp/data/sources.py"}
+    for path in (p for p in SOURCES if name_of(p).startswith("data_prep")):
+        own = {i for i in imports(path) if i.startswith("hycam_exp")}
+        assert all(i.startswith("hycam_exp.data") for i in own), path
+
+
+def test_methods_import_torch_and_peft():
+    """transformers appears in methods/ only where a module must be recognised: nowhere so far."""
+    allowed = {"torch", "peft", "hycam_exp"} | set(sys.stdlib_module_names)
+    for path in (ROOT / "hycam_exp" / "methods").glob("*.py"):
+        assert {i.split(".")[0] for i in imports(path)} <= allowed, path
+
+
+def test_nothing_imports_the_cell_but_the_entry():
+    """The story is told once, from the top."""
+    assert importers("hycam_exp.cell") == {"hycam_exp/__main__.py"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_files_and_functions_are_short(path):
+    """No file above 400 lines, no function above 80, no name that says nothing, ASCII throughout."""
+    text = path.read_text()
+    assert text.isascii()
+    assert text.count("\n") <= LONGEST_FILE
+    assert not NAMELESS.fullmatch(path.name)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_public_things_are_typed_and_said(path):
+    """A module, a public class and a public function say what they are, and functions are typed."""
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "module"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), node.name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            untyped = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
+            assert not untyped, f"{node.name}: {untyped}"
+
+
+def test_the_readmes_tree_names_every_file():
+    """Each source and each folder of conf/ has its line, and no line names what is not there."""
+    tree = (ROOT / "README.md").read_text().rsplit("```", 2)[1]
+    named = re.findall(r"^ *(\S+)", tree, flags=re.MULTILINE)
+    for path in SOURCES:
+        if path.name != "__init__.py" or path.parent.name == "methods":
+            assert path.name in named, name_of(path)
+    missing = [entry for entry in named if not any(ROOT.rglob(entry.rstrip("/")))]
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_no_exception_is_swallowed(path):
+    """An except clause does something."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ExceptHandler):
+            assert not all(isinstance(statement, ast.Pass) for statement in node.body)

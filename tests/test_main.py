@@ -1,0 +1,45 @@
+"""The command line as a user sees it: one line for what they can mend, and no traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "hycam_exp", *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+def test_help_names_the_groups(tmp_path):
+    """--help lists what can be chosen, from any folder, and loads no torch to do so."""
+    done = command("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for line in ("method: full_ft, hycam, lora", "recipe: mini, paper"):
+        assert line in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["method.rank=0"], "error: method.rank=0: must be at least 1"),
+        (["data=auto_cot", "data.root=nowhere"], "error: data.root=nowhere: no folder nowhere"),
+        (["model=local", "model.path=nowhere"], "error: model.path=nowhere: no config.json there"),
+        (["data.tasks=[other]"], "error: data.tasks=other: must be one of"),
+    ],
+)
+def test_a_users_mistake_is_one_line(tmp_path, arguments, message):
+    """Exit status 1, the message on standard error, no traceback, and nothing written but empty folders."""
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_an_unwritable_results_folder_is_named(tmp_path):
+    """A results folder that cannot be made is an error before anything is read."""
+    (tmp_path / "file").write_text("")
+    done = command("paths.results=file/results", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "paths.results: cannot write in file/results/runs" in done.stderr

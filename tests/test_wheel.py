@@ -1,0 +1,33 @@
+"""The wheel: what pip installs runs from any folder."""
+
+import site
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_composes_its_own_config_from_any_folder(tmp_path):
+    """Built, installed into a fresh environment without its dependencies, the wheel finds conf/ and its assets."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    wheel = next(tmp_path.glob("*.whl"))
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(install, check=True)
+    packages = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
+    # The dependencies of this environment, without its own (editable) copy of the project.
+    (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    code = (
+        "from hycam_exp.config import compose, config_dir; from hycam_exp import backbones; "
+        "print(config_dir()); print(compose().method.name); print((backbones.ASSETS / 'tiny_llama').is_dir())"
+    )
+    done = subprocess.run([str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(packages / "hycam_exp" / "conf"), "hycam", "True"]
+    shown = subprocess.run([str(python), "-m", "hycam_exp", "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert "method: full_ft, hycam, lora" in shown.stdout
