@@ -22,7 +22,7 @@ def execute(cfg: DictConfig) -> None:
 
         run_cell(run)
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
 
 main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(execute)

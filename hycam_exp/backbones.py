@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ASSETS = Path(__file__).parent / "assets"
 WEIGHTS = (".safetensors", ".bin")
 SETTINGS_FILE = "run.json"  # beside a saved adapter: the settings of the run that made it
+HUB_TIMEOUT = 10  # seconds
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 
 
@@ -114,6 +115,26 @@ def _is_model_file(file: Path) -> bool:
     return file.name in ("config.json", "generation_config.json") or file.suffix in WEIGHTS
 
 
+def examine(settings: ModelSettings, hardware: TrainerSettings, precision: str) -> Backbone:
+    """`describe`, on a machine that has what trainer and recipe ask for.
+
+    Raises:
+        ValueError: everything that is missing, a line each.
+    """
+    problems, backbone = [], None
+    try:
+        backbone = describe(settings)
+    except ValueError as error:
+        problems.append(str(error))
+    try:
+        check_device(hardware, precision)
+    except ValueError as error:
+        problems.append(str(error))
+    if backbone is None or problems:
+        raise ValueError("\n".join(problems))
+    return backbone
+
+
 def describe(settings: ModelSettings) -> Backbone:
     """Config and tokenizer, before any weight is read.
 
@@ -123,9 +144,11 @@ def describe(settings: ModelSettings) -> Backbone:
     from transformers import AutoConfig, AutoTokenizer
 
     path = folder(settings)
-    where = {} if path else {"revision": settings.revision}
+    where: dict[str, Any] = {} if path else {"revision": settings.revision}
     origin = str(path or settings.hub_id)
     try:
+        if path is None:
+            _reach(settings)
         config = _random_config(settings) if settings.architecture else AutoConfig.from_pretrained(origin, **where)
         tokenizer = AutoTokenizer.from_pretrained(origin, **where)
     except (OSError, ValueError) as error:
@@ -137,6 +160,23 @@ def describe(settings: ModelSettings) -> Backbone:
     elif path and not any(file.suffix in WEIGHTS for file in path.iterdir()):
         raise ValueError(f"model.path={path}: no weights there (*.safetensors or *.bin)")
     return Backbone(settings, config, tokenizer)
+
+
+def _reach(settings: ModelSettings) -> None:
+    """Ask the hub once for what is not in its cache: the libraries' own retries would take half a minute to fail.
+
+    Raises:
+        OSError: the hub cannot be reached, or does not give this account the files.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    assert settings.hub_id is not None, "checked by ModelSettings"
+    if isinstance(try_to_load_from_cache(settings.hub_id, "config.json", revision=settings.revision), str):
+        return
+    try:
+        HfApi().model_info(settings.hub_id, revision=settings.revision, timeout=HUB_TIMEOUT)
+    except Exception as error:  # the hub's errors share no base class across its versions
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def _random_config(settings: ModelSettings) -> PreTrainedConfig:

@@ -44,7 +44,7 @@ def run_cell(run: Run) -> RunRecord:
     store.check_writable()
     clock = Clock()
     with clock("data"):
-        collection = sources.read(run.data.tasks, run.data.root)
+        collection = _collection(run)
     printout.rejections(collection.rejections)
     identifier = run_id(run, _content(run, collection.records))
     record = store.read(identifier)
@@ -61,6 +61,20 @@ def run_cell(run: Run) -> RunRecord:
             raise ValueError(f"{identifier}: {error}") from error
     printout.finished(record, store)
     return record
+
+
+def _collection(run: Run) -> sources.Collection:
+    """The run's records; where they cannot be read, what else the run lacks is said in the same breath."""
+    try:
+        return sources.read(run.data.tasks, run.data.root)
+    except ValueError as error:
+        lines = [str(error)]
+        if run.model.source == "hub":
+            try:
+                backbones.examine(run.model, run.trainer, run.recipe.precision)
+            except ValueError as other:
+                lines.append(str(other))
+        raise ValueError("\n".join(lines)) from error
 
 
 def _content(run: Run, records: list[Record]) -> dict[str, str | None]:
@@ -134,8 +148,8 @@ class Cell:
     @cached_property
     def backbone(self) -> backbones.Backbone:
         """Config and tokenizer, checked against the settings before any weight is read."""
-        backbones.check_device(self.run.trainer, self.run.recipe.precision)
-        backbone = backbones.describe(self.run.model)
+        run = self.run
+        backbone = backbones.examine(run.model, run.trainer, run.recipe.precision)
         backbone.check_length(self.run.data.max_length)
         self.run.method.check_width(backbone.width)
         return backbone
