@@ -32,20 +32,25 @@ def text_of(row: Mapping[str, Any], key: str, required: bool = True) -> str:
         return ""
     if value is None:
         raise ValueError(f"no {key}")
-    if not isinstance(value, str):
-        raise ValueError(f"{key} is {type(value).__name__}, not text")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(f"{key} holds a lone surrogate")
-    if required and not value.strip():
+    if required and not checked(value, key).strip():
         raise ValueError(f"empty {key}")
+    return checked(value, key)
+
+
+def checked(value: Any, name: str) -> str:
+    """The value, or a `ValueError` with its name if it is no text that UTF-8 can say."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {type(value).__name__}, not text")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"{name} holds a lone surrogate")
     return value
 
 
-def mapping_of(row: Any) -> Mapping[str, Any]:
-    """The row as a mapping, or a `ValueError` that says what it is."""
-    if not isinstance(row, Mapping):
-        raise ValueError(f"the row is {type(row).__name__}, not an object")
-    return row
+def mapping_of(value: Any, name: str = "the row is") -> Mapping[str, Any]:
+    """The value as a mapping, or a `ValueError` that says what it is."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} {type(value).__name__}, not an object")
+    return value
 
 
 def convert(

@@ -28,8 +28,12 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}:{number}: malformed JSON: {error}") from error
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{path}:{number}: malformed JSON: {_reason(error)}") from error
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def _array(path: Path, text: str) -> Iterator[tuple[int, Any]]:
@@ -49,6 +53,8 @@ def _array(path: Path, text: str) -> Iterator[tuple[int, Any]]:
             row, end = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}:{error.lineno}: malformed JSON: {error.msg}") from error
+        except (ValueError, RecursionError) as error:  # a number with too many digits, brackets in brackets
+            raise ValueError(f"{path}:{line}: malformed JSON: {_reason(error)}") from error
         yield line, row
         position = skip(end)
         if position < len(text) and text[position] == ",":

@@ -3,24 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
-from data_prep.conversion import Fields, mapping_of, text_of
+from data_prep.conversion import Fields, checked, mapping_of, text_of
 
 
 def _score(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise ValueError(f"score is {value!r}, not a number")
-    return float(value)
+    return value
 
 
 def _quotes(quotes: Any) -> str:
     """The quotes as numbered paragraphs, `[1] title` and the extract below it."""
-    quotes = mapping_of(quotes)
+    quotes = mapping_of(quotes, "the quotes are")
     titles, extracts = quotes.get("title", []), quotes.get("extract", [])
     if not (isinstance(titles, list) and isinstance(extracts, list) and len(titles) == len(extracts)):
         raise ValueError("quotes need a title for every extract")
-    if not all(isinstance(text, str) for text in (*titles, *extracts)):
-        raise ValueError("a quote is not text")
-    return "\n\n".join(f"[{n}] {t}\n{e}" for n, (t, e) in enumerate(zip(titles, extracts, strict=True), start=1))
+    pairs = [
+        (checked(title, "a quote"), checked(extract, "a quote"))
+        for title, extract in zip(titles, extracts, strict=True)
+    ]
+    return "\n\n".join(f"[{n}] {title}\n{extract}" for n, (title, extract) in enumerate(pairs, start=1))
 
 
 def _raw(row: list[Any]) -> Fields:
@@ -30,7 +32,7 @@ def _raw(row: list[Any]) -> Fields:
     sides = [mapping_of(side) for side in row]
     scores = [_score(side.get("score")) for side in sides]
     preferred = sides[1] if scores[1] > scores[0] else sides[0]
-    question = text_of(mapping_of(preferred.get("question")), "full_text")
+    question = text_of(mapping_of(preferred.get("question"), "the question is"), "full_text")
     return Fields(
         instruction=question,
         input=_quotes(preferred.get("quotes", {})),

@@ -47,7 +47,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
             "best validation loss",
             f"{fit['best_validation_loss']:.4f} at step {fit['best_step']} of {fit['steps']}{stopped}",
         ),
-        ("seconds", ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items())),
+        ("seconds", f"{sum(seconds.values()):.1f}: " + ", ".join(f"{k} {v:.1f}" for k, v in seconds.items())),
         ("peak memory", f"{memory['bytes'] / 2**20:,.0f} MiB ({memory['kind']})"),
         ("records", f"{sum(r['rows'] for r in records):,} read, {lost:,} rejected, {cut:,} truncated"),
     ]

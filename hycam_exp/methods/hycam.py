@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hycam_exp.method_settings import HyCAMSettings
 from hycam_exp.methods.bridge import register
-from hycam_exp.methods.modulation import modulate, shared_modulation, specialized_modulation
+from hycam_exp.methods.modulation import modulate, specialized_codes
 from hycam_exp.methods.routing import balance_loss, gumbel_noise, router_logits, routing_weights
 
 IGNORE = -100
@@ -115,8 +115,7 @@ class HyCAMLayer(nn.Module, BaseTunerLayer):
         w_shared, a, n, b, router = (getattr(self, name)[adapter_name] for name in self.adapter_layer_names)
         x = h_norm.to(w_shared.dtype)  # (B, L, d)
         p = self._route(adapter_name, x, router)  # (B, L, N_s)
-        a_fusion = shared_modulation(x, w_shared) + specialized_modulation(x, a, n, b, p)  # Eq. 11
-        return modulate(h_att, a_fusion)
+        return modulate(h_att, x @ w_shared, specialized_codes(x, a, n), b, p)  # (B, L, d)
 
     def _route(self, adapter_name: str, x: Tensor, router: Tensor) -> Tensor:
         """The routing weights; in training with noise, and the balance loss is kept (assigned, never appended)."""

@@ -68,13 +68,11 @@ def test_json_file_of_lines_is_read_as_lines(tmp_path: Path) -> None:
     assert read(tmp_path / "rows.json", '{"a": 1}\n{"a": 2}\n') == [(1, {"a": 1}), (2, {"a": 2})]
 
 
-@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c"])
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
 def test_only_a_newline_ends_a_line(tmp_path: Path, separator: str) -> None:
-    """Characters that Python, but not JSON, takes for line ends stand inside a row."""
+    """Characters that Python, but not JSON, takes for line ends may stand inside a row."""
     rows = [{"a": f"one{separator}two"}, {"a": "three"}]
-    text = "".join(json.dumps(row, ensure_ascii=False).replace("\\u000b", "\x0b") + "\n" for row in rows)
-    if separator in "\x0b\x0c":  # not allowed raw
-        text = "".join(json.dumps(row) + "\n" for row in rows)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     assert read(tmp_path / "rows.jsonl", text) == [(1, rows[0]), (2, rows[1])]
 
 

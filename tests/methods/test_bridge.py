@@ -37,6 +37,9 @@ def test_each_door_registers(tmp_path, door):
 
 def test_the_package_itself_is_light():
     """`import hycam_exp` loads neither torch nor peft; touching a config's name does."""
-    code = "import sys, hycam_exp; light = 'torch' not in sys.modules; hycam_exp.HyCAMConfig; print(light, 'peft' in sys.modules)"
+    code = (
+        "import sys, hycam_exp; light = 'torch' not in sys.modules; hycam_exp.HyCAMConfig; "
+        "print(light, 'peft' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True"]

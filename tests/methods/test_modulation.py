@@ -23,45 +23,79 @@ def setup_function() -> None:
     torch.manual_seed(0)
 
 
-def test_shared_modulation_is_equation_5():
-    """A_Shared[t, j] is SiLU of the sum over i of h[t, i] W[i, j]."""
-    h, w = random(T, D), random(D, D)
-    expected = [[silu(sum(float(h[t, i] * w[i, j]) for i in range(D))) for j in range(D)] for t in range(T)]
-    torch.testing.assert_close(modulation.shared_modulation(h, w), torch.tensor(expected, dtype=torch.float64))
+def inputs() -> dict[str, torch.Tensor]:
+    """h_norm, h_att, W_Shared, A, N, B and p of four tokens and two modules."""
+    shapes = {"h": (T, D), "att": (T, D), "w": (D, D), "a": (NUM, R, D), "n": (NUM, R, R), "b": (NUM, D, R)}
+    tensors = {name: random(*shape) for name, shape in shapes.items()}
+    return {**tensors, "p": random(T, NUM).softmax(-1)}
 
 
-def test_specialized_modulation_is_equations_6_7_and_11():
-    """The routed sum is sum_k p_k SiLU(B_k N_k A_k h), with A reading the hidden state and B writing back."""
-    h, a, n, b, p = random(T, D), random(NUM, R, D), random(NUM, R, R), random(NUM, D, R), random(T, NUM).softmax(-1)
+def output(h, att, w, a, n, b, p) -> torch.Tensor:
+    return modulation.modulate(att, h @ w, modulation.specialized_codes(h, a, n), b, p)
+
+
+def slow_output(h, att, w, a, n, b, p) -> torch.Tensor:
+    """Eqs. 4 to 7, 11 and 12, entry by entry, with A reading the hidden state and B writing back."""
     expected = torch.zeros(T, D, dtype=torch.float64)
     for t in range(T):
-        for k in range(NUM):
-            low = [sum(float(a[k, s, i] * h[t, i]) for i in range(D)) for s in range(R)]
-            core = [sum(float(n[k, q, s]) * low[s] for s in range(R)) for q in range(R)]
-            for j in range(D):
-                expected[t, j] += p[t, k] * silu(sum(float(b[k, j, q]) * core[q] for q in range(R)))
-    torch.testing.assert_close(modulation.specialized_modulation(h, a, n, b, p), expected)
+        for j in range(D):
+            total = silu(sum(float(h[t, i] * w[i, j]) for i in range(D)))  # Eq. 5
+            for k in range(NUM):
+                low = [sum(float(a[k, s, i] * h[t, i]) for i in range(D)) for s in range(R)]
+                core = [sum(float(n[k, q, s]) * low[s] for s in range(R)) for q in range(R)]
+                total += float(p[t, k]) * silu(sum(float(b[k, j, q]) * core[q] for q in range(R)))  # Eqs. 6, 7, 11
+            expected[t, j] = float(att[t, j]) + float(att[t, j]) * total  # Eq. 12
+    return expected
 
 
-def test_modulate_is_equation_12():
-    """h_out[t, j] is h_att[t, j] + h_att[t, j] A[t, j]."""
-    h, a = random(T, D), random(T, D)
-    expected = [[float(h[t, j]) + float(h[t, j]) * float(a[t, j]) for j in range(D)] for t in range(T)]
-    torch.testing.assert_close(modulation.modulate(h, a), torch.tensor(expected, dtype=torch.float64))
+def test_the_output_is_that_of_the_papers_equations():
+    """h_out = h_att + h_att * (SiLU(h W_Shared) + sum_k p_k SiLU(B_k N_k A_k h)), against loops over entries."""
+    tensors = inputs()
+    torch.testing.assert_close(output(**tensors), slow_output(**tensors))
 
 
-def test_modulate_keeps_the_attention_outputs_dtype():
+def test_one_cam_alone_is_equations_2_and_4():
+    """With B at zero the output is h + h * SiLU(h_norm W), the plain CAM."""
+    tensors = inputs() | {"b": torch.zeros(NUM, D, R, dtype=torch.float64)}
+    h, att, w = tensors["h"], tensors["att"], tensors["w"]
+    expected = [
+        [float(att[t, j]) * (1 + silu(sum(float(h[t, i] * w[i, j]) for i in range(D)))) for j in range(D)]
+        for t in range(T)
+    ]
+    torch.testing.assert_close(output(**tensors), torch.tensor(expected, dtype=torch.float64))
+
+
+def test_the_gradients_are_those_of_the_equations():
+    """The backward pass, written by hand to save memory, agrees with finite differences for every input."""
+    tensors = {name: tensor.requires_grad_() for name, tensor in inputs().items()}
+    assert torch.autograd.gradcheck(
+        lambda *values: output(**dict(zip(tensors, values, strict=True))), (*tensors.values(),)
+    )
+
+
+def test_only_inputs_are_kept_for_the_backward_pass():
+    """No tensor of width d is kept for any specialized module."""
+    tensors = {name: tensor.requires_grad_() for name, tensor in inputs().items()}
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(tuple(t.shape)) or t, lambda t: t):
+        output(**tensors)
+    wide = [shape for shape in kept if shape == (T, D)]
+    assert len(wide) <= 4  # h_att, h W_Shared, and h once for each of the two products
+
+
+def test_the_attention_outputs_dtype_is_kept():
     """A half-precision attention output stays in its dtype, and zero modulation leaves its bits as they are."""
-    h = random(T, D).to(torch.bfloat16)
-    out = modulation.modulate(h, torch.zeros(T, D))
+    tensors = {name: tensor.float() for name, tensor in inputs().items()}
+    zeros = {"w": torch.zeros(D, D), "b": torch.zeros(NUM, D, R), "att": tensors["att"].to(torch.bfloat16)}
+    out = output(**(tensors | zeros))
     assert out.dtype == torch.bfloat16
-    assert torch.equal(out, h)
+    assert torch.equal(out, zeros["att"])
 
 
 def test_the_maths_knows_no_peft():
-    """modulation.py and routing.py import torch and nothing else."""
+    """modulation.py and routing.py import torch, and typing, and nothing else."""
     for module in (modulation, routing):
         tree = ast.parse(Path(module.__file__).read_text())
         imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
         names = {a.name if isinstance(n, ast.Import) else n.module for n in imports for a in n.names}
-        assert {str(name).split(".")[0] for name in names} == {"torch"}
+        assert {str(name).split(".")[0] for name in names} <= {"torch", "typing"}
