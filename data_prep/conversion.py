@@ -32,9 +32,10 @@ def text_of(row: Mapping[str, Any], key: str, required: bool = True) -> str:
         return ""
     if value is None:
         raise ValueError(f"no {key}")
-    if required and not checked(value, key).strip():
+    text = checked(value, key)
+    if required and not text.strip():
         raise ValueError(f"empty {key}")
-    return checked(value, key)
+    return text
 
 
 def checked(value: Any, name: str) -> str:

@@ -51,20 +51,26 @@ def score(
     side: str = "right",
     what: str = "perplexity",
 ) -> list[SampleNats]:
-    """Every row's sums, in the rows' order; batch size, padding side and order do not matter."""
+    """Every row's sums, in the rows' order; batch size, padding side and order do not matter.
+
+    Raises:
+        ValueError: the model's loss on a row is no finite number; names the row.
+    """
     model.eval()
     device = next(model.parameters()).device
     found: dict[str, SampleNats] = {}
     batches = by_length(rows, batch_size)
     for members in tqdm(batches, desc=what, unit="batch", disable=None, leave=False):
         batch = collate(members, pad_id, "all", side)
-        labels = batch.labels.to(device)
-        logits = model(
-            input_ids=batch.input_ids.to(device), attention_mask=batch.attention_mask.to(device), use_cache=False
-        ).logits
+        labels, mask = batch.labels.to(device), batch.attention_mask.to(device)
+        # Counted from a row's first token; on the right that is what a model does itself.
+        positions = {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if side == "left" else {}
+        logits = model(input_ids=batch.input_ids.to(device), attention_mask=mask, use_cache=False, **positions).logits
         nats = token_nats(logits, labels).double().cpu()  # (B, L - 1)
         for index, row in enumerate(members):
             found[row.id] = _sample(row, nats[index][batch.labels[index, 1:] != IGNORE])
+            if not math.isfinite(found[row.id].all_nats):
+                raise ValueError(f"the loss of {row.task} record {row.id} is {found[row.id].all_nats}")
     return [found[row.id] for row in rows]
 
 
