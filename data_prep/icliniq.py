@@ -8,12 +8,15 @@ from data_prep.conversion import Fields, mapping_of, text_of
 INSTRUCTION = "If you are a doctor, please answer the medical questions based on the patient's description."
 
 
-def fields(row: Any) -> Fields:
-    """The upstream form (input, answer_icliniq), or Alpaca-CoT's (instruction, input, output)."""
+DOCTORS = "answer_icliniq"
+
+
+def fields(row: Any, answer: str = DOCTORS) -> Fields:
+    """The upstream form (input and three answers), or Alpaca-CoT's with the doctor's (instruction, input, output)."""
     row = mapping_of(row)
-    alpaca = "answer_icliniq" not in row and "output" in row
+    alpaca = answer == DOCTORS and DOCTORS not in row and "output" in row
     return Fields(
         instruction=text_of(row, "instruction") if alpaca else INSTRUCTION,
         input=text_of(row, "input"),
-        output=text_of(row, "output" if alpaca else "answer_icliniq"),
+        output=text_of(row, "output" if alpaca else answer),
     )

@@ -1,11 +1,16 @@
-"""Upstream files as rows with their line numbers: a JSON array, or JSON Lines. Standard library only."""
+"""Upstream files as rows with their line numbers: a JSON array or JSON Lines, gzipped or not. Standard library only."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 SUFFIXES = (".json", ".jsonl")
+
+
+GZIP = b"\x1f\x8b"
 
 
 def rows(path: Path) -> Iterator[tuple[int, Any]]:
@@ -14,12 +19,28 @@ def rows(path: Path) -> Iterator[tuple[int, Any]]:
     Raises:
         ValueError: the file is not UTF-8, or not JSON; names file and line.
     """
+    content = text(path)
+    array = content.lstrip()[:1] == "[" and path.name.removesuffix(".gz").endswith(".json")
+    yield from _array(path, content) if array else _lines(path, content)
+
+
+def text(path: Path) -> str:
+    """A text file's content, unpacked, without byte order mark, with one form of line end.
+
+    Raises:
+        ValueError: the file is no whole gzip file, or not UTF-8; names the line.
+    """
+    data = path.read_bytes()
+    if data.startswith(GZIP):
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path}:1: malformed gzip: {error}") from error
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{path}:{line}: not UTF-8 text (byte {error.start})") from error
-    yield from _array(path, text) if text.lstrip()[:1] == "[" and path.suffix == ".json" else _lines(path, text)
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:

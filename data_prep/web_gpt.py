@@ -1,6 +1,9 @@
-"""WebGPT comparisons: a question with quoted sources and two scored answers. Standard library only."""
+"""WebGPT comparisons: a question with quoted sources and two scored answers. Standard library only.
 
-from collections.abc import Mapping
+Upstream's raw form is an array of two answers, its flattened form has question, quotes_0, answer_0, score_0, ...
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from data_prep.conversion import Fields, checked, mapping_of, text_of
@@ -25,20 +28,35 @@ def _quotes(quotes: Any) -> str:
     return "\n\n".join(f"[{n}] {title}\n{extract}" for n, (title, extract) in enumerate(pairs, start=1))
 
 
-def _raw(row: list[Any]) -> Fields:
-    """Upstream's raw form: an array of two answers, each with its own question, quotes and score."""
-    if len(row) != 2:
-        raise ValueError(f"a comparison has two answers, this one {len(row)}")
-    sides = [mapping_of(side) for side in row]
+def _preferred(sides: list[Any]) -> Fields:
+    """Of two answers, each with its own question, quotes and score, the one with the higher score."""
+    if len(sides) != 2:
+        raise ValueError(f"a comparison has two answers, this one {len(sides)}")
+    sides = [mapping_of(side) for side in sides]
     scores = [_score(side.get("score")) for side in sides]
-    preferred = sides[1] if scores[1] > scores[0] else sides[0]
-    question = text_of(mapping_of(preferred.get("question"), "the question is"), "full_text")
+    return _side(sides[1] if scores[1] > scores[0] else sides[0])
+
+
+def _side(side: Mapping[str, Any]) -> Fields:
+    """One answer with its question and quotes."""
+    question = text_of(mapping_of(side.get("question"), "the question is"), "full_text")
     return Fields(
         instruction=question,
-        input=_quotes(preferred.get("quotes", {})),
-        output=text_of(preferred, "answer"),
+        input=_quotes(side.get("quotes", {})),
+        output=text_of(side, "answer"),
         group_by=question,
     )
+
+
+def _sides(row: Any) -> Any:
+    """The answers of a comparison in either of upstream's forms; any other row as it is."""
+    if not (isinstance(row, Mapping) and ("answer_0" in row or "answer_1" in row)):
+        return row
+    question = {"full_text": row["question"]} if isinstance(row.get("question"), str) else row.get("question")
+    return [
+        {"question": question} | {key: row[f"{key}_{n}"] for key in ("quotes", "answer", "score") if f"{key}_{n}" in row}
+        for n in (0, 1)
+    ]
 
 
 def _alpaca(row: Mapping[str, Any]) -> Fields:
@@ -54,6 +72,23 @@ def _alpaca(row: Mapping[str, Any]) -> Fields:
 
 def fields(row: Any) -> Fields:
     """The preferred answer (the first where the scores are equal); its quotes are the input, its question the group."""
+    sides = _sides(row)
+    return _preferred(sides) if isinstance(sides, list) else _alpaca(mapping_of(sides))
+
+
+def answers_of(rows: Iterable[tuple[int, Any]], source: str) -> Iterator[tuple[int, Any]]:
+    """Each answer of a comparison as a row of its own, on the comparison's line."""
+    for line, row in rows:
+        sides = _sides(row)
+        if isinstance(sides, list) and len(sides) == 2:
+            yield from ((line, side) for side in sides)
+        else:
+            yield line, row
+
+
+def answer_fields(row: Any) -> Fields:
+    """A row of `answers_of`: an answer with its question and quotes; the scores decide nothing."""
     if isinstance(row, list):
-        return _raw(row)
-    return _alpaca(mapping_of(row))
+        return _preferred(row)
+    row = mapping_of(row)
+    return _side(row) if "question" in row else _alpaca(row)

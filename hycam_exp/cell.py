@@ -66,7 +66,7 @@ def run_cell(run: Run) -> RunRecord:
 def _collection(run: Run) -> sources.Collection:
     """The run's records; where they cannot be read, what else the run lacks is said in the same breath."""
     try:
-        return sources.read(run.data.tasks, run.data.root)
+        return sources.read(run.data.tasks, run.data.root, run.data.fields)
     except ValueError as error:
         lines = [str(error)]
         if run.model.source == "hub":

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hycam_exp.data.prompts import STYLES
 from hycam_exp.method_settings import METHODS, require
 
 NUM_FOLDS = 5
@@ -62,6 +63,8 @@ class DataSettings:
     tasks: list[str]
     root: str | None
     """A folder with one sub-folder a task, or the folder or file of a single task; null: the generated mini set."""
+    fields: dict[str, dict[str, str | None]] | None
+    """For a task of one's own, the names of its fields: instruction and output, if need be input and group."""
     max_per_task: int | None
     """At most so many records of each task, chosen by content, not by row order; null: all."""
     prompt: str
@@ -80,7 +83,7 @@ class DataSettings:
         require(self.max_length >= 8, "data.max_length", self.max_length, "must be at least 8")
         positive = self.max_per_task is None or self.max_per_task >= 10
         require(positive, "data.max_per_task", self.max_per_task, "must be at least 10, or null")
-        require_one_of(("alpaca",), "data.prompt", self.prompt)
+        require_one_of(STYLES, "data.prompt", self.prompt)
         require_one_of(("response", "all"), "data.loss_on", self.loss_on)
         require_one_of(("prompt", "none"), "data.group", self.group)
 
@@ -266,7 +269,7 @@ def identity(run: Run) -> dict[str, Any]:
     values = asdict(run)
     for outer in ("trainer", "logger", "paths", "overwrite", "retry", "resume"):
         del values[outer]
-    for section, field in (("recipe", "learning_rates"), ("data", "root"), ("model", "path")):
+    for section, field in (("recipe", "learning_rates"), ("data", "root"), ("data", "fields"), ("model", "path")):
         del values[section][field]
     del values["model"]["retention_text"]
     return values

@@ -1,20 +1,20 @@
-"""Records from where they lie: upstream files through their converters, or the generated mini set.
+"""Records from where they lie: canonical Parquet, upstream files through their converters, or the generated mini set.
 
 The one module that imports data_prep.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
-from data_prep import upstream
+from data_prep import canonical, generic, manifest, tables, tasks
 from data_prep.conversion import convert
+from data_prep.tasks import TASKS, Reading
 from hycam_exp.data.records import Record, Rejection, identified
 
-TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
+Fields = Mapping[str, Mapping[str, str | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,39 +41,51 @@ def rejection_counts(rejections: Sequence[Rejection]) -> dict[str, int]:
     return dict(sorted(Counter(f"{r.task}: {r.reason}" for r in rejections).items()))
 
 
-def read(tasks: Sequence[str], root: str | None) -> Collection:
-    """All records of the tasks, in order of content.
+def read(names: Sequence[str], root: str | None, fields: Fields | None = None) -> Collection:
+    """All records of the tasks, in order of content; `fields` maps the fields of a user's own tasks.
 
     Raises:
         ValueError: a task is unknown, a file is missing, empty or malformed, or no record is left.
     """
     converted: list[Record | Rejection] = []
     sources: list[Source] = []
-    for task in tasks:
-        if task not in TASKS:
-            raise ValueError(f"data.tasks={task}: must be one of {', '.join(TASKS)}")
+    for task in names:
+        reading = _reading(task, root, fields or {})
         if root is None:
             converted += _generated(task)
             continue
-        for path in _files(task, Path(root), alone=len(tasks) == 1):
-            sources.append(_source(task, path))
-            converted += convert(task, upstream.rows(path), str(path), _fields(task))
-        if not any(isinstance(c, Record) and c.task == task for c in converted):
-            _refuse(task, [c for c in converted if isinstance(c, Rejection) and c.task == task], root)
+        found, read_files = _of_task(task, Path(root), reading, alone=len(names) == 1)
+        converted += found
+        sources += read_files
+        if not any(isinstance(c, Record) for c in found):
+            _refuse(task, [c for c in found if isinstance(c, Rejection)], root)
     records = identified(c for c in converted if isinstance(c, Record))
     rejections = [c for c in converted if isinstance(c, Rejection)]
     assert len(records) + len(rejections) == len(converted), "a row was lost"
     return Collection(records=records, rejections=rejections, sources=sources)
 
 
-def _fields(task: str):
-    return import_module(f"data_prep.{task}").fields
+def _reading(task: str, root: str | None, fields: Fields) -> Reading | None:
+    """How a task's upstream rows are read; None for a task that there can only be canonical Parquet of."""
+    if task in fields:
+        if root is None:
+            raise ValueError(f"data.fields.{task}: needs data.root, the file or folder to read")
+        return generic.reading(fields[task], f"data.fields.{task}")
+    if task in TASKS:
+        return tasks.reading(task)
+    if root is None:
+        raise ValueError(f"data.tasks={task}: must be one of {_known()}")
+    return None
+
+
+def _known() -> str:
+    return ", ".join(TASKS)
 
 
 def _generated(task: str) -> Iterator[Record | Rejection]:
     from data_prep import mini
 
-    return convert(task, enumerate(mini.rows(task), start=1), "generated", _fields(task))
+    return convert(task, enumerate(mini.rows(task), start=1), "generated", tasks.reading(task).fields)
 
 
 def _refuse(task: str, rejections: list[Rejection], root: str) -> None:
@@ -85,23 +97,51 @@ def _refuse(task: str, rejections: list[Rejection], root: str) -> None:
     raise ValueError(f"{root}: no row of {task} in it")
 
 
-def _files(task: str, root: Path, alone: bool) -> list[Path]:
-    """The upstream files of a task: in root/<task>, or for a single task in root, which may be a file itself."""
+def _of_task(
+    task: str, root: Path, reading: Reading | None, alone: bool
+) -> tuple[list[Record | Rejection], list[Source]]:
+    """What became of each of a task's rows, and the files they are in."""
+    folder, converted, upstream = _files(task, root, alone, custom=task not in TASKS)
+    if converted and upstream:
+        raise ValueError(f"{folder}: holds both {converted[0].name} (converted) and {upstream[0].name}; keep one")
+    if upstream and reading is None:
+        raise ValueError(
+            f"data.tasks={task}: must be one of {_known()}, have its fields in data.fields, or be converted"
+        )
+    found: list[Record | Rejection] = []
+    for path in converted:
+        found += canonical.read(task, path)
+    for path in upstream:
+        assert reading is not None, "checked above"
+        found += convert(task, reading.rows(_rows(path), str(path)), str(path), reading.fields)
+    if converted and folder.is_dir():
+        found += manifest.rejections(folder, task)
+    return found, [_source(task, path) for path in converted + upstream]
+
+
+def _rows(path: Path) -> Iterable[tuple[int, object]]:
+    if not path.read_bytes().strip():
+        raise ValueError(f"{path}: the file is empty")
+    return tables.rows(path)
+
+
+def _files(task: str, root: Path, alone: bool, custom: bool) -> tuple[Path, list[Path], list[Path]]:
+    """Where a task lies, its canonical files and the others.
+
+    That is a folder of the task's name in root, or for a single task root itself, which may be a file.
+    """
     if root.is_file() and alone:
-        return [root]
-    folder = root / task
-    if not folder.is_dir() and alone:
-        folder = root
+        return (root, [root], []) if canonical.is_canonical(root) else (root, [], [root])
+    folder = tasks.folder_of(task, root) or (root if alone else root / task)
     if not folder.is_dir():
         raise ValueError(f"data.root={root}: no folder {folder} with the files of {task}")
-    found = sorted(p for p in folder.iterdir() if p.suffix in upstream.SUFFIXES and p.is_file())
-    if not found:
-        raise ValueError(f"data.root={root}: no file of {task} in {folder} ({' or '.join(upstream.SUFFIXES)})")
-    return found
+    suffixes = tables.ALL_SUFFIXES if custom else tables.SUFFIXES
+    converted, upstream = canonical.files(folder, suffixes)
+    if not converted and not upstream:
+        raise ValueError(f"data.root={root}: no file of {task} in {folder} ({' or '.join(suffixes)})")
+    return folder, converted, upstream
 
 
 def _source(task: str, path: Path) -> Source:
     data = path.read_bytes()
-    if not data.strip():
-        raise ValueError(f"{path}: the file is empty")
     return Source(task=task, name=path.name, size=len(data), sha256=hashlib.sha256(data).hexdigest())

@@ -5,11 +5,12 @@ A token belongs to the response if it ends past the prompt's last character. EOS
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hycam_exp.data.prompts import TEMPLATES
+from hycam_exp.data import chat
+from hycam_exp.data.prompts import CHAT, render
 from hycam_exp.data.records import Record
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def tokenise(
     """The records' tokens, and the records that have no response token within `max_length`.
 
     Raises:
-        ValueError: the tokenizer has no EOS, or cannot tell where in the text a token lies.
+        ValueError: the tokenizer has no EOS, cannot tell where in the text a token lies, or has no chat template.
     """
     if tokenizer.eos_token_id is None:
         raise ValueError(f"{tokenizer.name_or_path}: the tokenizer has no EOS token, so no response could ever end")
@@ -51,20 +52,28 @@ def tokenise(
         raise ValueError(f"{tokenizer.name_or_path}: a fast tokenizer (tokenizer.json) is needed for token offsets")
     if not records:
         return [], []
-    prompts = [TEMPLATES[style].prompt(r) for r in records]
-    texts = [prompt + r.output for prompt, r in zip(prompts, records, strict=True)]
-    # Truncation is ours: the tokenizer's own would hide how many were cut.
-    # The name of a special token in the data is text: it neither ends a response nor begins one.
-    encoded = tokenizer(texts, return_offsets_mapping=True, truncation=False, split_special_tokens=True, verbose=False)
+    prompts = [render(style, r, tokenizer) for r in records]
     kept, lost = [], []
-    for row, (record, prompt) in enumerate(zip(records, prompts, strict=True)):
-        spans = (encoded["input_ids"][row], encoded["offset_mapping"][row])
+    for record, prompt, spans in zip(records, prompts, _encoded(records, prompts, tokenizer, style), strict=True):
         tokens = _tokens(record, prompt, *spans, tokenizer.eos_token_id, max_length)
         if tokens.prompt_length < len(tokens.input_ids):
             kept.append(tokens)
         else:
             lost.append(record)
     return kept, lost
+
+
+def _encoded(
+    records: Sequence[Record], prompts: Sequence[str], tokenizer: PreTrainedTokenizerBase, style: str
+) -> Iterable[chat.Spans]:
+    """Ids and places in the text of each record's prompt and response."""
+    if style == CHAT:
+        return (chat.encode(record, prompt, tokenizer) for record, prompt in zip(records, prompts, strict=True))
+    texts = [prompt + record.output for record, prompt in zip(records, prompts, strict=True)]
+    # Truncation is ours: the tokenizer's own would hide how many were cut.
+    # The name of a special token in the data is text: it neither ends a response nor begins one.
+    encoded = tokenizer(texts, return_offsets_mapping=True, truncation=False, split_special_tokens=True, verbose=False)
+    return zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
 
 
 def _tokens(
