@@ -54,7 +54,8 @@ def _sides(row: Any) -> Any:
         return row
     question = {"full_text": row["question"]} if isinstance(row.get("question"), str) else row.get("question")
     return [
-        {"question": question} | {key: row[f"{key}_{n}"] for key in ("quotes", "answer", "score") if f"{key}_{n}" in row}
+        {"question": question}
+        | {key: row[f"{key}_{n}"] for key in ("quotes", "answer", "score") if f"{key}_{n}" in row}
         for n in (0, 1)
     ]
 

@@ -65,9 +65,7 @@ def render(style: str, record: Record, tokenizer: Any = None) -> str:
             f"{', '.join(TEMPLATES)} need none"
         )
     messages = [{"role": "user", "content": question(record)}]
-    return tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=True, date_string=CHAT_DATE
-    )
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, date_string=CHAT_DATE)
 
 
 def question(record: Record) -> str:

@@ -1,0 +1,168 @@
+"""What may be wrong with a data set: duplicates, leaks between splits, empty answers, broken text, personal data.
+
+A leak is a test sample whose prompt, or whose group (passage or question), is in the training or validation part of
+the same fold too. It is counted over the five folds under plain splits (`data.group=none`) and grouped ones.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep import tasks, texts
+from data_prep.printed import percent, table
+from hycam_exp.data import sources
+from hycam_exp.data.records import Record, normalise
+from hycam_exp.data.splits import split
+
+FOLDS = 5
+GROUPINGS = {"plain": "none", "grouped": "prompt"}
+NEAR_EMPTY = 2
+"""An answer with fewer letters and digits is near-empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leak:
+    """Test samples of the five folds, and how many of them the other parts of their fold give away."""
+
+    tested: int
+    prompts: int
+    """Same instruction and input, but for case, white space and compatibility forms."""
+    groups: int
+    """Same prompt, or same passage or question."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """One task as checked; everything is a number of records, but for `languages`."""
+
+    task: str
+    records: int
+    rejected: int
+    empty_answers: int
+    """Rejected for an empty or missing answer."""
+    near_empty_answers: int
+    exact_duplicates: int
+    """Records that repeat another's instruction, input and output."""
+    normalised_duplicates: int
+    """The same, but for case, white space and compatibility forms."""
+    leaks: dict[str, Leak]
+    """By grouping: plain and grouped."""
+    control_characters: int
+    broken_encodings: int
+    personal: dict[str, int]
+    """By kind; what was found is not kept."""
+    languages: dict[str, float]
+    """Share of the records by the script that most of their letters belong to."""
+
+    @property
+    def found(self) -> dict[str, int]:
+        """What `--strict` objects to. Plain leaks are not among it: folds are grouped unless one asks otherwise."""
+        return {
+            "rejected rows": self.rejected,
+            "near-empty answers": self.near_empty_answers,
+            "exact duplicates": self.exact_duplicates,
+            "normalised duplicates": self.normalised_duplicates,
+            "leaks under grouped folds": self.leaks["grouped"].groups,
+            "control characters": self.control_characters,
+            "broken encodings": self.broken_encodings,
+            "personal data": sum(self.personal.values()),
+        }
+
+
+def checked(root: Path) -> list[Findings]:
+    """The findings of every task under `root`."""
+    return [findings(task, sources.read([task], str(root))) for task in tasks.folders(root)]
+
+
+def findings(task: str, collection: sources.Collection) -> Findings:
+    """What there is to say about one task's records."""
+    records = collection.records
+    whole = [f"{r.instruction}\n{r.input}\n{r.output}" for r in records]
+    scripts = Counter(map(texts.script, whole))
+    return Findings(
+        task=task,
+        records=len(records),
+        rejected=len(collection.rejections),
+        empty_answers=sum(_is_empty_answer(r.reason) for r in collection.rejections),
+        near_empty_answers=sum(sum(map(str.isalnum, r.output[:1000])) < NEAR_EMPTY for r in records),
+        exact_duplicates=_repeated((r.instruction, r.input, r.output) for r in records),
+        normalised_duplicates=_repeated(
+            (normalise(r.instruction), normalise(r.input), normalise(r.output)) for r in records
+        ),
+        leaks={name: leak(records, group) for name, group in GROUPINGS.items()},
+        control_characters=sum(map(texts.has_control, whole)),
+        broken_encodings=sum(map(texts.is_broken, whole)),
+        personal={kind: sum(1 for text in whole if found(text)) for kind, found in texts.PERSONAL.items()},
+        languages={name: count / len(records) for name, count in scripts.most_common()},
+    )
+
+
+def _is_empty_answer(reason: str) -> bool:
+    return reason.split(" ")[0] in ("no", "empty") and not reason.endswith(("instruction", "input", "full_text"))
+
+
+def _repeated(keys: Iterable[object]) -> int:
+    return sum(count - 1 for count in Counter(keys).values())
+
+
+def leak(records: Sequence[Record], group: str, split_seed: int = 0) -> Leak:
+    """How many test samples of the five folds share a prompt or a group with the rest of their fold."""
+    tested = prompts = groups = 0
+    prompt = {id(r): normalise(f"{r.instruction} {r.input}") for r in records}
+    for fold in range(FOLDS):
+        parts = split(records, fold, group, split_seed)
+        others = [*parts.train, *parts.validation]
+        known = _keys(others, lambda r: prompt[id(r)]), _keys(others, lambda r: r.group)
+        tested += len(parts.test)
+        for record in parts.test:
+            same = prompt[id(record)] in known[0]
+            prompts += same
+            groups += same or record.group in known[1]
+    return Leak(tested=tested, prompts=prompts, groups=groups)
+
+
+def _keys(records: Iterable[Record], key: Callable[[Record], str]) -> set[str]:
+    return {key(record) for record in records}
+
+
+def report(found: Sequence[Findings]) -> dict[str, Any]:
+    """The findings, for programs."""
+    return {"rows": [asdict(row) | {"found": row.found} for row in found]}
+
+
+def printed(found: Sequence[Findings]) -> str:
+    """The findings in three tables, for people."""
+    leaks = [
+        [row.task, row.leaks["plain"].tested]
+        + [_share(row.leaks[name], what) for name in GROUPINGS for what in ("prompts", "groups")]
+        for row in found
+    ]
+    rows = [
+        [
+            row.task, row.records, row.rejected, row.exact_duplicates, row.normalised_duplicates, row.empty_answers,
+            row.near_empty_answers, row.control_characters, row.broken_encodings,
+        ]
+        for row in found
+    ]  # fmt: skip
+    more = [
+        [row.task, *row.personal.values(), ", ".join(f"{k} {percent(v)}" for k, v in list(row.languages.items())[:3])]
+        for row in found
+    ]
+    return "\n\n".join(
+        [
+            table(
+                ["task", "records", "rejected", "exact dup.", "normalised dup.", "empty answers", "near-empty",
+                 "control chars", "broken encoding"],
+                rows,
+            ),
+            table(["task", "tested", "plain: prompt", "or group", "grouped: prompt", "or group"], leaks),
+            table(["task", *texts.PERSONAL, "scripts"], more),
+        ]
+    )  # fmt: skip
+
+
+def _share(leak: Leak, what: str) -> str:
+    count = getattr(leak, what)
+    return f"{count:,} ({percent(count / leak.tested if leak.tested else None)})"
