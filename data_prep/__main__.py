@@ -23,6 +23,9 @@ def fetch(options: argparse.Namespace) -> int:
     """Fetch sets from the hub."""
     from data_prep import fetch as hub
 
+    for name in options.task:
+        if name not in hub.REMOTES:
+            raise ValueError(f"fetch {name}: must be one of {', '.join(hub.REMOTES)}")
     missing = hub.fetch(options.task or list(hub.REMOTES), options.root, print)
     return 1 if missing else 0
 
@@ -151,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_fetch(command: argparse.ArgumentParser) -> None:
     names = [*tasks.TASKS, RETENTION]
-    command.add_argument("task", nargs="*", choices=[[], *names], metavar="TASK", help=f"{', '.join(names)}; all")
+    command.add_argument("task", nargs="*", metavar="TASK", help=f"of {', '.join(names)} (default: all)")
     command.add_argument("--root", type=Path, default=Path("data"), help="folder of the sets (default: data)")
     command.set_defaults(run=fetch)
 

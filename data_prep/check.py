@@ -18,6 +18,7 @@ from hycam_exp.data.splits import split
 
 FOLDS = 5
 GROUPINGS = {"plain": "none", "grouped": "prompt"}
+ANSWER_FIELDS = ("output", "response", "answer", *tasks.ANSWERS)
 NEAR_EMPTY = 2
 """An answer with fewer letters and digits is near-empty."""
 
@@ -100,7 +101,8 @@ def findings(task: str, collection: sources.Collection) -> Findings:
 
 
 def _is_empty_answer(reason: str) -> bool:
-    return reason.split(" ")[0] in ("no", "empty") and not reason.endswith(("instruction", "input", "full_text"))
+    first, _, field = reason.partition(" ")
+    return first in ("no", "empty") and field in ANSWER_FIELDS
 
 
 def _repeated(keys: Iterable[object]) -> int:

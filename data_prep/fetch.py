@@ -201,9 +201,7 @@ def _verified(name: str, remote: Remote, root: Path, path: Path, place: Path) ->
     if pinned is None:
         entry = {"repo": remote.repo, "revision": remote.revision, "file": remote.file, "sha256": found}
         manifest.write(root / LOCK, (json.dumps(locks | {name: entry}, indent=1, sort_keys=True) + "\n").encode())
-        return (
-            f"not verified: no checksum is known; its own, {found[:12]}..., is in {root / LOCK} and holds from now on"
-        )
+        return f"not verified: no checksum is known; {found[:12]}... is in {root / LOCK} and holds from now on"
     if found != pinned:
         raise ValueError(f"{place} is another file: SHA-256 {found}, not {pinned}; move it away to fetch it again")
     return f"SHA-256 {found[:12]}... as {'pinned' if remote.sha256 else 'recorded'}"

@@ -90,7 +90,11 @@ def _kind(row: "Tokens", position: int, real: bool) -> str:
 
 def _texts(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> list[str]:
     """Each token's own text; a special token's name."""
-    return [tokenizer.decode([id], skip_special_tokens=False) for id in ids]
+    return [_text(tokenizer, [id]) for id in ids]
+
+
+def _text(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=False))
 
 
 def printed(
@@ -102,7 +106,7 @@ def printed(
         trained = sum(token.label is not None for token in tokens)
         cut = "" if row.ends else ", cut on the right"
         title = f"== {row.task} {row.id}: {len(row.input_ids)} tokens, {trained} trained{cut}"
-        parts.append(f"{title}\n{_listed(tokens, colour) if ids else _flowing(row, tokens, tokenizer, colour)}")
+        parts.append(f"{title}\n{_listed(tokens, colour) if ids else _flowing(tokens, tokenizer, colour)}")
     return "\n\n".join(parts)
 
 
@@ -115,7 +119,7 @@ def _listed(tokens: Sequence[Token], colour: bool) -> str:
     return "\n".join([f"{'':5s}  {'kind':8s}  {'id':>7s}  {'label':>7s}  token", *painted])
 
 
-def _flowing(row: "Tokens", tokens: Sequence[Token], tokenizer: "PreTrainedTokenizerBase", colour: bool) -> str:
+def _flowing(tokens: Sequence[Token], tokenizer: "PreTrainedTokenizerBase", colour: bool) -> str:
     """The text in stretches of one kind, each under its name."""
     lines = []
     for kind, group in groupby(tokens, key=lambda token: token.kind):
@@ -123,8 +127,7 @@ def _flowing(row: "Tokens", tokens: Sequence[Token], tokenizer: "PreTrainedToken
         trained = "trained" if members[0].label is not None or members[-1].label is not None else "not trained"
         lines.append(f"[{kind}: {len(members)}, {trained}]")
         if kind != "padding":
-            text = tokenizer.decode([token.id for token in members], skip_special_tokens=False)
-            lines.append(_paint(text, kind, colour))
+            lines.append(_paint(_text(tokenizer, [token.id for token in members]), kind, colour))
     return "\n".join(lines)
 
 

@@ -21,9 +21,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """The rows below the head; a column of numbers is aligned to the right."""
     texts = [[cell(value) for value in row] for row in rows]
     widths = [max(len(text[i]) for text in [list(head), *texts]) for i in range(len(head))]
-    left = [all(isinstance(row[i], str) and not row[i][:1].isdigit() for row in rows) for i in range(len(head))]
+    left = [all(_is_word(row[i]) for row in rows) for i in range(len(head))]
     lines = [list(head), ["-" * width for width in widths], *texts]
     return "\n".join(_line(line, widths, left) for line in lines)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and not value[:1].isdigit()
 
 
 def _line(texts: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -> str:

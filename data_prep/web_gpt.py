@@ -3,6 +3,7 @@
 Upstream's raw form is an array of two answers, its flattened form has question, quotes_0, answer_0, score_0, ...
 """
 
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from data_prep.conversion import Fields, checked, mapping_of, text_of
 
 def _score(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise ValueError(f"score is {value!r}, not a number")
+        raise ValueError(f"score is {reprlib.repr(value)}, not a number")
     return value
 
 
@@ -53,11 +54,8 @@ def _sides(row: Any) -> Any:
     if not (isinstance(row, Mapping) and ("answer_0" in row or "answer_1" in row)):
         return row
     question = {"full_text": row["question"]} if isinstance(row.get("question"), str) else row.get("question")
-    return [
-        {"question": question}
-        | {key: row[f"{key}_{n}"] for key in ("quotes", "answer", "score") if f"{key}_{n}" in row}
-        for n in (0, 1)
-    ]
+    keys = ("quotes", "answer", "score")
+    return [{"question": question} | {key: row[f"{key}_{n}"] for key in keys if f"{key}_{n}" in row} for n in (0, 1)]
 
 
 def _alpaca(row: Mapping[str, Any]) -> Fields:

@@ -53,7 +53,7 @@ def _pieces(
     for first, last, special in _cuts(record, prompt, names):
         text = (prompt + record.output)[first:last]
         if special:
-            ids.append(tokenizer.convert_tokens_to_ids(text))
+            ids += tokenizer.convert_tokens_to_ids([text])
             places.append((first, last))
             continue
         encoded = tokenizer(

@@ -19,6 +19,21 @@ def test_answer_is_icliniqs() -> None:
     assert INSTRUCTION == "If you are a doctor, please answer the medical questions based on the patient's description."
 
 
+@pytest.mark.parametrize(
+    ("answer", "output"),
+    [("answer_icliniq", "Rest."), ("answer_chatgpt", "See a doctor."), ("answer_chatdoctor", "Hi.")],
+)
+def test_answer_can_be_chosen(answer: str, output: str) -> None:
+    """Any of the three answers can be the output."""
+    assert fields(UPSTREAM, answer=answer) == Fields(instruction=INSTRUCTION, input="I cough.", output=output)
+
+
+def test_alpaca_form_has_the_doctors_answer_only() -> None:
+    """Where a model's answer is asked for, Alpaca-CoT's output never stands in for it."""
+    with pytest.raises(ValueError, match=r"^no answer_chatgpt$"):
+        fields({"instruction": INSTRUCTION, "input": "I cough.", "output": "Rest."}, answer="answer_chatgpt")
+
+
 def test_alpaca_form_gives_the_same() -> None:
     """Alpaca-CoT's row of the same answer is the same record."""
     assert fields({"instruction": INSTRUCTION, "input": "I cough.", "output": "Rest."}) == fields(UPSTREAM)

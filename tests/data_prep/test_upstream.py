@@ -1,6 +1,8 @@
 """Upstream files: every row with the line it starts on, or an error that names the line."""
 
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +157,19 @@ def test_any_text_gives_rows_or_a_named_error(folder: Path, content: str, name: 
     else:
         line = found[-1][0] if found else 1
     assert 1 <= int(line) <= content.replace("\r\n", "\n").replace("\r", "\n").count("\n") + 1
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.json.gz", "rows.jsonl.gz"])
+def test_gzipped_file_is_read_as_what_is_in_it(tmp_path: Path, name: str) -> None:
+    """A gzipped file gives the rows of the file inside, whatever its name."""
+    text = '[\n[1],\n{"a": 2}\n]' if ".json." in name or name.endswith(".json") else '\n[1]\n{"a": 2}\n'
+    assert read(tmp_path / name, gzip.compress(text.encode())) == [(2, [1]), (3, {"a": 2})]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b[:12] + b"\xff\xff" + b[14:], lambda b: b[:2], lambda b: b + b"x"]
+)
+def test_damaged_gzip_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    """A gzip file that is cut off or changed is refused by name, never read in part."""
+    with pytest.raises(ValueError, match=r"rows\.jsonl\.gz:1: malformed gzip"):
+        read(tmp_path / "rows.jsonl.gz", damage(gzip.compress(b'{"a": 1}\n{"a": 2}\n')))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from data_prep.conversion import Fields, convert
-from data_prep.web_gpt import fields
+from data_prep.web_gpt import answer_fields, answers_of, fields
 from hycam_exp.data.records import Record
 
 QUOTES = {"title": ["Sky (a.org)", "Light"], "extract": ["It is blue.", "It\nscatters."]}
@@ -108,3 +108,59 @@ def test_comparison_has_two_answers(row: list) -> None:
     """Fewer or more than two answers are refused with their number."""
     with pytest.raises(ValueError, match=f"a comparison has two answers, this one {len(row)}"):
         fields(row)
+
+
+def flattened(question: Any, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """The same comparison in the hub's flattened form."""
+    sides = enumerate((first, second))
+    return {"question": question} | {
+        f"{k}_{n}": s[k] for n, s in sides for k in ("quotes", "tokens", "answer", "score")
+    }
+
+
+@pytest.mark.parametrize("question", [{"full_text": "Why is the sky blue?"}, "Why is the sky blue?"])
+@pytest.mark.parametrize("scores", [(1, 0), (0, 1), (0, 0)])
+def test_flattened_form_gives_the_same(question: Any, scores: tuple[int, int]) -> None:
+    """A flattened comparison is the record of the raw one, its question an object or text."""
+    pair = [side("first", scores[0]), side("second", scores[1], quotes={"title": ["T"], "extract": ["E"]})]
+    assert fields(flattened(question, *pair)) == fields(pair)
+
+
+@pytest.mark.parametrize("missing", ["answer_0", "answer_1", "score_0", "score_1", "quotes_0", "question"])
+def test_flattened_form_with_a_field_missing(missing: str) -> None:
+    """Without an answer, a score or the question there is no record; without quotes the input is empty."""
+    row = flattened("Why?", side("first", 1), side("second", 0))
+    del row[missing]
+    if missing in ("answer_1", "quotes_0"):
+        assert fields(row).input == ("" if missing == "quotes_0" else fields([side("a", 1), side("b", 0)]).input)
+    else:
+        with pytest.raises(ValueError, match=r"no answer|score is None|the question is NoneType"):
+            fields(row)
+
+
+def test_both_answers_are_rows_of_their_own() -> None:
+    """With both, a comparison in any form is two rows on its line; everything else stays one row."""
+    pair, alpaca = [side("a", 1), side("b", 0)], {"instruction": "Why?", "output": "So."}
+    flat = flattened("Why?", *pair)
+    rows = list(answers_of([(1, pair), (2, alpaca), (3, flat), (4, [side("a", 1)]), (5, None)], "file"))
+    assert [line for line, _ in rows] == [1, 1, 2, 3, 3, 4, 5]
+    assert [answer_fields(row).output for _, row in rows[:5]] == ["a", "b", "So.", "a", "b"]
+    assert {answer_fields(row).group_by for _, row in rows[:2]} == {"Why is the sky blue?"}
+
+
+@pytest.mark.parametrize("row", [None, 7, [], [side("a", 1)], {"question": None, "answer": "a"}, {"instruction": "a"}])
+def test_broken_row_of_both_is_refused(row: Any) -> None:
+    """A row that is no answer says so, as it does among preferred ones."""
+    with pytest.raises(ValueError):
+        answer_fields(row)
+
+
+def test_both_needs_no_score() -> None:
+    """Where nothing is preferred, a missing score is no reason to lose an answer."""
+    assert answer_fields(side("a", None)).output == "a"
+
+
+def test_reason_stays_short() -> None:
+    """A megabyte where a score should be does not end up in the reason."""
+    with pytest.raises(ValueError, match=r"^score is '.{10,60}', not a number$"):
+        fields([side("first", "x" * 10**6), side("second", 0)])
