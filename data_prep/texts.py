@@ -1,7 +1,7 @@
 """What a text looks like: its script, control characters, broken encodings, personal data. Standard library only.
 
-Patterns, not proofs: "mojibake" is what UTF-8 looks like when read as Windows-1252, "personal" what looks like an
-e-mail address, a phone number, an IPv4 address, a card number (with its check digit) or a US social security number.
+Patterns, not proofs: a broken encoding is what UTF-8 looks like when read as Windows-1252 or Latin-1, personal data is
+what looks like an e-mail address, a phone number, an IPv4 address, a card number with its check digit, or a US SSN.
 """
 
 import re
@@ -41,9 +41,9 @@ def has_control(text: str) -> bool:
 
 @cache
 def _mojibake() -> re.Pattern[str]:
-    """A UTF-8 sequence of two or three bytes, its bytes shown as Windows-1252 shows them."""
+    """A UTF-8 sequence of two or three bytes, its bytes shown as Windows-1252 or Latin-1 shows them."""
     shown = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0x100)}
-    rest = "".join(re.escape(shown[byte]) for byte in range(0x80, 0xC0))
+    rest = "".join(re.escape(shown[byte] + chr(byte)) for byte in range(0x80, 0xC0))
     three = "".join(shown[byte] for byte in range(0xE0, 0xF0))
     return re.compile(f"[{shown[0xC2]}{shown[0xC3]}][{rest}]|[{three}][{rest}]{{2}}")
 
@@ -64,7 +64,7 @@ _CARD = re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-])")
 def has_card(text: str) -> bool:
     """Whether there is a number of 13 to 19 digits with a card's check digit and first digit."""
     numbers = (re.sub(r"\D", "", match) for match in _CARD.findall(text))
-    return any(number[0] in "3456" and len(set(number)) > 3 and _checks(number) for number in numbers)
+    return any(number[0] in "3456" and len(set(number)) > 1 and _checks(number) for number in numbers)
 
 
 def _checks(number: str) -> bool:

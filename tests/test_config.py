@@ -18,6 +18,25 @@ def test_the_bare_command_is_the_mini_cell():
     assert (run.recipe.name, run.trainer.name, run.fold) == ("mini", "cpu", 0)
 
 
+def test_a_task_of_ones_own_is_configuration_alone():
+    """`data.fields` maps a user's fields, on the command line or in YAML; the content, not the names, is identity."""
+    own = compose("data.tasks=[mine]", "data.fields={mine:{instruction:q,output:a}}", "data.root=x")
+    assert own.data.fields == {"mine": {"instruction": "q", "output": "a"}}
+    shipped = compose(
+        "data=generic", "data.fields.mine.instruction=question", "data.fields.mine.group=page"
+    ).data.fields
+    assert shipped["mine"] == {"instruction": "question", "input": None, "output": "output", "group": "page"}
+    assert "fields" not in identity(own)["data"]
+
+
+@pytest.mark.parametrize("style", ["alpaca", "alpaca_newline", "chat", "plain"])
+def test_prompt_is_one_of_four_styles(style):
+    """The four templates are accepted, and another name is refused with them."""
+    assert compose(f"data.prompt={style}").data.prompt == style
+    with pytest.raises(ValueError, match=r"data\.prompt=vicuna: must be one of alpaca, alpaca_newline, plain, chat"):
+        compose("data.prompt=vicuna")
+
+
 def test_a_real_backbone_brings_the_papers_recipe_data_and_hardware():
     """model=llama3_8b alone is the paper's cell, and a recipe named on the command line still wins."""
     run = compose("model=llama3_8b")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hycam_exp.data.prompts import TEMPLATES
+from hycam_exp.data.prompts import STYLES, TEMPLATES, question, render
 from hycam_exp.data.records import Record
 
 ALPACA = TEMPLATES["alpaca"]
@@ -29,6 +29,25 @@ def test_alpaca_without_an_input() -> None:
         "Below is an instruction that describes a task. Write a response that appropriately completes the request."
         "\n\n### Instruction:\nSum up.\n\n### Response:"
     )
+
+
+def test_newline_style_differs_by_its_last_character() -> None:
+    """`alpaca_newline` is the authors' template with a line end after "### Response:"."""
+    for of in (record("Sum up."), record("Sum up.", "A text.")):
+        assert render("alpaca_newline", of) == render("alpaca", of) + "\n"
+
+
+def test_plain_style_is_the_fields_alone() -> None:
+    """`plain` is the instruction, the input where there is one, and a blank line after each."""
+    assert render("plain", record("Sum up.")) == "Sum up.\n\n"
+    assert render("plain", record("Sum up.", "A text.")) == "Sum up.\n\nA text.\n\n"
+
+
+def test_styles_are_the_templates_and_the_chat() -> None:
+    """The four names that `data.prompt` accepts."""
+    assert STYLES == ("alpaca", "alpaca_newline", "plain", "chat")
+    assert question(record("a", "b")) == "a\n\nb"
+    assert question(record("a")) == "a"
 
 
 @pytest.mark.parametrize("text", ["{input}", "{instruction}", "{}", "{0}", "}{", "%s", "{input} {instruction}"])

@@ -96,7 +96,7 @@ def test_generated_set_is_read_without_a_file() -> None:
         ("rows.json", " \n\n", r"rows\.json: the file is empty"),
         ("rows.json", "[]", "no row of auto_cot in it"),
         ("rows.jsonl", '{"instruction": "a"}\n{}\n', r"rows\.jsonl:1: no output; all 2 rows of auto_cot were rejected"),
-        ("rows.csv", "instruction,output\na,b\n", r"no file of auto_cot in .* \(\.json or \.jsonl\)"),
+        ("rows.csv", "instruction,output\na,b\n", r"no file of auto_cot in .* \(\.json or \.jsonl or \.parquet\)"),
     ],
 )
 def test_file_without_records_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -162,6 +162,22 @@ def test_real_files_are_read_whole(shared: Path, task: str, folder: str, rows: i
     assert len(found.records) + len(found.rejections) == rows
     assert len(found.records) > 0.9 * rows
     assert all(isinstance(r, Record) and r.output.strip() and r.instruction.strip() for r in found.records)
+
+
+@pytest.mark.parametrize("folder", ["codealpaca", "code_alpaca", "CodeAlpaca-20k"])
+def test_folder_of_a_task_has_several_names(tmp_path: Path, folder: str) -> None:
+    """In a mix too, a task's folder is found under any of its names."""
+    write(tmp_path / folder / "rows.json", GOOD)
+    write(tmp_path / "autocot" / "rows.json", GOOD[:1])
+    found = read(["auto_cot", "code_alpaca"], str(tmp_path))
+    assert [sum(r.task == task for r in found.records) for task in ("auto_cot", "code_alpaca")] == [1, 4]
+
+
+def test_whole_shared_folder_is_a_mix(shared: Path) -> None:
+    """The folder of real data is `data.root` as it is, codealpaca and webgpt with the rest."""
+    found = read(["icliniq", "code_alpaca", "web_gpt"], str(shared / "data"))
+    counts = [sum(r.task == task for r in found.records) for task in ("icliniq", "code_alpaca", "web_gpt")]
+    assert (counts, len(found.rejections)) == ([2000, 6570, 271], 2)
 
 
 def test_shared_folder_holds_each_task_once(tmp_path: Path, shared: Path) -> None:
