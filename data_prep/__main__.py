@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,9 +98,11 @@ def stats(options: argparse.Namespace) -> int:
     from data_prep import preview
     from data_prep import stats as table1
 
-    tasks.folders(options.root)
+    names = tasks.folders(options.root)
     tokenizer = preview.tokenizer_at(options.tokenizer) if options.tokenizer else None
-    rows = table1.measured(options.root, tokenizer, options.prompt, options.max_length)
+    rows = [
+        table1.measured(task, options.root, tokenizer, options.prompt, options.max_length) for task in _followed(names)
+    ]
     _print(table1.report(rows) if options.json else table1.printed(rows))
     return 0
 
@@ -108,8 +110,10 @@ def stats(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """What may be wrong with the data."""
     from data_prep import check as checks
+    from hycam_exp.data import sources
 
-    found = checks.checked(options.root)
+    names = tasks.folders(options.root)
+    found = [checks.findings(task, sources.read([task], str(options.root))) for task in _followed(names)]
     _print(checks.report(found) if options.json else checks.printed(found))
     return 1 if options.strict and any(sum(row.found.values()) for row in found) else 0
 
@@ -125,6 +129,14 @@ def preview(options: argparse.Namespace) -> int:
     )
     _print(view.printed(rows, tokenizer, options.loss_on, colour, options.ids))
     return 0
+
+
+def _followed(names: Iterable[str]) -> Iterator[str]:
+    """The names; a person at a terminal sees which one is being worked on."""
+    for name in names:
+        if sys.stderr.isatty():
+            print(f"{name} ...", file=sys.stderr, flush=True)
+        yield name
 
 
 def _print(found: str | dict[str, Any]) -> None:
@@ -214,6 +226,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return options.run(options)
+    except BrokenPipeError:  # the reader of the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

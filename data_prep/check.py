@@ -7,7 +7,6 @@ the same fold too. It is counted over the five folds under plain splits (`data.g
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from data_prep import tasks, texts
@@ -70,11 +69,6 @@ class Findings:
             "broken encodings": self.broken_encodings,
             "personal data": sum(self.personal.values()),
         }
-
-
-def checked(root: Path) -> list[Findings]:
-    """The findings of every task under `root`."""
-    return [findings(task, sources.read([task], str(root))) for task in tasks.folders(root)]
 
 
 def findings(task: str, collection: sources.Collection) -> Findings:

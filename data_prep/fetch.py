@@ -110,6 +110,8 @@ def download(remote: Remote, partial: Path) -> Path:
         path = hf_hub_download(
             remote.repo, remote.file, repo_type="dataset", revision=remote.revision, local_dir=str(partial)
         )
+    except PermissionError:
+        raise
     except Exception as error:  # the hub's errors share no base class across its versions
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
         raise (ValueError if getattr(error, "response", None) is not None else Unreachable)(reason) from error

@@ -59,12 +59,8 @@ class Row:
         return self.lengths[max(0, math.ceil(percent / 100 * len(self.lengths)) - 1)]
 
 
-def measured(root: Path, tokenizer: "PreTrainedTokenizerBase | None", style: str, max_length: int) -> list[Row]:
-    """A row for every task under `root`."""
-    return [_row(task, root, tokenizer, style, max_length) for task in tasks.folders(root)]
-
-
-def _row(task: str, root: Path, tokenizer: "PreTrainedTokenizerBase | None", style: str, max_length: int) -> Row:
+def measured(task: str, root: Path, tokenizer: "PreTrainedTokenizerBase | None", style: str, max_length: int) -> Row:
+    """The row of a task under `root`."""
     found = sources.read([task], str(root))
     lengths, without = (None, None) if tokenizer is None else _lengths(found.records, tokenizer, style, max_length)
     return Row(
@@ -114,6 +110,7 @@ def _reported(row: Row) -> dict[str, Any]:
         "task": row.task,
         "domain": about.domain if about else None,
         "source": about.source if about else None,
+        "hub_id": about.hub_id if about else None,
         "files": row.files,
         "rejected": row.rejected,
         "measured": {"samples": row.samples, "total_tokens": row.total, "average": row.average},

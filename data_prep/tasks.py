@@ -29,7 +29,6 @@ Rows = Iterable[tuple[int, Any]]
 class Task:
     """One data set of the paper's Table 1."""
 
-    title: str
     domain: str
     source: str
     """Whom to cite."""
@@ -40,35 +39,30 @@ class Task:
 
 TASKS = {
     "auto_cot": Task(
-        title="Auto-CoT",
         domain="logical reasoning",
         source="Zhang et al., 2023",
         hub_id="QingyiSi/Alpaca-CoT",
         folders=("autocot",),
     ),
     "icliniq": Task(
-        title="iCliniq",
         domain="medical dialogue",
         source="Li et al., 2023",
         hub_id="lavita/ChatDoctor-iCliniq",
         folders=("icliniq", "chatdoctoricliniq"),
     ),
     "dolly": Task(
-        title="Dolly 2.0",
         domain="closed QA, summaries",
         source="Databricks, 2023",
         hub_id="databricks/databricks-dolly-15k",
         folders=("dolly", "dolly15k", "databricksdolly15k"),
     ),
     "code_alpaca": Task(
-        title="CodeAlpaca",
         domain="code generation",
         source="Chaudhary, 2023",
         hub_id="sahil2801/CodeAlpaca-20k",
         folders=("codealpaca", "codealpaca20k"),
     ),
     "web_gpt": Task(
-        title="WebGPT",
         domain="retrieval QA",
         source="Nakano et al., 2021",
         hub_id="openai/webgpt_comparisons",

@@ -25,9 +25,11 @@ def test_an_installed_wheel_composes_its_own_config_from_any_folder(tmp_path):
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")
     code = (
         "from hycam_exp.config import compose, config_dir; from hycam_exp import backbones; "
-        "print(config_dir()); print(compose().method.name); print((backbones.ASSETS / 'tiny_llama').is_dir())"
+        "from hycam_exp.data import published; "
+        "print(config_dir()); print(compose().method.name); print((backbones.ASSETS / 'tiny_llama').is_dir()); "
+        "print(len(published.table('table1_datasets')))"
     )
     done = subprocess.run([str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(packages / "hycam_exp" / "conf"), "hycam", "True"]
+    assert done.stdout.split() == [str(packages / "hycam_exp" / "conf"), "hycam", "True", "5"]
     shown = subprocess.run([str(python), "-m", "hycam_exp", "--help"], cwd=tmp_path, capture_output=True, text=True)
     assert "method: full_ft, hycam, lora" in shown.stdout

@@ -53,7 +53,9 @@ def _pieces(
     for first, last, special in _cuts(record, prompt, names):
         text = (prompt + record.output)[first:last]
         if special:
-            ids += tokenizer.convert_tokens_to_ids([text])
+            token = tokenizer.convert_tokens_to_ids(text)
+            assert isinstance(token, int), "one name, one id"
+            ids.append(token)
             places.append((first, last))
             continue
         encoded = tokenizer(

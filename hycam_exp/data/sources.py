@@ -101,7 +101,8 @@ def _of_task(
     task: str, root: Path, reading: Reading | None, alone: bool
 ) -> tuple[list[Record | Rejection], list[Source]]:
     """What became of each of a task's rows, and the files they are in."""
-    folder, converted, upstream = _files(task, root, alone, custom=task not in TASKS)
+    suffixes = tables.SUFFIXES if task in TASKS else tables.ALL_SUFFIXES
+    folder, converted, upstream = _files(task, root, alone, suffixes)
     if converted and upstream:
         raise ValueError(f"{folder}: holds both {converted[0].name} (converted) and {upstream[0].name}; keep one")
     if upstream and reading is None:
@@ -125,7 +126,7 @@ def _rows(path: Path) -> Iterable[tuple[int, object]]:
     return tables.rows(path)
 
 
-def _files(task: str, root: Path, alone: bool, custom: bool) -> tuple[Path, list[Path], list[Path]]:
+def _files(task: str, root: Path, alone: bool, suffixes: Sequence[str]) -> tuple[Path, list[Path], list[Path]]:
     """Where a task lies, its canonical files and the others.
 
     That is a folder of the task's name in root, or for a single task root itself, which may be a file.
@@ -135,7 +136,6 @@ def _files(task: str, root: Path, alone: bool, custom: bool) -> tuple[Path, list
     folder = tasks.folder_of(task, root) or (root if alone else root / task)
     if not folder.is_dir():
         raise ValueError(f"data.root={root}: no folder {folder} with the files of {task}")
-    suffixes = tables.ALL_SUFFIXES if custom else tables.SUFFIXES
     converted, upstream = canonical.files(folder, suffixes)
     if not converted and not upstream:
         raise ValueError(f"data.root={root}: no file of {task} in {folder} ({' or '.join(suffixes)})")

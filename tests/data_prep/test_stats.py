@@ -27,7 +27,7 @@ def prompt_length() -> int:
 
 def test_tokens_are_bos_prompt_and_output(root: Path) -> None:
     """Totals and averages count BOS, prompt and output, but no EOS; percentiles are lengths that occur."""
-    (row,) = stats.measured(root, letter_tokenizer(), "alpaca", 1200)
+    row = stats.measured("auto_cot", root, letter_tokenizer(), "alpaca", 1200)
     base = prompt_length()
     assert row.lengths == [base + 1, base + 2, base + 300]
     assert (row.samples, row.rejected, row.files) == (3, 1, ["rows.json"])
@@ -42,14 +42,14 @@ def test_tokens_are_bos_prompt_and_output(root: Path) -> None:
 )
 def test_truncated_are_those_that_lose_a_token(root: Path, room: int, cut: int, without: int) -> None:
     """A record is cut if it and its EOS do not fit, and lost if not even a first response token does."""
-    (row,) = stats.measured(root, letter_tokenizer(), "alpaca", prompt_length() + room)
+    row = stats.measured("auto_cot", root, letter_tokenizer(), "alpaca", prompt_length() + room)
     assert row.truncated == pytest.approx(cut / 3)
     assert row.without_response == without
 
 
 def test_without_a_tokenizer_tokens_are_absent(root: Path) -> None:
     """Samples are counted, tokens are null: never another tokenizer's number beside the paper's."""
-    rows = stats.measured(root, None, "alpaca", 1200)
+    rows = [stats.measured("auto_cot", root, None, "alpaca", 1200)]
     (row,) = stats.report(rows)["rows"]
     assert row["measured"] == {"samples": 3, "total_tokens": None, "average": None}
     assert row["published"]["total_tokens"] == 943474
@@ -61,7 +61,7 @@ def test_auto_cot_row_is_the_papers(tmp_path: Path, shared: Path) -> None:
     """With Llama 3's tokenizer: 5,816 samples, 943,474 tokens, 162.22 on average, as published."""
     (tmp_path / "auto_cot").symlink_to(shared / "data" / "auto_cot")
     tokenizer = AutoTokenizer.from_pretrained(shared / "tokenizers" / "llama3")
-    rows = stats.measured(tmp_path, tokenizer, "alpaca", 1200)
+    rows = [stats.measured("auto_cot", tmp_path, tokenizer, "alpaca", 1200)]
     (row,) = stats.report(rows)["rows"]
     assert row["measured"] == {"samples": 5816, "total_tokens": 943474, "average": 162.22}
     assert row["measured"] == {key: row["published"][key] for key in row["measured"]}
