@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ def check_device(hardware: TrainerSettings, precision: str) -> None:
     import torch
 
     if hardware.accelerator == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # or DeepSpeed, which transformers may import, warns
         return
     if not torch.cuda.is_available():
         raise ValueError(f"trainer={hardware.name}: torch finds no GPU here; trainer=cpu runs without one")

@@ -21,7 +21,7 @@ def _table(record: RunRecord) -> Table:
     measured = {s.metric for s in record.scores}
     columns = [(title, metric) for title, metric in columns if metric in measured or not metric.endswith("_before")]
     table = Table(title=record.run_id, title_justify="left")
-    table.add_column("task")
+    table.add_column("task", min_width=12, no_wrap=True)
     for title, _ in columns:
         table.add_column(title, justify="right")
     for task in [*record.config["data"]["tasks"], "mean", "pooled"]:

@@ -85,12 +85,12 @@ def peak(*arguments: str) -> float:
 
 def test_peak_memory_is_the_most_that_was_resident() -> None:
     """Memory that was held and given back counts, in bytes, and is labelled resident memory."""
-    assert peak("200") - peak("0") == pytest.approx(200, abs=10)
+    assert peak("200") - peak("0") == pytest.approx(200, abs=3)
 
 
 def test_peak_memory_is_not_that_of_the_process_before() -> None:
     """What the process that started this one held does not count."""
-    assert peak("200", PEAK, "0") == pytest.approx(peak("0"), abs=10)
+    assert peak("200", PEAK, "0") == pytest.approx(peak("0"), abs=3)
 
 
 @pytest.mark.parametrize(("available", "allocated", "kind"), [(True, 7, "cuda_allocated"), (True, 0, "rss")])

@@ -1,6 +1,7 @@
 """Greedy decoding with a KV cache: sorted by length, streamed to disk, continued where it was interrupted."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -108,7 +109,12 @@ def _plain(model: Any) -> Iterator[None]:
 
     backbone = model.get_base_model() if hasattr(model, "get_base_model") else model
     own, backbone.generation_config = backbone.generation_config, GenerationConfig()
+    # It warns that padding and text together pass the model's positions; each row's own text keeps within them.
+    warner = logging.getLogger("transformers.generation.stopping_criteria")
+    level = warner.level
+    warner.setLevel(logging.ERROR)
     try:
         yield
     finally:
         backbone.generation_config = own
+        warner.setLevel(level)
