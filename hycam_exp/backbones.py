@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,8 @@ ASSETS = Path(__file__).parent / "assets"
 WEIGHTS = (".safetensors", ".bin")
 SETTINGS_FILE = "run.json"  # beside a saved adapter: the settings of the run that made it
 HUB_TIMEOUT = 10  # seconds
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Backbone:
     def pad_id(self) -> int:
         """The id that fills batches; attention and loss never look at it, so EOS serves where there is none."""
         pad = self.tokenizer.pad_token_id
-        return self.tokenizer.eos_token_id if pad is None else pad
+        usable = pad is not None and pad < self.config.vocab_size  # transformers may add a pad token of its own
+        return pad if usable else self.tokenizer.eos_token_id
 
     @property
     def positions(self) -> int | None:
@@ -58,6 +62,7 @@ def check_device(hardware: TrainerSettings, precision: str) -> None:
     import torch
 
     if hardware.accelerator == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # or DeepSpeed, which transformers may import, warns
         return
     if not torch.cuda.is_available():
         raise ValueError(f"trainer={hardware.name}: torch finds no GPU here; trainer=cpu runs without one")
@@ -141,16 +146,18 @@ def describe(settings: ModelSettings) -> Backbone:
     Raises:
         ValueError: files are missing or unreadable, or the hub cannot be reached.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     path = folder(settings)
+    if path and not any((path / name).is_file() for name in VOCABULARIES):
+        raise ValueError(f"model.path={path}: no tokenizer there ({', '.join(VOCABULARIES)})")
     where: dict[str, Any] = {} if path else {"revision": settings.revision}
     origin = str(path or settings.hub_id)
     try:
         if path is None:
             _reach(settings)
         config = _random_config(settings) if settings.architecture else AutoConfig.from_pretrained(origin, **where)
-        tokenizer = AutoTokenizer.from_pretrained(origin, **where)
+        tokenizer = _tokenizer_class(path).from_pretrained(origin, **where)
     except (OSError, ValueError) as error:
         raise ValueError(_unavailable(settings, origin, error)) from error
     if settings.architecture:
@@ -160,6 +167,20 @@ def describe(settings: ModelSettings) -> Backbone:
     elif path and not any(file.suffix in WEIGHTS for file in path.iterdir()):
         raise ValueError(f"model.path={path}: no weights there (*.safetensors or *.bin)")
     return Backbone(settings, config, tokenizer)
+
+
+def _tokenizer_class(path: Path | None) -> Any:
+    """The plain class for a tokenizer that was saved as such.
+
+    AutoTokenizer goes by the model's type instead, and would build, say, a Qwen2 tokenizer from another's vocabulary.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    described = path / "tokenizer_config.json" if path else None
+    if described is None or not described.is_file():
+        return AutoTokenizer
+    saved = json.loads(described.read_text(encoding="utf-8")).get("tokenizer_class")
+    return PreTrainedTokenizerFast if saved in ("TokenizersBackend", "PreTrainedTokenizerFast") else AutoTokenizer
 
 
 def _reach(settings: ModelSettings) -> None:
@@ -211,6 +232,7 @@ def load(backbone: Backbone, dtype: str, seed: int = 0) -> PreTrainedModel:
         ValueError: the weights are missing or do not fit the config.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
@@ -227,5 +249,5 @@ def load(backbone: Backbone, dtype: str, seed: int = 0) -> PreTrainedModel:
     origin = str(path or settings.hub_id)
     try:
         return AutoModelForCausalLM.from_pretrained(origin, **kwargs)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(_unavailable(settings, origin, error)) from error

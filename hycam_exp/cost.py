@@ -31,7 +31,18 @@ def peak_memory() -> dict[str, Any]:
 
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return {"kind": "cuda_allocated", "bytes": torch.cuda.max_memory_allocated()}
-    return {"kind": "rss", "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    return {"kind": "rss", "bytes": _peak_resident()}
+
+
+def _peak_resident() -> int:
+    """The kernel's high-water mark; getrusage's number can be that of the process which started this one."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _processor() -> str:

@@ -21,7 +21,7 @@ def _table(record: RunRecord) -> Table:
     measured = {s.metric for s in record.scores}
     columns = [(title, metric) for title, metric in columns if metric in measured or not metric.endswith("_before")]
     table = Table(title=record.run_id, title_justify="left")
-    table.add_column("task")
+    table.add_column("task", min_width=12, no_wrap=True)
     for title, _ in columns:
         table.add_column(title, justify="right")
     for task in [*record.config["data"]["tasks"], "mean", "pooled"]:
@@ -55,23 +55,23 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
 
 def finished(record: RunRecord, store: Store, remark: str | None = None) -> None:
     """Print a finished cell."""
-    console = Console()
+    console = Console(markup=False, emoji=False, highlight=False)
     console.print(_table(record))
     for name, value in _facts(record):
-        console.print(f"{name:>21}: {value}", highlight=False, soft_wrap=True)
+        console.print(f"{name:>21}: {value}", soft_wrap=True)
     for note in [*record.notes, *([remark] if remark else [])]:
-        console.print(f"{'note':>21}: {note}", highlight=False, soft_wrap=True)
+        console.print(f"{'note':>21}: {note}", soft_wrap=True)
     for name, path in (
         ("record", store.record_path(record.run_id)),
         ("adapter", store.folder(record.run_id) / "adapter"),
         ("predictions", store.folder(record.run_id) / "predictions"),
     ):
-        console.print(f"{name:>21}: {path}", highlight=False, soft_wrap=True)
+        console.print(f"{name:>21}: {path}", soft_wrap=True)
 
 
 def rejections(found: Sequence[Rejection], shown: int = 3) -> None:
     """Print how many rows were rejected for each reason, and where the first of them are."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     for reason, count in rejection_counts(found).items():
         places = [f"{r.source}:{r.line}" for r in found if f"{r.task}: {r.reason}" == reason]
         more = ", ..." if len(places) > shown else ""

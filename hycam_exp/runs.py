@@ -12,6 +12,7 @@ import platform
 import socket
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -67,15 +68,15 @@ class RunRecord:
 def write_atomically(path: Path, content: bytes) -> None:
     """The whole content under its name, or nothing: a temporary file in the same folder, synced and renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -124,11 +125,11 @@ class Store:
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
             version = fields["schema_version"]
+            if version <= SCHEMA_VERSION:
+                return RunRecord(**{**fields, "scores": [Score(**row) for row in fields["scores"]]})
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: not a whole run record ({error}); move it away to run the cell again") from error
-        if version > SCHEMA_VERSION:
-            raise ValueError(f"{path}: schema version {version} is newer than this software's {SCHEMA_VERSION}")
-        return RunRecord(**{**fields, "scores": [Score(**row) for row in fields["scores"]]})
+        raise ValueError(f"{path}: schema version {version} is newer than this software's {SCHEMA_VERSION}")
 
     def failures(self, run_id: str) -> list[dict[str, Any]]:
         """What went wrong in earlier attempts at a cell."""

@@ -48,6 +48,15 @@ def test_a_folder_gives_its_weights_and_tokenizer(folder):
         assert torch.equal(model.state_dict()[key], value)
 
 
+def test_a_folders_tokenizer_is_the_one_that_was_saved(folder):
+    """The tokenizer keeps its ids whatever the type of the model it lies beside."""
+    text = "Below is  an instruction.\n\n### Response: 12 + 3 = 15"
+    saved = backbones.describe(settings("model=tiny_qwen2")).tokenizer
+    loaded = backbones.describe(settings("model=local", f"model.path={folder}")).tokenizer
+    assert loaded(text)["input_ids"] == saved(text)["input_ids"]
+    assert len(loaded) == len(saved)
+
+
 def test_a_folders_identity_is_its_content(folder, tmp_path):
     """Moving a folder keeps its hash; another weight, config or tokenizer changes it; other files do not."""
     moved = tmp_path / "moved"

@@ -92,7 +92,7 @@ def _tokens(
         group=record.group,
         reference=record.output,
         input_ids=[*ids, eos] if ends else ids,
-        prompt_length=min(prompt_length, len(ids)) if not ends else prompt_length,
+        prompt_length=prompt_length,
         response_bytes=len((prompt + record.output)[len(prompt) : covered].encode()),
         ends=ends,
     )

@@ -1,7 +1,10 @@
 """Greedy decoding with a KV cache: sorted by length, streamed to disk, continued where it was interrupted."""
 
 import json
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,19 +52,16 @@ class Decoder:
         for index, row in enumerate(rows):
             input_ids[index, longest - row.prompt_length :] = torch.tensor(row.input_ids[: row.prompt_length])
             mask[index, longest - row.prompt_length :] = 1
-        decoded = self.model.generate(
-            input_ids=input_ids.to(device),
-            attention_mask=mask.to(device),
-            max_new_tokens=max(self.limit(row) for row in rows),
-            do_sample=False,
-            num_beams=1,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            eos_token_id=self.tokenizer.eos_token_id,
-            pad_token_id=self.pad_id,
-            use_cache=True,
-        )[:, longest:].tolist()
+        with _plain(self.model):
+            decoded = self.model.generate(
+                input_ids=input_ids.to(device),
+                attention_mask=mask.to(device),
+                max_new_tokens=max(self.limit(row) for row in rows),
+                do_sample=False,
+                eos_token_id=self.tokenizer.eos_token_id,
+                pad_token_id=self.pad_id,
+                use_cache=True,
+            )[:, longest:].tolist()
         return [self._prediction(row, ids) for row, ids in zip(rows, decoded, strict=True)]
 
     def _prediction(self, row: Tokens, ids: list[int]) -> Prediction:
@@ -83,6 +83,8 @@ class Decoder:
                 if all(row.id in done for row in members):
                     continue
                 for prediction in self.decode(members):
+                    if prediction.id in done:  # the part of a batch that was written before an interruption
+                        continue
                     done[prediction.id] = prediction
                     stream.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
                 stream.flush()
@@ -93,8 +95,26 @@ def _read(path: Path) -> list[Prediction]:
     """The whole lines of a predictions file; a line that was cut off by an interruption is removed from it."""
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, encoding="utf-8")
-    return [Prediction(**json.loads(line)) for line in whole.split("\n") if line]
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        os.truncate(path, len(whole))
+    return [Prediction(**json.loads(line)) for line in whole.splitlines()]
+
+
+@contextmanager
+def _plain(model: Any) -> Iterator[None]:
+    """Without the backbone's own generation config, whose penalties and limits would change greedy decoding."""
+    from transformers import GenerationConfig
+
+    backbone = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own, backbone.generation_config = backbone.generation_config, GenerationConfig()
+    # It warns that padding and text together pass the model's positions; each row's own text keeps within them.
+    warner = logging.getLogger("transformers.generation.stopping_criteria")
+    level = warner.level
+    warner.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        backbone.generation_config = own
+        warner.setLevel(level)

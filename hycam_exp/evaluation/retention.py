@@ -3,6 +3,7 @@
 The paper claims less forgetting and never measures it.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ TASK = "retention"
 
 
 def documents(text: str) -> list[str]:
-    """A text file's documents: blocks separated by blank lines."""
-    return [block.strip() for block in text.split("\n\n") if block.strip()]
+    """A text file's documents: blocks separated by blank lines, which may hold spaces (WikiText's do)."""
+    return [block.strip() for block in re.split(r"\n\s*\n", text) if block.strip()]
 
 
 def rows(path: Path, tokenizer: Any, length: int) -> list[Tokens]:
@@ -26,7 +27,7 @@ def rows(path: Path, tokenizer: Any, length: int) -> list[Tokens]:
         ValueError: the file cannot be read, or holds no text.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"model.retention_text={path}: {error}") from error
     found = documents(text)

@@ -46,8 +46,9 @@ def test_digest_is_of_the_split_alone(letters: PreTrainedTokenizerFast, change: 
 def test_cap_leaves_records_out_before_the_split(letters: PreTrainedTokenizerFast) -> None:
     """A capped fold is the fold of the capped records."""
     mix = records(50)
-    capped = splits.capped(mix, 20, "prompt", 0)
-    assert fold_of(mix, 1, settings(max_per_task=20), letters) == fold_of(capped, 1, settings(), letters)
+    capped = splits.capped(mix, 20, "prompt", 3)
+    whole, part = settings(split_seed=3, max_per_task=20), settings(split_seed=3)
+    assert fold_of(mix, 1, whole, letters) == fold_of(capped, 1, part, letters)
 
 
 def test_records_without_room_are_named(letters: PreTrainedTokenizerFast) -> None:

@@ -36,7 +36,9 @@ def test_rows_are_records_or_rejections(tmp_path: Path) -> None:
 
 def test_files_are_named_by_size_and_hash(tmp_path: Path) -> None:
     """Every file that was read is listed, in order of name; other files in the folder are not."""
-    paths = [write(tmp_path / "dolly" / name, GOOD) for name in ("b.json", "a.jsonl")]
+    paths = [
+        write(tmp_path / "dolly" / name, GOOD) for name in ("f.json", "c.json", "a.jsonl", "e.json", "b.json", "d.json")
+    ]
     (tmp_path / "dolly" / "README.md").write_text("not data")
     (tmp_path / "dolly" / "old.json").mkdir()
     found = read(["dolly"], str(tmp_path))
@@ -44,7 +46,7 @@ def test_files_are_named_by_size_and_hash(tmp_path: Path) -> None:
         ("dolly", path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
         for path in sorted(paths)
     ]
-    assert len(found.records) == 2 * len(GOOD)
+    assert len(found.records) == len(paths) * len(GOOD)
 
 
 @pytest.mark.parametrize("root", ["data", "data/auto_cot", "data/auto_cot/Auto-CoT.json"])

@@ -57,6 +57,11 @@ def test_blocks_are_a_tenth_up_to_one_group(groups: list[int], group: str, seed:
     assert all(abs(size - len(records) / NUM_BLOCKS) <= largest(records, group) for size in sizes)
 
 
+def test_large_groups_are_placed_first() -> None:
+    """One group of nine and 81 single records make ten blocks of nine."""
+    assert [len(block) for block in blocks(records_of([0] * 9 + list(range(1, 82))), "prompt", 0)] == [9] * 10
+
+
 @given(st.integers(0, 12), seeds, st.sampled_from(FOLDS))
 def test_ungrouped_parts_are_seven_to_two_to_one(tens: int, seed: int, fold: int) -> None:
     """Without groups the parts are exactly 7:2:1 where ten divides the number of records."""
