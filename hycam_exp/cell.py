@@ -112,11 +112,13 @@ class Cell:
             loggers = self._loggers(attempt)
             fit = self._train(adapted, fold, loggers)
             after = self._measure(adapted, fold.test, "after")
+            self._save(adapted)
+            record = self._record(fold, fit, before, after, parameters)
+        except OSError:  # the disk's fault, not the cell's
+            raise
         except Exception as error:
             self.store.add_failure(self.identifier, error)
             raise
-        self._save(adapted)
-        record = self._record(fold, fit, before, after, parameters)
         mirror.publish(loggers, record, after)
         shutil.rmtree(self.folder / "training")
         return record

@@ -53,14 +53,13 @@ def record_of(
 
 
 def _retention_change(before: Measurement, after: Measurement) -> list[Score]:
-    """Perplexity of general text after adaptation over before, minus one."""
+    """Perplexity of general text after adaptation over before, minus one; None where it was not measured."""
     task, n = "retention", len(after.retention)
-    if not n:
-        return [Score(task=task, metric="ppl_change", value=None, n=0)]
-    old, new = (next(s.value for s in m.scores() if s.task == task and s.metric == "ppl") for m in (before, after))
-    assert old is not None
-    assert new is not None
-    return [Score(task=task, metric="ppl_change", value=new / old - 1, n=n)]
+    old, new = (
+        next((s.value for s in m.scores() if s.task == task and s.metric == "ppl"), None) for m in (before, after)
+    )
+    change = None if old is None or new is None else new / old - 1
+    return [Score(task=task, metric="ppl_change", value=change, n=n)]
 
 
 def _counts(run: Run, collection: Collection, fold: Fold) -> dict[str, Any]:

@@ -134,7 +134,8 @@ class Store:
     def failures(self, run_id: str) -> list[dict[str, Any]]:
         """What went wrong in earlier attempts at a cell."""
         path = self.folder(run_id) / "failures.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        return [_failure(line) for line in lines]
 
     def add_failure(self, run_id: str, error: BaseException) -> None:
         """Append an attempt's error to the cell's failures."""
@@ -144,8 +145,10 @@ class Store:
             "error": type(error).__name__,
             "message": str(error),
         }
-        with (self.folder(run_id) / "failures.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        path = self.folder(run_id) / "failures.jsonl"
+        cut = path.is_file() and not path.read_bytes().endswith(b"\n")
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write("\n" * cut + json.dumps(entry) + "\n")
 
     @contextmanager
     def lock(self, run_id: str) -> Iterator[None]:
@@ -166,6 +169,14 @@ class Store:
             stream.write(f"process {os.getpid()} on {socket.gethostname()}")
             stream.flush()
             yield
+
+
+def _failure(line: str) -> dict[str, Any]:
+    """An entry of the failures; a line that was cut off still counts as one."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {"error": None, "message": line}
 
 
 def provenance() -> dict[str, Any]:

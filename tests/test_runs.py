@@ -316,3 +316,13 @@ def test_versions_are_the_installed_ones(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(runs, "RECORDED_PACKAGES", ("torch", "no-such-package"))
     expected = {"python": platform.python_version(), "torch": importlib.metadata.version("torch")}
     assert runs.versions() == expected
+
+
+def test_a_failures_file_that_was_cut_off_still_counts_and_is_appended_to(tmp_path):
+    """Half a line is a failure without details, and the next entry starts on a line of its own."""
+    store = Store(tmp_path / "results", tmp_path / "outputs")
+    path = store.folder("cell") / "failures.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"attempt": 1, "mess')
+    store.add_failure("cell", ValueError("second"))
+    assert [entry["message"] for entry in store.failures("cell")] == ['{"attempt": 1, "mess', "second"]

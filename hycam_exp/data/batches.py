@@ -116,6 +116,8 @@ class MicroBatches(torch.utils.data.Dataset[Batch]):
         return self.schedule.num_steps * self.schedule.accumulation
 
     def __getitem__(self, micro_step: int) -> Batch:
+        if not 0 <= micro_step < len(self):
+            raise IndexError(micro_step)
         step, micro = divmod(micro_step, self.schedule.accumulation)
         epoch, index = divmod(step, self.schedule.windows_per_epoch)
         if self._epoch[0] != epoch:

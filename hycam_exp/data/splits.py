@@ -42,7 +42,7 @@ def _groups(records: Sequence[Record], group: str, split_seed: int) -> list[tupl
 
 
 def capped(records: Sequence[Record], limit: int | None, group: str, split_seed: int) -> list[Record]:
-    """At most `limit` records of each task: whole groups first come by hash, so that row order decides nothing."""
+    """At most `limit` records of each task: groups in order of their hash, so that row order decides nothing."""
     if limit is None:
         return list(records)
     kept: list[Record] = []

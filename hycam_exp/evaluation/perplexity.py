@@ -18,6 +18,7 @@ from hycam_exp.data.tokens import Tokens
 from hycam_exp.runs import Score
 
 RELEASED_BATCH = 2
+LARGEST_EXPONENT = 700
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +92,10 @@ def _sample(row: Tokens, nats: Tensor) -> SampleNats:
     )
 
 
-def perplexity(nats: float, tokens: int) -> float:
-    """exp of the mean nats of a token; infinite where that overflows."""
+def perplexity(nats: float, tokens: int) -> float | None:
+    """exp of the mean nats of a token; None where no float holds it."""
     mean = nats / tokens
-    return math.exp(mean) if mean < 700 else math.inf
+    return math.exp(mean) if mean < LARGEST_EXPONENT else None
 
 
 def _aggregates(samples: Sequence[SampleNats]) -> dict[str, float | None]:
@@ -133,7 +134,7 @@ def mean_over_tasks(metric: str, values: Iterable[float | None]) -> Score:
     return Score(task="mean", metric=metric, value=mean, n=len(values))
 
 
-def _released(samples: Sequence[SampleNats]) -> float:
+def _released(samples: Sequence[SampleNats]) -> float | None:
     """exp of the mean over batches of two (by id) of the batch's mean loss over prompt and response."""
     ordered = sorted(samples, key=lambda s: s.id)
     batches = [ordered[i : i + RELEASED_BATCH] for i in range(0, len(ordered), RELEASED_BATCH)]
