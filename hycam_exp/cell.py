@@ -137,14 +137,15 @@ class Cell:
         """The attempt's number; an earlier attempt's state is kept only if this one may go on from it."""
         state = self.folder / "attempt.json"
         previous = json.loads(state.read_text()) if state.is_file() else None
-        same_code = previous is None or previous["code"] == code_digest()
+        code = code_digest()
+        same_code = previous is None or previous["code"] == code
         if not same_code:
             self.notes.append("an earlier attempt was made by other code and was not continued")
         if not same_code or self.run.resume == "never" or self.run.overwrite:
             for name in ("training", "predictions"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
         attempt = (previous["attempt"] if previous else 0) + 1
-        write_atomically(state, json.dumps({"attempt": attempt, "code": code_digest()}).encode())
+        write_atomically(state, json.dumps({"attempt": attempt, "code": code}).encode())
         return attempt
 
     @cached_property
@@ -152,8 +153,8 @@ class Cell:
         """Config and tokenizer, checked against the settings before any weight is read."""
         run = self.run
         backbone = backbones.examine(run.model, run.trainer, run.recipe.precision)
-        backbone.check_length(self.run.data.max_length)
-        self.run.method.check_width(backbone.width)
+        backbone.check_length(run.data.max_length)
+        run.method.check_width(backbone.width)
         return backbone
 
     def _fold(self) -> Fold:
@@ -178,7 +179,7 @@ class Cell:
         evaluation, batch_size = self.run.evaluation, self.run.trainer.evaluation_batch_size
         model.to(self.device)
         with self._autocast(), self.clock(f"evaluate_{when}"):
-            found = measurement.score(model, rows, self._general_text(), batch_size, self.backbone.pad_id, when)
+            found = measurement.score(model, rows, self.general_text, batch_size, self.backbone.pad_id, when)
         if evaluation.generate and (when == "after" or evaluation.generate_before):
             path = self.folder / "predictions" / f"{when}.jsonl"
             compare = evaluation.compare_single if when == "after" else 0
@@ -186,7 +187,9 @@ class Cell:
                 measurement.generate(found, self._decoder(model), batch_size, path, compare, when)
         return found
 
-    def _general_text(self) -> list[Tokens]:
+    @cached_property
+    def general_text(self) -> list[Tokens]:
+        """The windows of general text; none where there is no such text."""
         from hycam_exp.evaluation import retention
 
         path = backbones.retention_path(self.run.model)

@@ -11,6 +11,7 @@ from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import Collection, rejection_counts
 from hycam_exp.evaluation.measurement import Measurement
 from hycam_exp.evaluation.metrics import declared
+from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Score, provenance, versions
 from hycam_exp.training import Fit
 
@@ -20,7 +21,8 @@ def record_of(
     seconds: dict[str, float], parameters: dict[str, int], notes: list[str],
 ) -> RunRecord:  # fmt: skip
     """The record of a run that went through; nothing in it is estimated, what is absent is None."""
-    scores = after.scores() + before.scores("_before") + _retention_change(before, after)
+    scores = after.scores() + before.scores("_before")
+    scores.append(_retention_change(scores, len(after.retention)))
     return RunRecord(
         schema_version=SCHEMA_VERSION,
         run_id=run_id,
@@ -52,14 +54,12 @@ def record_of(
     )
 
 
-def _retention_change(before: Measurement, after: Measurement) -> list[Score]:
+def _retention_change(scores: list[Score], n: int) -> Score:
     """Perplexity of general text after adaptation over before, minus one; None where it was not measured."""
-    task, n = "retention", len(after.retention)
-    old, new = (
-        next((s.value for s in m.scores() if s.task == task and s.metric == "ppl"), None) for m in (before, after)
-    )
+    values = {score.metric: score.value for score in scores if score.task == RETENTION}
+    old, new = values.get("ppl_before"), values.get("ppl")
     change = None if old is None or new is None else new / old - 1
-    return [Score(task=task, metric="ppl_change", value=change, n=n)]
+    return Score(task=RETENTION, metric="ppl_change", value=change, n=n)
 
 
 def _counts(run: Run, collection: Collection, fold: Fold) -> dict[str, Any]:
