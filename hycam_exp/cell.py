@@ -22,6 +22,8 @@ from hycam_exp.method_settings import METHODS
 from hycam_exp.runs import MAX_FAILURES, RunRecord, Store, code_digest, write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
     from hycam_exp.data.folds import Fold
@@ -160,7 +162,10 @@ class Cell:
     def _fold(self) -> Fold:
         from hycam_exp.data.folds import fold_of
 
-        return fold_of(self.collection.records, self.run.fold, self.run.data, self.backbone.tokenizer)
+        cache = self.store.outputs / "tokens"
+        fold = fold_of(self.collection.records, self.run.fold, self.run.data, self.backbone.tokenizer, cache)
+        self.notes += fold.gaps(self.run.data.tasks)
+        return fold
 
     def _load(self) -> nn.Module:
         trained = METHODS[self.run.method.name].trains_backbone
@@ -172,7 +177,7 @@ class Cell:
         mixed = self.run.recipe.precision == "bf16_mixed"
         return torch.autocast(self.device, torch.bfloat16) if mixed else nullcontext()
 
-    def _measure(self, model: nn.Module, rows: list[Tokens], when: str) -> Measurement:
+    def _measure(self, model: nn.Module, rows: Sequence[Tokens], when: str) -> Measurement:
         """Perplexity and retention; decoded responses after adaptation, and before it where the recipe says so."""
         from hycam_exp.evaluation import measurement
 
@@ -234,7 +239,7 @@ class Cell:
 
         run = self.run
         schedule = Schedule(
-            lengths=[len(row.input_ids) for row in fold.train],
+            lengths=fold.train.lengths,
             global_batch_size=run.recipe.global_batch_size,
             micro_batch_size=min(run.trainer.micro_batch_size, run.recipe.global_batch_size),
             epochs=run.recipe.epochs,

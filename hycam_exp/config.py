@@ -67,6 +67,8 @@ class DataSettings:
     """For a task of one's own, the names of its fields: instruction and output, if need be input and group."""
     max_per_task: int | None
     """At most so many records of each task, chosen by content, not by row order; null: all."""
+    weights: dict[str, float] | None
+    """How often an epoch trains on each record of a task (0.5: on half of them); null and tasks not named: once."""
     prompt: str
     """Name of the prompt template."""
     max_length: int
@@ -83,6 +85,9 @@ class DataSettings:
         require(self.max_length >= 8, "data.max_length", self.max_length, "must be at least 8")
         positive = self.max_per_task is None or self.max_per_task >= 10
         require(positive, "data.max_per_task", self.max_per_task, "must be at least 10, or null")
+        for task, weight in (self.weights or {}).items():
+            require(task in self.tasks, f"data.weights.{task}", weight, f"data.tasks is {', '.join(self.tasks)}")
+            require(0 < weight <= 100, f"data.weights.{task}", weight, "must be above 0 and at most 100")
         require_one_of(STYLES, "data.prompt", self.prompt)
         require_one_of(("response", "all"), "data.loss_on", self.loss_on)
         require_one_of(("prompt", "none"), "data.group", self.group)

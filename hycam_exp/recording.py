@@ -63,9 +63,11 @@ def _retention_change(scores: list[Score], n: int) -> Score:
 
 
 def _counts(run: Run, collection: Collection, fold: Fold) -> dict[str, Any]:
-    """Records read, rejected, left out and used, and responses that were cut, all by task."""
-    used = {name: Counter(row.task for row in rows) for name, rows in fold.parts.items()}
-    cut = {name: Counter(row.task for row in rows if not row.ends) for name, rows in fold.parts.items()}
+    """Records read, rejected, left out by cap or weight, and used, and responses that were cut, all by task."""
+    used = {name: [*{row.id: row for row in rows}.values()] for name, rows in fold.parts.items()}
+    kept = {name: Counter(row.task for row in rows) for name, rows in used.items()}
+    cut = {name: Counter(row.task for row in rows if not row.ends) for name, rows in used.items()}
+    drawn = Counter(row.task for row in fold.train)
     lost = Counter(record.task for record in fold.too_long)
     read = Counter(record.task for record in collection.records)
     refused = Counter(rejection.task for rejection in collection.rejections)
@@ -73,10 +75,11 @@ def _counts(run: Run, collection: Collection, fold: Fold) -> dict[str, Any]:
         task: {
             "rows": read[task] + refused[task],
             "rejected": refused[task],
-            "left_out_by_cap": read[task] - lost[task] - sum(used[name][task] for name in used),
+            "left_out": read[task] - lost[task] - sum(kept[name][task] for name in kept),
             "too_long": lost[task],
-            **{name: used[name][task] for name in used},
+            **{name: kept[name][task] for name in kept},
             **{f"{name}_truncated": cut[name][task] for name in cut},
+            "drawn_per_epoch": drawn[task],
         }
         for task in run.data.tasks
     }

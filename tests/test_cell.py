@@ -59,7 +59,7 @@ def test_every_row_read_is_accounted_for(finished):
     """Rows are rejected, left out by the cap, too long, or in exactly one part of the fold."""
     _, _, record = finished
     for counts in record.counts["records"].values():
-        parts = sum(counts[k] for k in ("rejected", "left_out_by_cap", "too_long", "train", "validation", "test"))
+        parts = sum(counts[k] for k in ("rejected", "left_out", "too_long", "train", "validation", "test"))
         assert counts["rows"] == parts
         assert (counts["train"], counts["validation"], counts["test"]) == (14, 4, 2)
 

@@ -93,6 +93,8 @@ def test_every_file_in_conf_composes(path):
         ("data.loss_on=other", r"data\.loss_on=other"),
         ("data.max_length=1", r"data\.max_length=1"),
         ("data.max_per_task=1", r"data\.max_per_task=1"),
+        ("data.weights={math: 2}", r"data\.weights\.math=2\.0: data\.tasks is auto_cot"),
+        ("data.weights={dolly: 0}", r"data\.weights\.dolly=0\.0: must be above 0"),
         ("recipe.precision=half", r"recipe\.precision=half: must be one of float32"),
         ("recipe.epochs=0", r"recipe\.epochs=0"),
         ("recipe.clip=0", r"recipe\.clip=0\.0"),

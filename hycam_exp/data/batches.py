@@ -94,8 +94,11 @@ class Schedule:
         order = list(range(len(self.lengths)))
         rng.shuffle(order)
         pool = POOL_WINDOWS * self.global_batch_size
-        pools = (order[i : i + pool] for i in range(0, len(order), pool))
-        grouped = [i for part in pools for i in sorted(part, key=lambda i: self.lengths[i])]
+        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
+        # Up and down in turn: a window that lies across two pools then holds similar lengths, too.
+        grouped = [
+            i for n, part in enumerate(pools) for i in sorted(part, key=lambda i: self.lengths[i], reverse=n % 2 == 1)
+        ]
         windows = _even_parts(grouped, self.windows_per_epoch)
         rng.shuffle(windows)
         return windows

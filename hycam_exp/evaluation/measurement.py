@@ -60,9 +60,10 @@ class Measurement:
 
 
 def score(
-    model: nn.Module, rows: list[Tokens], windows: Sequence[Tokens], batch_size: int, pad_id: int, when: str
+    model: nn.Module, rows: Sequence[Tokens], windows: Sequence[Tokens], batch_size: int, pad_id: int, when: str
 ) -> Measurement:
     """Perplexity of the test rows and of the general text's windows."""
+    rows = list(rows)
     return Measurement(
         rows=rows,
         nats=perplexity.score(model, rows, batch_size, pad_id, what=f"perplexity {when}"),

@@ -147,6 +147,13 @@ def test_windows_hold_records_of_similar_length(schedule: Schedule) -> None:
     assert list(itertools.chain(*ranges)) == sorted(schedule.lengths)
 
 
+def test_window_across_two_pools_holds_similar_lengths() -> None:
+    """No window joins a pool's longest records to another's shortest, where pools do not end with a window."""
+    lengths = list(range(3 * POOL_WINDOWS * 8 - 5))
+    for window in Schedule(lengths=lengths, global_batch_size=8, micro_batch_size=8, epochs=1, seed=0).windows(0):
+        assert max(window) - min(window) < len(lengths) / 8
+
+
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     """Another epoch or another seed sees the same records in other windows."""
 

@@ -1,0 +1,149 @@
+"""The records of a mix as tokens in a memory-mapped Arrow file: made once, then shared by folds, methods and seeds.
+
+A file is found by a hash of everything that decides its tokens, so one that is there is right, and editing any of
+them makes another. Files are never changed; deleting one only costs the time to make it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+from hycam_exp.data import chat, prompts, records, tokens
+from hycam_exp.data.records import Record, content_hash, digest
+from hycam_exp.data.tokens import Tokens, chunks, encode
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+COLUMNS = {
+    "id": "string", "task": "string", "group": "string", "reference": "large_string", "input_ids": "int32",
+    "prompt_length": "int32", "response_bytes": "int64", "ends": "bool",
+}  # fmt: skip
+assert set(COLUMNS) == {field.name for field in fields(Tokens)}
+SOURCES = (prompts, chat, records, tokens)  # the code that makes tokens, with the templates' text
+
+
+class TokenTable(Sequence[Tokens]):
+    """Rows of a token file, read from it one by one."""
+
+    def __init__(self, rows: Dataset) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Tokens: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Tokens]: ...
+
+    def __getitem__(self, index: int | slice) -> Tokens | list[Tokens]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return Tokens(**self._rows[index])
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Each row's number of tokens."""
+        import pyarrow.compute
+
+        rows = self._rows.with_format("arrow")[:]["input_ids"]
+        return pyarrow.compute.list_value_length(rows).to_pylist()
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self._rows["id"])}
+
+    def select(self, ids: Iterable[str]) -> TokenTable:
+        """The rows of these ids, in their order; an id may come more than once."""
+        return TokenTable(self._rows.select([self._places[name] for name in ids]))
+
+    @cached_property
+    def without_response(self) -> set[str]:
+        """The ids of the rows whose prompt fills the length."""
+        starts = zip(self._rows["id"], self._rows["prompt_length"], self.lengths, strict=True)
+        return {name for name, prompt_length, length in starts if prompt_length >= length}
+
+
+def token_table(
+    of: Sequence[Record], tokenizer: PreTrainedTokenizerBase, style: str, max_length: int, folder: Path
+) -> TokenTable:
+    """The records' tokens, from the folder's file of them, which is made where there is none.
+
+    Raises:
+        ValueError: as `encode`.
+        OSError: the file cannot be written.
+    """
+    path = folder / f"{key(of, tokenizer, style, max_length)}.arrow"
+    table = _opened(path, len(of))
+    if table is None:
+        _make(path, of, tokenizer, style, max_length)
+        table = _opened(path, len(of))
+    assert table is not None, "what was written can be read"
+    return table
+
+
+def key(of: Sequence[Record], tokenizer: PreTrainedTokenizerBase, style: str, max_length: int) -> str:
+    """A hash of content, tokenizer, template, length, and the code that makes tokens of them."""
+    code = "".join(hashlib.sha256(Path(str(m.__file__)).read_bytes()).hexdigest() for m in SOURCES)
+    version = importlib.metadata.version("tokenizers")
+    return digest(content_hash(of), _tokenizer_text(tokenizer), style, str(max_length), code, version)[:32]
+
+
+def _tokenizer_text(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Everything of a tokenizer that decides ids."""
+    if not tokenizer.is_fast:
+        return tokenizer.name_or_path  # refused by `encode`
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # a call without truncation and padding sets the same
+    backend.no_padding()
+    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, sorted(tokenizer.added_tokens_decoder))
+    return digest(backend.to_str(), repr(special), str(tokenizer.chat_template))
+
+
+def _opened(path: Path, num_rows: int) -> TokenTable | None:
+    """The file's table; None where there is none, or it was damaged after it was made."""
+    from datasets import Dataset
+    from pyarrow import ArrowInvalid
+
+    try:
+        table = TokenTable(Dataset.from_file(str(path)))
+    except (OSError, ArrowInvalid):
+        return None
+    return table if len(table) == num_rows else None
+
+
+def _make(path: Path, of: Sequence[Record], tokenizer: PreTrainedTokenizerBase, style: str, max_length: int) -> None:
+    """Write the file under another name and put it in its place whole, whoever else does the same."""
+    from datasets import Features, List, Value
+    from datasets.arrow_writer import ArrowWriter
+    from tqdm import tqdm
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    columns = Features({name: List(Value(t)) if name == "input_ids" else Value(t) for name, t in COLUMNS.items()})
+    try:
+        with (
+            part.open("wb") as stream,
+            ArrowWriter(features=columns, stream=stream) as writer,
+            tqdm(total=len(of), desc="tokenising", unit="record", disable=None, leave=False) as bar,
+        ):
+            for chunk in chunks(of):
+                rows = encode(chunk, tokenizer, style, max_length)
+                writer.write_batch({name: [getattr(row, name) for row in rows] for name in COLUMNS})
+                bar.update(len(rows))
+            writer.finalize(close_stream=False)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

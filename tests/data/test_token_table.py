@@ -1,0 +1,165 @@
+"""The token file: what it holds, when it is made again, and that nothing can leave half of it."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from hycam_exp.data import token_table as module
+from hycam_exp.data.records import Record, identified
+from hycam_exp.data.token_table import key, token_table
+from hycam_exp.data.tokens import encode
+from tests.conftest import LETTERS, letter_tokenizer
+
+
+def records(*outputs: str) -> list[Record]:
+    return identified(Record(task="dolly", instruction="Say it.", input="", output=o, group=o) for o in outputs)
+
+
+MIX = records("abc", "d", "", "é世😀\n", "x" * 500)
+
+
+def test_rows_are_the_records_tokens(letters: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """The table has every record's tokens in order, the first time and when it is read again."""
+    for _ in range(2):
+        table = token_table(MIX, letters, "alpaca", 300, tmp_path)
+        assert list(table) == table[:] == encode(MIX, letters, "alpaca", 300)
+        assert table.lengths == [len(row.input_ids) for row in table]
+
+
+@given(st.lists(st.integers(0, len(MIX) - 1), max_size=9))
+def test_selected_rows_are_in_the_order_asked_for(tmp_path_factory: pytest.TempPathFactory, places: list[int]) -> None:
+    """A selection has the rows of its ids in their order, as often as they are named, and so has one of it."""
+    table = token_table(MIX, letter_tokenizer(), "alpaca", 300, tmp_path_factory.getbasetemp() / "tokens")
+    chosen = table.select(MIX[i].id for i in places)
+    assert list(chosen) == [table[i] for i in places]
+    assert chosen.lengths == [table.lengths[i] for i in places]
+    assert list(chosen.select(row.id for row in reversed(chosen))) == [table[i] for i in reversed(places)]
+
+
+def test_records_without_room_are_told(letters: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """A record whose prompt fills the length is told by its id."""
+    wordy = identified([*MIX, replace(MIX[0], instruction="y" * 400)])
+    table = token_table(wordy, letters, "alpaca", 300, tmp_path)
+    assert table.without_response == {r.id for r in wordy if len(r.instruction) == 400}
+
+
+def test_file_is_made_once(letters: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file is, nothing is tokenised, and the order of the records is no matter."""
+    first = token_table(MIX, letters, "alpaca", 300, tmp_path)
+    monkeypatch.delattr(module, "encode")
+    assert list(token_table(MIX[::-1], letters, "alpaca", 300, tmp_path)) == list(first)
+
+
+def ending(tokenizer: PreTrainedTokenizerFast, eos: str, chat_template: str | None = None) -> PreTrainedTokenizerFast:
+    tokenizer.eos_token, tokenizer.chat_template = eos, chat_template
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("of", "tokenizer", "style", "max_length"),
+    [
+        (MIX[1:], letter_tokenizer(), "alpaca", 300),
+        ([replace(MIX[0], group="another"), *MIX[1:]], letter_tokenizer(), "alpaca", 300),
+        (MIX, letter_tokenizer(merges=(("a", "b"),)), "alpaca", 300),
+        (MIX, letter_tokenizer(ends=True), "alpaca", 300),
+        (MIX, ending(letter_tokenizer(), "z"), "alpaca", 300),
+        (MIX, ending(letter_tokenizer(), "</s>", "{{ messages }}"), "alpaca", 300),
+        (MIX, letter_tokenizer(), "plain", 300),
+        (MIX, letter_tokenizer(), "alpaca", 301),
+    ],
+    ids=["content", "group", "merges", "post-processor", "eos", "chat template", "style", "length"],
+)
+def test_anything_that_decides_tokens_makes_another_file(
+    of: list[Record], tokenizer: PreTrainedTokenizerFast, style: str, max_length: int
+) -> None:
+    """Content, group, tokenizer, its EOS and chat template, style and length are in the key."""
+    assert key(of, tokenizer, style, max_length) != key(MIX, letter_tokenizer(), "alpaca", 300)
+
+
+def test_key_is_of_content_alone(letters: PreTrainedTokenizerFast) -> None:
+    """The same records and tokenizer give the same key in another process, order, or state of use."""
+    used = letter_tokenizer()
+    used.backend_tokenizer.enable_truncation(2)
+    used.backend_tokenizer.enable_padding(length=9)
+    assert key(MIX[::-1], used, "alpaca", 300) == key(MIX, letters, "alpaca", 300)
+
+
+def test_edited_template_makes_another_file(
+    letters: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The templates' source is in the key: a template edited under its old name finds no file."""
+    before = key(MIX, letters, "alpaca", 300)
+    edited = tmp_path / "prompts.py"
+    edited.write_text(Path(str(module.prompts.__file__)).read_text().replace("### Response:", "### Answer:"))
+    monkeypatch.setattr(module.prompts, "__file__", str(edited))
+    assert key(MIX, letters, "alpaca", 300) != before
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9])
+def test_damaged_file_is_made_again(letters: PreTrainedTokenizerFast, tmp_path: Path, share: float) -> None:
+    """A file that was cut off is replaced by a whole one."""
+    whole = list(token_table(MIX, letters, "alpaca", 300, tmp_path))
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[: int(len(content) * share)])
+    assert list(token_table(MIX, letters, "alpaca", 300, tmp_path)) == whole
+    assert path.read_bytes() == content
+
+
+def test_interruption_leaves_nothing(
+    letters: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where tokenising fails in the second chunk, the folder is as it was."""
+    chunks = iter([encode(MIX[:2], letters, "alpaca", 300)])
+    monkeypatch.setattr("hycam_exp.data.tokens.CHUNK", 2)
+    monkeypatch.setattr(module, "encode", lambda *_: next(chunks))
+    with pytest.raises(StopIteration):
+        token_table(MIX, letters, "alpaca", 300, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+BUILD = """
+import sys, time
+from pathlib import Path
+from hycam_exp import backbones, config
+from hycam_exp.data import sources
+from hycam_exp.data.token_table import token_table
+run = config.compose()
+tokenizer = backbones.examine(run.model, run.trainer, run.recipe.precision).tokenizer
+records = sources.read(["dolly", "web_gpt"], None).records
+print("ready", flush=True); sys.stdin.readline()
+table = token_table(records, tokenizer, "alpaca", 512, Path(sys.argv[1]))
+print(len(table), sum(table.lengths), flush=True)
+"""
+
+
+def test_two_processes_at_once_make_one_whole_file(tmp_path: Path) -> None:
+    """Two processes that tokenise the same records at the same time both get all of them, and one file is left."""
+    command = [sys.executable, "-c", BUILD, str(tmp_path)]
+    pipe = subprocess.PIPE
+    both = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
+    assert [process.stdout.readline() for process in both if process.stdout] == ["ready\n"] * 2
+    answers = []
+    for process in both:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in both:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        answers.append(out)
+    assert answers[0] == answers[1]
+    assert answers[0].startswith("4000 ")
+    assert [path.suffix for path in tmp_path.iterdir()] == [".arrow"]
+
+
+def test_letters_cover_the_mix() -> None:
+    """The toy records say nothing that the toy tokenizer does not know."""
+    assert set("".join(r.output for r in MIX)) <= set(LETTERS)
