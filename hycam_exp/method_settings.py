@@ -41,29 +41,100 @@ class LoRASettings(MethodSettings):
 
 
 @dataclass(kw_only=True)
+class RoutingSettings:
+    """How HyCAM's router chooses; the released code differs from the paper in all three."""
+
+    hard: bool
+    """One module a token, with the gradient of the soft weights (straight-through)."""
+    noise_in_eval: bool
+    """Gumbel noise in evaluation as well."""
+    trainable: bool
+    """Train the router; otherwise it stays at its random initial value."""
+
+
+@dataclass(kw_only=True)
 class HyCAMSettings(MethodSettings):
-    """HyCAM as the paper's equations state it."""
+    """HyCAM as the paper's equations state it, its ablations, and the released code's differences from it."""
 
     rank: int
-    """Rank r of a specialized CAM's B N A; at most the backbone's width d."""
+    """Rank r of a low-rank CAM's B N A; at most the backbone's width d."""
     num_specialized: int
-    """Number of specialized CAMs, the paper's N_s."""
+    """Number of specialized CAMs, the paper's N_s; 0: the shared CAM alone, without a router."""
     tau: float
     """Temperature of the Gumbel-Softmax."""
     balance_weight: float
     """Weight of the load-balancing loss, the paper's lambda."""
+    shared: str
+    """The shared CAM: full (d x d), low_rank (B N A), or none."""
+    specialized: str
+    """The specialized CAMs: low_rank (B N A) or full (d x d)."""
+    layers: list[int] | None
+    """Blocks that are modulated, counted from 0; null: all."""
+    layer_stride: int
+    """Of these blocks, every such one, beginning with the first."""
+    modulate: str
+    """What A scales: attention_output, or residual_stream (block input and attention output; released code)."""
+    routing: RoutingSettings
+    train_layer_norms: bool
+    """Train both layer norms of every block as well (released code)."""
+    balance_scope: str
+    """per_layer: the mean of the layers' balance losses; pooled: one loss over the tokens of all layers."""
+    balance_masks_padding: bool
+    """Padding does not count in the balance loss."""
+    projection_bias: bool
+    """Biases on every projection and on the router (released code); PEFT means something else by `bias`."""
+    scale_numerator: float | None
+    """Scales the input of a low-rank CAM's SiLU by this over the rank (released code: 32); null: not scaled."""
 
     def __post_init__(self) -> None:
         require(self.rank >= 1, "method.rank", self.rank, "must be at least 1")
-        require(self.num_specialized >= 1, "method.num_specialized", self.num_specialized, "must be at least 1")
+        require(self.num_specialized >= 0, "method.num_specialized", self.num_specialized, "must not be negative")
         require(self.tau > 0, "method.tau", self.tau, "must be above 0")
         require(self.balance_weight >= 0, "method.balance_weight", self.balance_weight, "must not be negative")
+        require(self.layer_stride >= 1, "method.layer_stride", self.layer_stride, "must be at least 1")
+        for field, options in _HYCAM_OPTIONS.items():
+            value = getattr(self, field)
+            require(value in options, f"method.{field}", value, f"must be one of {', '.join(options)}")
+        empty = self.shared == "none" and self.num_specialized == 0
+        require(not empty, "method.shared", self.shared, "with method.num_specialized=0 there is nothing to train")
+        scale = self.scale_numerator
+        require(scale is None or scale > 0, "method.scale_numerator", scale, "must be above 0, or null")
+
+    @property
+    def is_low_rank(self) -> bool:
+        """Some CAM is B N A."""
+        return self.shared == "low_rank" or (self.num_specialized > 0 and self.specialized == "low_rank")
 
     def check_width(self, width: int) -> None:
         """B N A must not be wider inside than outside."""
-        require(
-            self.rank <= width, "method.rank", self.rank, f"HyCAM's rank must be at most the backbone's width {width}"
-        )
+        fits = self.rank <= width or not self.is_low_rank
+        require(fits, "method.rank", self.rank, f"HyCAM's rank must be at most the backbone's width {width}")
+
+    def blocks(self, num_blocks: int) -> list[int]:
+        """The blocks that are modulated.
+
+        Raises:
+            ValueError: the backbone has no such block.
+        """
+        chosen = list(range(num_blocks)) if self.layers is None else self.layers
+        for block in chosen:
+            require(0 <= block < num_blocks, "method.layers", block, f"the backbone has blocks 0..{num_blocks - 1}")
+        return chosen[:: self.layer_stride]
+
+    def num_parameters(self, width: int) -> int:
+        """Trained parameters of one modulated block of width d, layer norms not counted."""
+        d, r, bias = width, self.rank, int(self.projection_bias)
+        sizes = {"none": 0, "full": d * d + bias * d, "low_rank": 2 * d * r + r * r + bias * (2 * r + d)}
+        router = (d + bias) if self.routing.trainable else 0
+        return sizes[self.shared] + self.num_specialized * (sizes[self.specialized] + router)
+
+
+_HYCAM_OPTIONS = {
+    "shared": ("full", "low_rank", "none"),
+    "specialized": ("low_rank", "full"),
+    "modulate": ("attention_output", "residual_stream"),
+    "balance_scope": ("per_layer", "pooled"),
+}
 
 
 @dataclass(frozen=True)
@@ -79,4 +150,9 @@ METHODS = {
     "full_ft": Method(FullFTSettings, "hycam_exp.methods.full_ft", trains_backbone=True),
     "lora": Method(LoRASettings, "hycam_exp.methods.lora"),
     "hycam": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
+    "hycam_shared_only": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
+    "hycam_full_spec": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
+    "hycam_spec_only": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
+    "hycam_inverse_peft": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
+    "hycam_released": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
 }

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hycam_exp.cost import hardware
-from hycam_exp.methods.modulation import fuse, modulate, specialized_codes
+from hycam_exp.methods.modulation import fuse, low_rank_codes, modulate
 
 TOKENS, WIDTH, RANK, NUM = 2048, 896, 64, 5
 Form = Callable[..., Tensor]
@@ -29,12 +29,12 @@ def chained(h: Tensor, att: Tensor, w: Tensor, a: Tensor, n: Tensor, b: Tensor, 
 
 def folded(h: Tensor, att: Tensor, w: Tensor, a: Tensor, n: Tensor, b: Tensor, p: Tensor) -> Tensor:
     """N folded into A, one product for all codes, plain autograd."""
-    return att + att * fuse(h @ w, specialized_codes(h, a, n), b, p)
+    return att + att * fuse(h @ w, low_rank_codes(h, a, n), b, p)
 
 
 def recomputed(h: Tensor, att: Tensor, w: Tensor, a: Tensor, n: Tensor, b: Tensor, p: Tensor) -> Tensor:
     """The project's form: as `folded`, computing again in the backward pass what `folded` keeps."""
-    return modulate(att, h @ w, specialized_codes(h, a, n), b, p)
+    return modulate(att, h @ w, low_rank_codes(h, a, n), b, p)
 
 
 FORMS: dict[str, Form] = {"chained": chained, "folded": folded, "recomputed": recomputed}

@@ -9,9 +9,11 @@ import torch
 from peft import PeftModel, get_peft_model
 from torch.nn import functional as F
 
-from hycam_exp.method_settings import HyCAMSettings
 from hycam_exp.methods import attach, auxiliary_loss
-from hycam_exp.methods.hycam import HyCAMConfig, HyCAMLayer, attention_modules
+from hycam_exp.methods.hycam import HyCAMConfig
+from hycam_exp.methods.hycam_layer import HyCAMLayer
+from hycam_exp.methods.recognition import attention_modules
+from hycam_exp.methods.routing import balance_loss
 from tests.methods.conftest import LAYERS, WIDTH, perturb, tiny, tokens
 
 RANK, NUM, TAU, WEIGHT = 4, 3, 0.5, 0.1
@@ -48,7 +50,9 @@ def test_a_layer_computes_the_papers_equations(family):
     )
     layer.register_forward_hook(lambda _, args, out: seen.update(out=out[0]))
     model(tokens())
-    shared, a, n, b, router = (getattr(layer, name)["default"] for name in layer.adapter_layer_names)
+    shared, a, n, b, router = (
+        getattr(layer, f"hycam_{name}")["default"] for name in ("shared", "a", "n", "b", "router")
+    )
     h = seen["h"]
     p = torch.softmax(h @ router.T / TAU, dim=-1)
     total = F.silu(h @ shared)
@@ -154,7 +158,7 @@ def test_padding_does_not_count_in_the_balance_loss(family):
 def with_noise_off(call):
     """Call with the Gumbel noise replaced by zeros."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hycam_exp.methods.hycam.gumbel_noise", torch.zeros_like)
+        patch.setattr("hycam_exp.methods.hycam_layer.gumbel_noise", torch.zeros_like)
         return call()
 
 
@@ -162,7 +166,7 @@ def test_balance_loss_is_the_weighted_mean_over_layers(family):
     """The auxiliary loss is lambda times the mean of the layers' Eq. 10."""
     model = adapted(family).train()
     model(tokens())
-    layers = [m.balance_losses["default"].item() for m in model.modules() if isinstance(m, HyCAMLayer)]
+    layers = [balance_loss(m.balance_means["default"]).item() for m in model.modules() if isinstance(m, HyCAMLayer)]
     assert len(layers) == LAYERS
     assert auxiliary_loss(model).item() == pytest.approx(WEIGHT * sum(layers) / LAYERS, rel=1e-12)
 
@@ -298,7 +302,7 @@ def test_rank_above_the_width_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("rank", 0), ("tau", 0.0), ("num_specialized", 0), ("balance_weight", -1)]
+    ("field", "value"), [("rank", 0), ("tau", 0.0), ("num_specialized", -1), ("balance_weight", -1)]
 )
 def test_values_that_break_a_law_are_refused(field, value):
     """The error names the field and its value."""
@@ -314,7 +318,7 @@ def test_a_model_without_recognisable_attention_is_refused():
 
 def test_attach_gives_what_the_settings_say(tmp_path):
     """The settings' values arrive in the saved adapter's config."""
-    settings = HyCAMSettings(name="hycam", rank=3, num_specialized=2, tau=0.7, balance_weight=0.2)
+    settings = config(rank=3, num_specialized=2, tau=0.7, balance_weight=0.2).settings()
     attach(tiny("llama"), settings).save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "adapter_config.json").read_text())
     assert {key: saved[key] for key in ("rank", "num_specialized", "tau", "balance_weight", "peft_type")} == {

@@ -31,7 +31,7 @@ def inputs() -> dict[str, torch.Tensor]:
 
 
 def output(h, att, w, a, n, b, p) -> torch.Tensor:
-    return modulation.modulate(att, h @ w, modulation.specialized_codes(h, a, n), b, p)
+    return modulation.modulate(att, h @ w, modulation.low_rank_codes(h, a, n), b, p)
 
 
 def slow_output(h, att, w, a, n, b, p) -> torch.Tensor:

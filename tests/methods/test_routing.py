@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hycam_exp.methods.routing import balance_loss, gumbel_noise, router_logits, routing_weights
+from hycam_exp.methods.routing import balance_loss, gumbel_noise, router_logits, routing_weights, token_means
 
 D, NUM, T = 5, 3, 4
 TAU = 0.5
@@ -56,19 +56,19 @@ def test_balance_loss_is_equation_10_over_kept_tokens():
         * sum(slow_softmax(logits[b, t].tolist())[k] for b, t in kept) / 3
         for k in range(NUM)
     )  # fmt: skip
-    assert balance_loss(p, logits, mask).item() == pytest.approx(expected, rel=1e-12)
+    assert balance_loss(token_means(p, logits, mask)).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_balance_loss_of_even_routing_is_one_over_num_specialized():
     """With equal weights everywhere each term is 1 / N_s squared."""
     logits = torch.zeros(T, NUM)
-    assert balance_loss(routing_weights(logits, TAU, None), logits, None).item() == pytest.approx(1 / NUM)
+    assert balance_loss(token_means(routing_weights(logits, TAU, None), logits, None)).item() == pytest.approx(1 / NUM)
 
 
 def test_balance_loss_of_nothing_but_padding_is_zero():
     """No token, no loss, and no division by zero."""
     logits = random(1, T, NUM)
-    assert balance_loss(routing_weights(logits, TAU, None), logits, torch.zeros(1, T)).item() == 0
+    assert balance_loss(token_means(routing_weights(logits, TAU, None), logits, torch.zeros(1, T))).item() == 0
 
 
 def test_gumbel_noise_has_the_gumbel_distribution():

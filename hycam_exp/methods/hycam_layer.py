@@ -1,0 +1,262 @@
+"""What HyCAM puts in a block: the wrapped attention module, and in the released form its wrapped layer norms."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hycam_exp.method_settings import HyCAMSettings
+from hycam_exp.methods.modulation import low_rank_codes, modulate, with_bias
+from hycam_exp.methods.recognition import float_parameter
+from hycam_exp.methods.routing import gumbel_noise, router_logits, routing_weights, token_means
+
+NOT_MERGEABLE = (
+    "HyCAM cannot be merged into the backbone: its modulation depends on the input, so no fixed weight equals it"
+)
+
+
+class HyCAMModule(nn.Module, BaseTunerLayer):
+    """A wrapped module with parameters by adapter."""
+
+    other_param_names = ("settings",)
+
+    def __init__(self, base_layer: nn.Module, width: int) -> None:
+        super().__init__()
+        self.base_layer, self.width = base_layer, width
+        self.settings: dict[str, HyCAMSettings] = {}
+        for name in self.adapter_layer_names:
+            setattr(self, name, nn.ParameterDict())
+
+    def update_layer(self, adapter_name: str, settings: HyCAMSettings, init_weights: bool) -> None:
+        """Add an adapter's parameters."""
+        raise NotImplementedError
+
+    def watch(self, block: nn.Module) -> None:
+        """Called for every adapter with the block that the module stands in."""
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        raise ValueError(NOT_MERGEABLE)
+
+    def unmerge(self) -> None:
+        raise ValueError(NOT_MERGEABLE)
+
+
+class HyCAMLayer(HyCAMModule):
+    """An attention module and its modulation: h_out = h_att + h_att * (A_Shared + sum_k p_k A_Spec_k).
+
+    Trains d^2 + N_s (2 d r + r^2 + d) parameters for width d, rank r and N_s specialized CAMs. As ablations, a
+    low-rank shared CAM has 2 d r + r^2 instead of d^2, none has none, and a full specialized CAM has d^2 instead of
+    2 d r + r^2; biases of the released form add d to each CAM, 2 r to each low-rank one, and N_s for the router.
+    """
+
+    adapter_layer_names = (
+        "hycam_shared",  # (d, d)
+        "hycam_shared_a",  # (1, r, d)
+        "hycam_shared_n",  # (1, r, r)
+        "hycam_shared_b",  # (1, d, r)
+        "hycam_shared_bias",  # (1, d)
+        "hycam_shared_a_bias",  # (1, r)
+        "hycam_shared_n_bias",  # (1, r)
+        "hycam_specialized",  # (N_s, d, d)
+        "hycam_a",  # (N_s, r, d)
+        "hycam_n",  # (N_s, r, r)
+        "hycam_b",  # (N_s, d, r)
+        "hycam_bias",  # (N_s, d)
+        "hycam_a_bias",  # (N_s, r)
+        "hycam_n_bias",  # (N_s, r)
+        "hycam_router",  # (N_s, d)
+        "hycam_router_bias",  # (N_s,)
+    )
+
+    def __init__(self, base_layer: nn.Module, width: int) -> None:
+        super().__init__(base_layer, width)
+        self.token_mask: Tensor | None = None
+        """(B, L), set by the tuner before a forward: which tokens count in the balance loss."""
+        self.balance_means: dict[str, Tensor] = {}
+        """What Eq. 10 multiplies, from the last training forward, by adapter: (2, N_s)."""
+        self.block_input: Tensor | None = None
+        """(B, L, d): the residual stream before the block, kept for the released form alone."""
+        self.routing_listener: Callable[[Tensor], None] | None = None
+        """Is given the routing weights of every forward: (B, L, N_s)."""
+        self._watching = False
+
+    def begin(self, token_mask: Tensor | None) -> None:
+        """Forget the last forward."""
+        self.token_mask, self.balance_means = token_mask, {}
+
+    def watch(self, block: nn.Module) -> None:
+        """Keep the block's input of every forward, if an adapter scales the residual stream."""
+        needed = any(s.modulate == "residual_stream" for s in self.settings.values())
+        if needed and not self._watching:
+            block.register_forward_pre_hook(_keep_block_input, with_kwargs=True)
+            self._watching = True
+
+    def update_layer(self, adapter_name: str, settings: HyCAMSettings, init_weights: bool) -> None:
+        """Add an adapter's parameters, on the attention output projection's device and dtype."""
+        like = float_parameter(self.base_layer)
+        for name, shape in _shapes(settings, self.width).items():
+            parameter = nn.Parameter(torch.zeros(shape, device=like.device, dtype=like.dtype))
+            getattr(self, f"hycam_{name}")[adapter_name] = parameter
+        self.settings[adapter_name] = settings
+        if init_weights:
+            self._initialise(adapter_name)
+
+    def _initialise(self, adapter_name: str) -> None:
+        """A, N and the router Kaiming uniform; all that reaches the output stays zero, which then starts as h_att."""
+        for name in ("shared_a", "shared_n", "a", "n"):
+            if (matrices := self._get(adapter_name, name)) is not None:
+                for matrix in matrices:
+                    nn.init.kaiming_uniform_(matrix.data, a=math.sqrt(5))
+        if (router := self._get(adapter_name, "router")) is not None:
+            nn.init.kaiming_uniform_(router.data, a=math.sqrt(5))
+
+    def _freeze_non_trainable_peft_weights(self, adapter_names: str | Sequence[str] | None = None) -> None:
+        """The released code's router stays at its random initial value."""
+        for adapter_name, settings in self.settings.items():
+            if not settings.routing.trainable:
+                for name in ("router", "router_bias"):
+                    if (parameter := self._get(adapter_name, name)) is not None:
+                        parameter.requires_grad = False
+
+    def _get(self, adapter_name: str, name: str) -> Any:
+        return getattr(self, f"hycam_{name}").get(adapter_name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The attention module's outputs, the first of them modulated; its input is h_norm (Eq. 1)."""
+        outputs = self.base_layer(*args, **kwargs)  # Eq. 3
+        if self.disable_adapters:
+            return outputs
+        h_norm = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+        h_att = outputs[0] if isinstance(outputs, tuple) else outputs
+        for adapter_name in self.active_adapters:
+            if adapter_name in self.settings:
+                h_att = self._modulate(adapter_name, h_norm, h_att)
+        return (h_att, *outputs[1:]) if isinstance(outputs, tuple) else h_att
+
+    def _modulate(self, adapter_name: str, h_norm: Tensor, h_att: Tensor) -> Tensor:
+        settings = self.settings[adapter_name]
+        x = h_norm.to(next(p[adapter_name] for p in self._parameters_of(adapter_name)).dtype)  # (B, L, d)
+        shared = self._shared(adapter_name, x)  # (B, L, d)
+        codes, b, p = (None, None, None)
+        if settings.num_specialized:
+            codes, b = self._specialized(adapter_name, x)  # (B, L, N_s or 1, r), (N_s, d, r)
+            p = self._route(adapter_name, x)  # (B, L, N_s)
+        stream = None  # (B, L, d)
+        if settings.modulate == "residual_stream":
+            assert self.block_input is not None, "the block was watched"
+            stream = self.block_input + h_att
+        return modulate(h_att, shared, codes, b, p, stream)  # (B, L, d)
+
+    def _parameters_of(self, adapter_name: str) -> list[nn.ParameterDict]:
+        return [d for d in (getattr(self, name) for name in self.adapter_layer_names) if adapter_name in d]
+
+    def _shared(self, adapter_name: str, x: Tensor) -> Tensor | None:
+        """The input of the shared CAM's SiLU."""
+        bias = self._get(adapter_name, "shared_bias")
+        kind = self.settings[adapter_name].shared
+        if kind == "none":
+            return None
+        if kind == "full":
+            before = x @ self._get(adapter_name, "shared")
+            return before if bias is None else before + bias[0]
+        codes, b = self._low_rank(adapter_name, x, "shared_")
+        return F.linear(codes[..., 0, :], b[0])
+
+    def _specialized(self, adapter_name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes and B, whose products are the inputs of the specialized CAMs' SiLUs; a full CAM's code is x."""
+        if self.settings[adapter_name].specialized == "low_rank":
+            return self._low_rank(adapter_name, x, "")
+        codes, b = x.unsqueeze(-2), self._get(adapter_name, "specialized").transpose(-1, -2)
+        bias = self._get(adapter_name, "bias")
+        return (codes, b) if bias is None else with_bias(codes, b, bias)
+
+    def _low_rank(self, adapter_name: str, x: Tensor, which: str) -> tuple[Tensor, Tensor]:
+        """Codes and B of low-rank CAMs; with biases and scale, s (B (N (A x + bias) + bias) + bias)."""
+        a, n, b, bias, a_bias, n_bias = (
+            self._get(adapter_name, which + name) for name in ("a", "n", "b", "bias", "a_bias", "n_bias")
+        )
+        codes = low_rank_codes(x, a, n)  # (B, L, M, r)
+        if bias is not None:
+            codes, b = with_bias(codes + (torch.bmm(n, a_bias.unsqueeze(-1)).squeeze(-1) + n_bias), b, bias)
+        settings = self.settings[adapter_name]
+        if settings.scale_numerator is not None:
+            codes = codes * (settings.scale_numerator / settings.rank)
+        return codes, b
+
+    def _route(self, adapter_name: str, x: Tensor) -> Tensor:
+        """The routing weights; in training with noise, and what the balance loss needs is kept (never appended)."""
+        settings = self.settings[adapter_name]
+        logits = router_logits(x, self._get(adapter_name, "router"), self._get(adapter_name, "router_bias"))
+        noise = gumbel_noise(logits) if self.training or settings.routing.noise_in_eval else None
+        p = routing_weights(logits, settings.tau, noise, settings.routing.hard)
+        if self.training:
+            mask = self.token_mask if settings.balance_masks_padding else None
+            self.balance_means[adapter_name] = token_means(p, logits, mask)
+        if self.routing_listener is not None:
+            self.routing_listener(p.detach())
+        return p
+
+
+def _keep_block_input(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Hand a block's input to its wrapped attention, if that scales the residual stream."""
+    for module in block.children():
+        if isinstance(module, HyCAMLayer):
+            module.block_input = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+
+
+def _shapes(settings: HyCAMSettings, width: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of an adapter's parameters, by their names without the prefix."""
+    d, r, num = width, settings.rank, settings.num_specialized
+    shapes: dict[str, tuple[int, ...]] = {}
+    if settings.shared == "full":
+        shapes["shared"] = (d, d)
+    elif settings.shared == "low_rank":
+        shapes |= {"shared_a": (1, r, d), "shared_n": (1, r, r), "shared_b": (1, d, r)}
+    if num:
+        low_rank = {"a": (num, r, d), "n": (num, r, r), "b": (num, d, r)}
+        shapes |= low_rank if settings.specialized == "low_rank" else {"specialized": (num, d, d)}
+        shapes["router"] = (num, d)
+    if settings.projection_bias:
+        shapes |= _bias_shapes(settings, width)
+    return shapes
+
+
+def _bias_shapes(settings: HyCAMSettings, width: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    banks = [("shared_", settings.shared, int(settings.shared != "none"))]
+    banks.append(("", settings.specialized, settings.num_specialized))
+    for which, kind, num in banks:
+        if num:
+            shapes[f"{which}bias"] = (num, width)
+        if num and kind == "low_rank":
+            shapes |= {f"{which}a_bias": (num, settings.rank), f"{which}n_bias": (num, settings.rank)}
+    if settings.num_specialized:
+        shapes["router_bias"] = (settings.num_specialized,)
+    return shapes
+
+
+class HyCAMNorm(HyCAMModule):
+    """A layer norm with trained weights of its own (released code); they start as the backbone's."""
+
+    adapter_layer_names = ("hycam_norm_weight", "hycam_norm_bias")  # (d,), (d,)
+
+    def update_layer(self, adapter_name: str, settings: HyCAMSettings, init_weights: bool) -> None:
+        """Add an adapter's copy of the norm's weights."""
+        for name, parameter in self.base_layer.named_parameters():
+            getattr(self, f"hycam_norm_{name}")[adapter_name] = nn.Parameter(parameter.detach().clone())
+        self.settings[adapter_name] = settings
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The norm with the active adapter's weights."""
+        active = [name for name in self.active_adapters if name in self.settings]
+        if self.disable_adapters or not active:
+            return self.base_layer(x)
+        own = {
+            name: getattr(self, f"hycam_norm_{name}")[active[-1]].to(parameter.dtype)
+            for name, parameter in self.base_layer.named_parameters()
+        }
+        return torch.func.functional_call(self.base_layer, own, (x,))

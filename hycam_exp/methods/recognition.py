@@ -1,0 +1,57 @@
+"""Which modules of a Hugging Face causal model are a block's attention and layer norms, whatever its family."""
+
+import re
+
+from torch import Tensor, nn
+
+_IN_BLOCK = re.compile(r"\.(\d+)\.\w+$")
+
+
+def block_of(name: str) -> int | None:
+    """The number of the block that a module stands in directly; None for any other module."""
+    match = _IN_BLOCK.search(name)
+    return int(match.group(1)) if match else None
+
+
+def _of_class(model: nn.Module, suffix: str) -> dict[str, int]:
+    """The full names, and blocks, of modules that stand in a numbered block and whose class ends so."""
+    return {
+        name: block
+        for name, module in model.named_modules()
+        if (block := block_of(name)) is not None and type(module).__name__.endswith(suffix)
+    }
+
+
+def attention_modules(model: nn.Module) -> set[str]:
+    """The name that a model's blocks give their attention module (self_attn, attn, attention).
+
+    Raises:
+        ValueError: no module of a numbered block has a class whose name ends in Attention.
+    """
+    found = {name.rsplit(".", 1)[-1] for name in _of_class(model, "Attention")}
+    if not found:
+        raise ValueError(f"{type(model).__name__}: no attention module recognised; name it with target_modules")
+    return found
+
+
+def num_blocks(model: nn.Module) -> int:
+    """How many blocks a model has."""
+    return 1 + max(_of_class(model, "Attention").values())
+
+
+def layer_norms(model: nn.Module) -> set[str]:
+    """The names that a model's blocks give their layer norms; the final norm stands in no block.
+
+    Raises:
+        ValueError: no module of a numbered block has a class whose name ends in Norm.
+    """
+    found = {name.rsplit(".", 1)[-1] for name in _of_class(model, "Norm")}
+    if not found:
+        raise ValueError(f"{type(model).__name__}: train_layer_norms is set, and no block has a layer norm")
+    return found
+
+
+def float_parameter(module: nn.Module) -> Tensor:
+    """A floating-point weight of an attention module, its output projection's where it has that name."""
+    named = {name: p for name, p in module.named_parameters() if p.is_floating_point()}
+    return next((p for name, p in named.items() if name.startswith("o_proj")), next(iter(named.values())))
