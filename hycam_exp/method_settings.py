@@ -5,6 +5,8 @@ It lies outside `methods/` because importing that package registers its methods 
 
 from dataclasses import dataclass
 
+from hycam_exp.dimensions import Dimensions
+
 
 def require(holds: bool, field: str, value: object, law: str) -> None:
     """Raise a `ValueError` that names the field, its value and the law it breaks."""
@@ -21,10 +23,18 @@ class MethodSettings:
     def check_width(self, width: int) -> None:
         """Raise a `ValueError` if the method does not fit a backbone of hidden size `width`."""
 
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """How many parameters the method trains on a backbone, in closed form."""
+        raise NotImplementedError
+
 
 @dataclass(kw_only=True)
 class FullFTSettings(MethodSettings):
     """Full fine-tuning: every weight of the backbone is trained."""
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """All of them."""
+        return backbone.parameters
 
 
 @dataclass(kw_only=True)
@@ -38,6 +48,10 @@ class LoRASettings(MethodSettings):
     def __post_init__(self) -> None:
         require(self.rank >= 1, "method.rank", self.rank, "must be at least 1")
         require(self.alpha >= 1, "method.alpha", self.alpha, "must be at least 1")
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """r (inputs + outputs) of every linear layer."""
+        return self.rank * sum(inputs + outputs for inputs, outputs in backbone.linears)
 
 
 @dataclass(kw_only=True)
@@ -121,12 +135,32 @@ class HyCAMSettings(MethodSettings):
             require(0 <= block < num_blocks, "method.layers", block, f"the backbone has blocks 0..{num_blocks - 1}")
         return chosen[:: self.layer_stride]
 
-    def num_parameters(self, width: int) -> int:
-        """Trained parameters of one modulated block of width d, layer norms not counted."""
-        d, r, bias = width, self.rank, int(self.projection_bias)
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """d^2 + N_s (2 d r + r^2 + d) of every modulated block, with what the other fields add and leave out."""
+        d, r, bias = backbone.width, self.rank, int(self.projection_bias)
         sizes = {"none": 0, "full": d * d + bias * d, "low_rank": 2 * d * r + r * r + bias * (2 * r + d)}
         router = (d + bias) if self.routing.trainable else 0
-        return sizes[self.shared] + self.num_specialized * (sizes[self.specialized] + router)
+        block = sizes[self.shared] + self.num_specialized * (sizes[self.specialized] + router)
+        blocks = self.blocks(backbone.num_blocks)
+        norms = sum(backbone.norms[i] for i in blocks) if self.train_layer_norms else 0
+        return len(blocks) * block + norms
+
+
+@dataclass(kw_only=True)
+class LoRAMatchedSettings(MethodSettings):
+    """LoRA of the rank whose trained parameters come closest to those of another method on the same backbone."""
+
+    match: HyCAMSettings
+    """The method whose budget is matched."""
+
+    def rank(self, backbone: Dimensions) -> int:
+        """The rank; alpha equals it."""
+        per_rank = sum(inputs + outputs for inputs, outputs in backbone.linears)
+        return max(1, round(self.match.num_parameters(backbone) / per_rank))
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """Those of LoRA at that rank."""
+        return LoRASettings(name="lora", rank=self.rank(backbone), alpha=1).num_parameters(backbone)
 
 
 _HYCAM_OPTIONS = {
@@ -149,6 +183,7 @@ class Method:
 METHODS = {
     "full_ft": Method(FullFTSettings, "hycam_exp.methods.full_ft", trains_backbone=True),
     "lora": Method(LoRASettings, "hycam_exp.methods.lora"),
+    "lora_matched": Method(LoRAMatchedSettings, "hycam_exp.methods.lora"),
     "hycam": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
     "hycam_shared_only": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
     "hycam_full_spec": Method(HyCAMSettings, "hycam_exp.methods.hycam"),

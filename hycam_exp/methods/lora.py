@@ -5,11 +5,15 @@ import warnings
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from hycam_exp.method_settings import LoRASettings
+from hycam_exp.method_settings import LoRAMatchedSettings, LoRASettings
+from hycam_exp.methods.recognition import dimensions
 
 
-def attach(model: nn.Module, settings: LoRASettings) -> nn.Module:
+def attach(model: nn.Module, settings: LoRASettings | LoRAMatchedSettings) -> nn.Module:
     """The model with LoRA on every linear layer but the output embedding; warns where the rank is above a width."""
+    if isinstance(settings, LoRAMatchedSettings):
+        rank = settings.rank(dimensions(model))
+        settings = LoRASettings(name=settings.name, rank=rank, alpha=rank)
     config = LoraConfig(
         task_type="CAUSAL_LM", r=settings.rank, lora_alpha=settings.alpha, lora_dropout=0.0, target_modules="all-linear"
     )

@@ -1,8 +1,11 @@
 """Which modules of a Hugging Face causal model are a block's attention and layer norms, whatever its family."""
 
 import re
+from typing import Any
 
 from torch import Tensor, nn
+
+from hycam_exp.dimensions import Dimensions
 
 _IN_BLOCK = re.compile(r"\.(\d+)\.\w+$")
 
@@ -55,3 +58,23 @@ def float_parameter(module: nn.Module) -> Tensor:
     """A floating-point weight of an attention module, its output projection's where it has that name."""
     named = {name: p for name, p in module.named_parameters() if p.is_floating_point()}
     return next((p for name, p in named.items() if name.startswith("o_proj")), next(iter(named.values())))
+
+
+def dimensions(model: nn.Module) -> Dimensions:
+    """A backbone's sizes."""
+    config: Any = model.config
+    found, blocks = dict(model.named_modules()), num_blocks(model)
+    norms = [0] * blocks
+    for name, block in _of_class(model, "Norm").items():
+        norms[block] += sum(p.numel() for p in found[name].parameters())
+    return Dimensions(
+        width=config.hidden_size,
+        num_blocks=blocks,
+        linears=tuple(
+            (m.in_features, m.out_features)
+            for name, m in found.items()
+            if isinstance(m, nn.Linear) and re.search(r"\.\d+\.", name)
+        ),
+        norms=tuple(norms),
+        parameters=sum(p.numel() for p in model.parameters()),
+    )
