@@ -4,6 +4,8 @@ import sys
 import warnings
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hycam_exp.config import config_dir, read
@@ -13,7 +15,10 @@ THIRD_PARTY = (".*is_gradient_checkpointing.*is deprecated", ".*isinstance.trees
 
 
 def execute(cfg: DictConfig) -> None:
-    """Run the cell that a composed config describes; what a user can cause ends in one line, not a traceback."""
+    """Run the cell that a composed config describes; what a user can cause ends in one line, not a traceback.
+
+    In a multirun the error is Hydra's to keep until the other cells are done.
+    """
     for message in THIRD_PARTY:
         warnings.filterwarnings("ignore", message=message)
     try:
@@ -22,7 +27,11 @@ def execute(cfg: DictConfig) -> None:
 
         run_cell(run)
     except ValueError as error:
-        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+        lines = "\n".join(f"error: {line}" for line in str(error).splitlines())
+        if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+            print(lines, file=sys.stderr, flush=True)
+            raise
+        sys.exit(lines)
 
 
 main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(execute)

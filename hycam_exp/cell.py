@@ -182,6 +182,8 @@ class Cell:
         from hycam_exp.evaluation import measurement
 
         evaluation, batch_size = self.run.evaluation, self.run.trainer.evaluation_batch_size
+        if not evaluation.test:
+            return measurement.Measurement(rows=[], nats=[], retention=[])
         model.to(self.device)
         with self._autocast(), self.clock(f"evaluate_{when}"):
             found = measurement.score(model, rows, self.general_text, batch_size, self.backbone.pad_id, when)
@@ -220,12 +222,14 @@ class Cell:
         import torch
 
         from hycam_exp.methods import attach
+        from hycam_exp.methods.recognition import dimensions
 
         torch.manual_seed(self.run.seed)
+        chosen = self.run.method.facts(dimensions(model))
         adapted = attach(model, self.run.method)
         sizes = [(p.numel(), p.requires_grad) for p in adapted.parameters()]
         trainable, total = sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
-        return adapted, {"parameters_trainable": trainable, "parameters_total": total}
+        return adapted, {"parameters_trainable": trainable, "parameters_total": total, **chosen}
 
     def _loggers(self, attempt: int) -> list[Logger]:
         from hycam_exp.training import loggers
@@ -245,7 +249,9 @@ class Cell:
             epochs=run.recipe.epochs,
             seed=run.seed,
         )
-        data = FoldData(fold, schedule, run.trainer.evaluation_batch_size, self.backbone.pad_id, run.data.loss_on)
+        pad_to = run.data.max_length if run.data.padding == "max_length" else 0
+        batch_size, pad_id = run.trainer.evaluation_batch_size, self.backbone.pad_id
+        data = FoldData(fold, schedule, batch_size, pad_id, run.data.loss_on, pad_to)
         fit = training.fit(adapted, data, run, self.folder / "training", loggers)
         self.clock.seconds["train"] = fit.seconds
         return fit
@@ -265,12 +271,13 @@ class Cell:
         from hycam_exp.evaluation.samples import samples_file
         from hycam_exp.recording import record_of
 
-        if not after.retention:
+        if after.rows and not after.retention:
             self.notes.append("retention was not measured: there is no general text (model.retention_text=FILE)")
         record = record_of(
             self.run, self.identifier, self.collection, fold, fit, before, after, self.clock.seconds, parameters,
             self.notes,
         )  # fmt: skip
-        write_atomically(self.store.samples_path(self.identifier), samples_file(before, after))
+        if after.rows:
+            write_atomically(self.store.samples_path(self.identifier), samples_file(before, after))
         self.store.write(record)
         return record

@@ -73,6 +73,8 @@ class DataSettings:
     """Name of the prompt template."""
     max_length: int
     """Tokens of prompt and response together; longer records are cut on the right, and counted."""
+    padding: str
+    """Of training batches: longest (in the batch), or max_length (as in the released code)."""
     loss_on: str
     """response, or all (prompt tokens are trained too, as in the released code)."""
     group: str
@@ -89,6 +91,7 @@ class DataSettings:
             require(task in self.tasks, f"data.weights.{task}", weight, f"data.tasks is {', '.join(self.tasks)}")
             require(0 < weight <= 100, f"data.weights.{task}", weight, "must be above 0 and at most 100")
         require_one_of(STYLES, "data.prompt", self.prompt)
+        require_one_of(("longest", "max_length"), "data.padding", self.padding)
         require_one_of(("response", "all"), "data.loss_on", self.loss_on)
         require_one_of(("prompt", "none"), "data.group", self.group)
 
@@ -173,8 +176,10 @@ class LoggerSettings:
 
 @dataclass(kw_only=True)
 class EvaluationSettings:
-    """What is measured beside perplexity."""
+    """What is measured of the unadapted and the adapted model."""
 
+    test: bool
+    """Measure the test split and general text; false for runs that choose settings by the validation loss alone."""
     generate: bool
     """Decode greedily and score BLEU-4 and ROUGE-L."""
     generate_before: bool

@@ -27,6 +27,10 @@ class MethodSettings:
         """How many parameters the method trains on a backbone, in closed form."""
         raise NotImplementedError
 
+    def facts(self, backbone: Dimensions) -> dict[str, int]:
+        """What the method decides by the backbone, for the record."""
+        return {}
+
 
 @dataclass(kw_only=True)
 class FullFTSettings(MethodSettings):
@@ -161,6 +165,10 @@ class LoRAMatchedSettings(MethodSettings):
     def num_parameters(self, backbone: Dimensions) -> int:
         """Those of LoRA at that rank."""
         return LoRASettings(name="lora", rank=self.rank(backbone), alpha=1).num_parameters(backbone)
+
+    def facts(self, backbone: Dimensions) -> dict[str, int]:
+        """The rank, and the number of parameters that it matches."""
+        return {"rank": self.rank(backbone), "parameters_matched": self.match.num_parameters(backbone)}
 
 
 _HYCAM_OPTIONS = {

@@ -9,6 +9,7 @@ from hycam_exp.cost import hardware, peak_memory
 from hycam_exp.data.folds import Fold
 from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import Collection, rejection_counts
+from hycam_exp.evaluation import diagnosis
 from hycam_exp.evaluation.measurement import Measurement
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
@@ -22,7 +23,8 @@ def record_of(
 ) -> RunRecord:  # fmt: skip
     """The record of a run that went through; nothing in it is estimated, what is absent is None."""
     scores = after.scores() + before.scores("_before")
-    scores.append(_retention_change(scores, len(after.retention)))
+    if after.rows:
+        scores.append(_retention_change(scores, len(after.retention)))
     return RunRecord(
         schema_version=SCHEMA_VERSION,
         run_id=run_id,
@@ -35,7 +37,9 @@ def record_of(
             "best_step": fit.best_step,
             "best_validation_loss": fit.best_validation_loss,
             "stopped_early": fit.stopped_early,
+            "clipped_share": _clipped_share(run, fit),
         },
+        routing=fit.routing,
         counts={**parameters, "tokens_trained": fit.tokens, **_counts(run, collection, fold)},
         cost={
             "seconds": {phase: round(value, 3) for phase, value in seconds.items()},
@@ -50,8 +54,15 @@ def record_of(
         },
         code=provenance(),
         versions=dict(versions()),
-        notes=notes,
+        notes=[*notes, *diagnosis.warnings(fit.routing)],
     )
+
+
+def _clipped_share(run: Run, fit: Fit) -> float | None:
+    """The share of optimiser steps whose gradient was clipped; None where none may be."""
+    if run.recipe.clip is None:
+        return None
+    return sum(row["gradient_norm"] > run.recipe.clip for row in fit.train_curve) / len(fit.train_curve)
 
 
 def _retention_change(scores: list[Score], n: int) -> Score:

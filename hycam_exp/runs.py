@@ -53,6 +53,8 @@ class RunRecord:
     """The declaration of every metric in `scores`: direction, aggregation, version."""
     curves: dict[str, list[dict[str, float]]]
     fit: dict[str, Any]
+    routing: list[dict[str, Any]]
+    """What the method's router did in the best validation, by layer and task; empty for a method without one."""
     counts: dict[str, Any]
     cost: dict[str, Any]
     data: dict[str, Any]

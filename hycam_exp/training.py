@@ -27,6 +27,7 @@ from transformers import get_cosine_schedule_with_warmup
 from hycam_exp.config import RecipeSettings, Run
 from hycam_exp.data.batches import Batch, Schedule
 from hycam_exp.data.module import FoldData
+from hycam_exp.evaluation.diagnosis import RoutingTally
 from hycam_exp.evaluation.perplexity import token_nats
 from hycam_exp.methods import auxiliary_loss
 
@@ -59,6 +60,9 @@ class FineTuning(LightningModule):
         self._started = time.perf_counter()
         self._window = {"nats": 0.0, "auxiliary": 0.0}
         self._validation = {"nats": 0.0, "targets": 0}
+        self._tally = RoutingTally(model)
+        self.best_routing: list[dict[str, Any]] = []
+        """What the router did in the best validation, by layer and task."""
         self._gradient_norm = 0.0
 
     def on_train_start(self) -> None:
@@ -120,15 +124,24 @@ class FineTuning(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._validation = {"nats": 0.0, "targets": 0}
+        self._tally.sums = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        nats, targets = self._task_nats(batch)
+        with self._tally.listening(batch):
+            nats, targets = self._task_nats(batch)
         self._validation["nats"] += nats.double().item()
         self._validation["targets"] += targets
 
     def on_validation_epoch_end(self) -> None:
         loss = self._validation["nats"] / self._validation["targets"]
+        routing = self._tally.rows()
+        if all(loss < row["loss"] for row in self.validation_curve):
+            self.best_routing = routing
         self.validation_curve.append({"step": self.global_step, "loss": loss})
+        for row in routing:
+            place = f"routing/{row['layer']}/{row['task']}"
+            weights = {f"{place}/module_{k}": weight for k, weight in enumerate(row["weights"])}
+            self.log_dict({**weights, f"{place}/entropy": row["entropy"]}, batch_size=1)
         self.log(VALIDATION_LOSS, torch.tensor(loss, dtype=torch.float64), prog_bar=True, batch_size=1)
 
     def configure_optimizers(self) -> Any:
@@ -162,6 +175,7 @@ class FineTuning(LightningModule):
             "train_curve": list(self.train_curve),
             "validation_curve": list(self.validation_curve),
             "tokens_seen": self.tokens_seen,
+            "best_routing": list(self.best_routing),
             "seconds_before": self.seconds(),
         }
 
@@ -243,6 +257,7 @@ class Fit:
     best_step: int
     best_validation_loss: float
     stopped_early: bool
+    routing: list[dict[str, Any]]
     steps: int
     tokens: int
     seconds: float
@@ -283,6 +298,7 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
         best_step=checkpoints.best_step,
         best_validation_loss=checkpoints.best_loss,
         stopped_early=trainer.global_step < schedule.num_steps,
+        routing=module.best_routing,
         steps=trainer.global_step,
         tokens=module.tokens_seen,
         seconds=module.seconds(),

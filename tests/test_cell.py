@@ -197,3 +197,43 @@ def test_a_gpu_that_is_not_there_is_named(tmp_path):
         pytest.skip("there is a GPU here")
     with pytest.raises(ValueError, match="trainer=gpu: torch finds no GPU here; trainer=cpu"):
         run_cell(quick(tmp_path, "trainer=gpu"))
+
+
+def test_record_says_what_the_router_did(finished):
+    """Each layer and task has a mean weight for every module, one in all, an entropy of at most log N_s, and tokens."""
+    import math
+
+    _, run, record = finished
+    places = [(row["layer"], row["task"]) for row in record.routing]
+    assert places == [(f"model.layers.{i}.self_attn", task) for i in range(2) for task in ("auto_cot", "dolly")]
+    for row in record.routing:
+        assert len(row["weights"]) == run.method.num_specialized
+        assert sum(row["weights"]) == pytest.approx(1, abs=1e-5)
+        assert 0 < row["entropy"] <= math.log(run.method.num_specialized) + 1e-6
+        assert row["tokens"] > 0
+
+
+def test_share_of_clipped_steps_is_recorded(finished, tmp_path):
+    """It is counted from the norms of the curve, and None where nothing is clipped."""
+    _, run, record = finished
+    norms = [row["gradient_norm"] for row in record.curves["train"]]
+    assert record.fit["clipped_share"] == sum(norm > run.recipe.clip for norm in norms) / len(norms)
+    free = run_cell(quick(tmp_path, "recipe.clip=null", "evaluation.test=false"))
+    assert free.fit["clipped_share"] is None
+
+
+def test_cell_without_the_test_split_scores_nothing_of_it(tmp_path):
+    """With evaluation.test=false the record has the validation loss, no score, and no samples file."""
+    record = run_cell(quick(tmp_path, "evaluation.test=false"))
+    assert record.scores == []
+    assert record.fit["best_validation_loss"] > 0
+    assert [path.suffix for path in (tmp_path / "results" / "runs").iterdir()] == [".json"]
+
+
+def test_matched_lora_records_both_budgets(tmp_path):
+    """The record has HyCAM's number of parameters beside LoRA's, and the rank at which they are closest."""
+    hycam = run_cell(quick(tmp_path, "evaluation.test=false")).counts["parameters_trainable"]
+    counts = run_cell(quick(tmp_path, "evaluation.test=false", "method=lora_matched")).counts
+    assert counts["parameters_matched"] == hycam
+    per_rank = counts["parameters_trainable"] / counts["rank"]
+    assert abs(counts["parameters_trainable"] - hycam) <= per_rank / 2

@@ -33,6 +33,7 @@ def record(*scores: Score, notes: tuple[str, ...] = (), stopped_early: bool = Fa
         metrics={},
         curves={},
         fit={"steps": 40, "best_step": 30, "best_validation_loss": 1.23456, "stopped_early": stopped_early},
+        routing=[],
         counts={
             "parameters_trainable": 12_500,
             "parameters_total": 1_000_000,

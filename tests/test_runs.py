@@ -28,6 +28,7 @@ RECORD = RunRecord(
     metrics={"ppl": {"better": "lower", "aggregation": "a", "version": "1"}},
     curves={"train": [{"step": 1, "loss": 0.1 + 0.2}], "validation": []},
     fit={"steps": 1, "stopped_early": False},
+    routing=[],
     counts={"parameters_total": 10**15},
     cost={"seconds": {"train": 1e-300}},
     data={"files": []},

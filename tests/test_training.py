@@ -66,7 +66,7 @@ def trained(tmp_path: Path, run: Run, data: Fold | None = None, family: str = "l
 @pytest.mark.parametrize("method", ["full_ft", "lora", "hycam"])
 def test_accumulation_is_weighted_by_tokens(tmp_path, method, monkeypatch):
     """Micro-batches of 2 x 4, 4 x 2 and 8 x 1 give the same weights to 1e-6, with balance weight 0 and noise off."""
-    monkeypatch.setattr("hycam_exp.methods.hycam.gumbel_noise", torch.zeros_like)
+    monkeypatch.setattr("hycam_exp.methods.hycam_layer.gumbel_noise", torch.zeros_like)
     extra = ["method.balance_weight=0"] if method == "hycam" else []
     weights = []
     for micro in (2, 4, 8):

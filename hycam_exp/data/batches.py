@@ -29,11 +29,14 @@ class Batch:
     attention_mask: Tensor  # (B, L)
     labels: Tensor  # (B, L), IGNORE where nothing is scored
     window_targets: int = 0
+    tasks: tuple[str, ...] = ()
 
 
-def collate(rows: Sequence[Tokens], pad_id: int, loss_on: str, side: str = "right", window_targets: int = 0) -> Batch:
+def collate(
+    rows: Sequence[Tokens], pad_id: int, loss_on: str, side: str = "right", window_targets: int = 0, at_least: int = 0
+) -> Batch:
     """The rows as one batch; padding is told by the mask, never by the id, so a pad id may equal EOS."""
-    length = max(len(row.input_ids) for row in rows)
+    length = max(at_least, *(len(row.input_ids) for row in rows))
     shape = (len(rows), length)
     input_ids, mask = torch.full(shape, pad_id), torch.zeros(shape, dtype=torch.long)
     labels = torch.full(shape, IGNORE)
@@ -44,7 +47,7 @@ def collate(rows: Sequence[Tokens], pad_id: int, loss_on: str, side: str = "righ
         input_ids[index, start : start + len(ids)] = ids
         mask[index, start : start + len(ids)] = 1
         labels[index, start + first : start + len(ids)] = ids[first:]
-    return Batch([row.id for row in rows], input_ids, mask, labels, window_targets)
+    return Batch([row.id for row in rows], input_ids, mask, labels, window_targets, tuple(row.task for row in rows))
 
 
 def by_length(rows: Sequence[Tokens], batch_size: int) -> list[list[Tokens]]:
@@ -111,8 +114,11 @@ class Schedule:
 class MicroBatches(torch.utils.data.Dataset[Batch]):
     """Micro-step k of a run as a batch, over all its epochs."""
 
-    def __init__(self, rows: Sequence[Tokens], schedule: Schedule, pad_id: int, loss_on: str, rank: int = 0) -> None:
+    def __init__(
+        self, rows: Sequence[Tokens], schedule: Schedule, pad_id: int, loss_on: str, rank: int = 0, at_least: int = 0
+    ) -> None:
         self.rows, self.schedule, self.pad_id, self.loss_on, self.rank = rows, schedule, pad_id, loss_on, rank
+        self.at_least = at_least
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
 
     def __len__(self) -> int:
@@ -129,7 +135,7 @@ class MicroBatches(torch.utils.data.Dataset[Batch]):
         members = [self.rows[i] for i in self.schedule.micro_batches(window, self.rank)[micro]]
         targets = sum(self.rows[i].num_targets(self.loss_on) for i in window)
         if members:
-            return collate(members, self.pad_id, self.loss_on, window_targets=targets)
+            return collate(members, self.pad_id, self.loss_on, window_targets=targets, at_least=self.at_least)
         # Every rank needs a forward and a backward in every micro-step: one record that counts for nothing.
         filler = collate([self.rows[window[0]]], self.pad_id, self.loss_on, window_targets=targets)
         return Batch([], filler.input_ids, filler.attention_mask, torch.full_like(filler.labels, IGNORE), targets)

@@ -14,10 +14,12 @@ class FoldData(LightningDataModule):
     from the optimiser step, since checkpoints are taken between optimiser steps only.
     """
 
-    def __init__(self, fold: Fold, schedule: Schedule, batch_size: int, pad_id: int, loss_on: str) -> None:
+    def __init__(
+        self, fold: Fold, schedule: Schedule, batch_size: int, pad_id: int, loss_on: str, pad_to: int = 0
+    ) -> None:
         super().__init__()
         self.schedule = schedule
-        self.train = MicroBatches(fold.train, schedule, pad_id, loss_on)
+        self.train = MicroBatches(fold.train, schedule, pad_id, loss_on, at_least=pad_to)
         self.validation = [collate(rows, pad_id, loss_on) for rows in by_length(fold.validation, batch_size)]
 
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -36,7 +36,9 @@ class Measurement:
         ]
 
     def scores(self, suffix: str = "") -> list[Score]:
-        """Every score row of this state."""
+        """Every score row of this state; none where nothing was measured."""
+        if not self.rows:
+            return []
         rows = perplexity.scores(self.nats, suffix)
         if self.retention:
             value = perplexity.perplexity(sum(s.nats for s in self.retention), sum(s.tokens for s in self.retention))

@@ -227,3 +227,14 @@ def test_sampler_goes_on_from_its_start(start: int) -> None:
     sampler = FromStep(start, 10)
     assert list(sampler) == list(range(start, 10))
     assert len(sampler) == 10
+
+
+def test_padding_to_the_limit_changes_no_row() -> None:
+    """With `at_least` every batch is that long, behind the same ids, mask and labels (the released code's padding)."""
+    rows = rows_of([5, 3])
+    plain, wide = (collate(rows, 0, "response", at_least=n) for n in (0, 9))
+    assert wide.input_ids.shape == (2, 9)
+    for name in ("input_ids", "attention_mask", "labels"):
+        assert torch.equal(getattr(wide, name)[:, :5], getattr(plain, name))
+    assert not wide.attention_mask[:, 5:].any()
+    assert (wide.labels[:, 5:] == IGNORE).all()

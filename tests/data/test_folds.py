@@ -20,7 +20,8 @@ PARTS = ("train", "validation", "test")
 def settings(**changes: object) -> DataSettings:
     values = {
         "name": "toy", "tasks": ["dolly"], "root": None, "fields": None, "max_per_task": None, "weights": None,
-        "prompt": "alpaca", "max_length": 400, "loss_on": "response", "group": "prompt", "split_seed": 0,
+        "prompt": "alpaca", "max_length": 400, "padding": "longest", "loss_on": "response", "group": "prompt",
+        "split_seed": 0,
     }  # fmt: skip
     return DataSettings(**{**values, **changes})
 
