@@ -13,7 +13,7 @@ help:  ## list the targets
 $(VENV)/.ready: constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python")'
 	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(RUN) -m pip install --quiet --editable '.[scale,wandb,dev]'
+	PIP_CONSTRAINT=constraints.txt $(RUN) -m pip install --quiet --editable '.[scale,wandb,eval,dev]'
 	touch $@
 
 run: $(VENV)/.ready  ## adapt the embedded backbone to the mini set (ARGS="method=lora" to override)
@@ -22,7 +22,7 @@ run: $(VENV)/.ready  ## adapt the embedded backbone to the mini set (ARGS="metho
 test: $(VENV)/.ready  ## the tests: at most 8 minutes, no network, no GPU
 	$(RUN) -m pytest $(ARGS)
 
-test-slow: $(VENV)/.ready  ## the slower laws: kill and resume, the wheel, the full default run
+test-slow: $(VENV)/.ready  ## the slower laws: kill and resume, the wheel, the full default run, TRL, lm_eval
 	$(RUN) -m pytest -m slow $(ARGS)
 
 check: $(VENV)/.ready  ## format, lint and types

@@ -50,8 +50,6 @@ def _listed(folders: list[Path]) -> str:
 
 def adapted_model(folder: Path, settings: dict[str, Any]) -> tuple[Any, backbones.Backbone]:
     """The backbone with the run's adapter, or the fine-tuned model itself, ready to generate."""
-    import hycam_exp.methods  # noqa: F401 - registers with PEFT
-
     trained = METHODS[settings["method"]["name"]].trains_backbone
     model_settings = ModelSettings(**settings["model"])
     if trained:
@@ -62,9 +60,9 @@ def adapted_model(folder: Path, settings: dict[str, Any]) -> tuple[Any, backbone
     model = backbones.load(backbone, backbones.weight_dtype(settings["recipe"]["precision"], trained), settings["seed"])
     if trained:
         return model, backbone
-    from peft import PeftModel
+    from hycam_exp.methods import adapter_file  # registers with PEFT
 
-    return PeftModel.from_pretrained(model, str(folder)), backbone
+    return adapter_file.load(model, folder), backbone
 
 
 def answer(folder: Path, prompt: str, input: str, max_new_tokens: int) -> str:

@@ -1,6 +1,7 @@
 """An answer from a finished run."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,18 @@ def test_the_readmes_python_loads_the_adapter(finished, tmp_path):
     state = model.state_dict()
     for name, tensor in load_file(adapter / "adapter_model.safetensors").items():
         assert torch.equal(state[f"{name}.default"], tensor)
+
+
+def test_a_damaged_adapter_is_one_line(finished, tmp_path):
+    """The command refuses an adapter file that is cut off, and names it."""
+    folder, run_id = finished
+    shutil.copytree(folder / "outputs" / run_id / "adapter", tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    if not file.is_file():
+        pytest.skip("full fine-tuning has no adapter")
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(SystemExit, match=r"error: .*adapter_model\.safetensors: cut off or damaged"):
+        generate.main([f"run={tmp_path / 'adapter'}", "prompt=Add 2 and 3."])
 
 
 def test_help_is_light():

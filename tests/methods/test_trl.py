@@ -1,0 +1,87 @@
+"""HyCAM in TRL's supervised fine-tuning, on the embedded backbone."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+
+from hycam_exp import backbones
+from hycam_exp.methods.hycam import HyCAMConfig
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*is deprecated:FutureWarning"),  # TRL to transformers
+    pytest.mark.skipif(find_spec("trl") is None, reason="no trl: pip install 'hycam-exp[eval]'"),
+]
+BACKBONE = backbones.ASSETS / "tiny_llama"
+RECORDS = [
+    {"prompt": f"Add {a} and {b}.", "completion": f" The sum of {a} and {b} is {a + b}."}
+    for a, b in ((2, 3), (4, 1), (7, 2), (5, 5))
+]
+
+
+class RouterGradients(TrainerCallback):
+    """Keeps the largest absolute entry of the routers' gradients at each step."""
+
+    def __init__(self) -> None:
+        self.largest: list[float] = []
+
+    def on_pre_optimizer_step(self, args, state, control, model, **kwargs):
+        gradients = [p.grad for name, p in model.named_parameters() if "router" in name]
+        self.largest.append(max(gradient.abs().max().item() for gradient in gradients if gradient is not None))
+
+
+def backbone():
+    return AutoModelForCausalLM.from_pretrained(BACKBONE, dtype=torch.float32)
+
+
+def trainer(folder: Path, balance_weight: float = 0.1, **changes):
+    """TRL's trainer, which attaches HyCAM itself."""
+    from trl import SFTConfig, SFTTrainer
+
+    options = {
+        "output_dir": str(folder),
+        "max_steps": 6,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-2,
+        "lr_scheduler_type": "constant",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "bf16": False,
+        "seed": 7,
+        **changes,
+    }
+    return SFTTrainer(
+        model=backbone(),
+        args=SFTConfig(**options),
+        train_dataset=Dataset.from_list(RECORDS),
+        processing_class=AutoTokenizer.from_pretrained(BACKBONE),
+        peft_config=HyCAMConfig(task_type="CAUSAL_LM", rank=4, num_specialized=3, balance_weight=balance_weight),
+    )
+
+
+def losses(trained) -> list[float]:
+    return [entry["loss"] for entry in trained.state.log_history if "loss" in entry]
+
+
+def test_trl_trains_hycam_and_its_router(tmp_path):
+    """The loss falls, the router gets a gradient and moves, and the saved adapter gives the trained model's logits."""
+    training, seen = trainer(tmp_path / "run"), RouterGradients()
+    training.add_callback(seen)
+    before = {name: p.detach().clone() for name, p in training.model.named_parameters()}
+    training.train()
+    assert max(losses(training)[-2:]) < min(losses(training)[:2])
+    assert max(seen.largest) > 0
+    for name, parameter in training.model.named_parameters():
+        assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
+    training.save_model(tmp_path / "adapter")
+    loaded = PeftModel.from_pretrained(backbone(), tmp_path / "adapter")
+    ids = torch.arange(3, 40)[None]
+    assert torch.equal(loaded.eval()(ids).logits, training.model.eval()(ids).logits)
