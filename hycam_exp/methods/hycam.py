@@ -5,6 +5,7 @@ See: the paper, Eqs. 1 to 12; the maths is in `modulation` and `routing`, the wr
     model = get_peft_model(model, HyCAMConfig(rank=64, num_specialized=5, tau=0.5, balance_weight=0.1))
 """
 
+import warnings
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -15,12 +16,14 @@ from peft.utils.peft_types import PeftType
 from torch import Tensor, nn
 
 from hycam_exp.method_settings import HyCAMSettings, RoutingSettings
+from hycam_exp.methods import adapter_file
 from hycam_exp.methods.bridge import register
 from hycam_exp.methods.hycam_layer import NOT_MERGEABLE, HyCAMLayer, HyCAMModule, HyCAMNorm
 from hycam_exp.methods.recognition import attention_modules, block_of, layer_norms, num_blocks
 from hycam_exp.methods.routing import balance_loss
 
 IGNORE = -100
+ROUTER_SWITCH = "output_router_logits"  # what TRL asks for to get an auxiliary loss with the outputs
 
 
 @dataclass
@@ -55,6 +58,14 @@ class HyCAMConfig(PeftConfig):
             self.target_modules = set(self.target_modules)
         self.settings()  # checks the values
 
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str, subfolder: str | None = None, **kwargs: Any
+    ) -> PeftConfig:
+        """The saved config; the tensors beside it are checked before a module is replaced."""
+        config = super().from_pretrained(pretrained_model_name_or_path, subfolder, **kwargs)
+        return adapter_file.remember(config, pretrained_model_name_or_path, subfolder)
+
     def settings(self) -> HyCAMSettings:
         """The fields that decide the maths, checked."""
         values = {f.name: getattr(self, f.name) for f in fields(HyCAMSettings) if f.name not in ("name", "routing")}
@@ -81,6 +92,9 @@ class HyCAMModel(BaseTuner):
             peft_config.target_modules |= layer_norms(model)
         if settings.layers is not None or settings.layer_stride > 1:
             peft_config.layers, peft_config.layer_stride = settings.blocks(num_blocks(model)), 1
+        adapter_file.check_remembered(model, peft_config)
+        if not hasattr(model.config, ROUTER_SWITCH):
+            setattr(model.config, ROUTER_SWITCH, False)  # or TRL refuses router_aux_loss_coef
 
     @staticmethod
     def _check_target_module_exists(peft_config: PeftConfig, key: str) -> Any:
@@ -111,17 +125,31 @@ class HyCAMModel(BaseTuner):
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
         setattr(parent, child_name, new_module)  # an attention module has no weight for PEFT's own way
 
+    @classmethod
+    def _remap_adapter_state_dict_for_load(
+        cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The tensors under the model's names: all of the adapter's and no other, or PEFT would load some."""
+        state = super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
+        adapter_file.check_state(state, model, adapter_name, cls.prefix)
+        return state
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's outputs; in training with labels, the balance loss is added to their loss."""
         mask = kwargs.get("attention_mask")
         for layer in self.layers():
             layer.begin(mask if mask is not None and mask.dim() == 2 else None)
+        asked = not hasattr(self.model.config, "router_aux_loss_coef") and kwargs.pop(ROUTER_SWITCH, False)
         outputs = self.model(*args, **kwargs)
-        labels = kwargs.get("labels")
+        labels, auxiliary = kwargs.get("labels"), None
         if labels is not None and self.model.training:
             auxiliary = self.auxiliary_loss()
             if auxiliary is not None:
                 outputs["loss"] = outputs["loss"] + _share(labels, kwargs.get("num_items_in_batch")) * auxiliary
+                if "log_probs" in outputs and not asked:
+                    warnings.warn(LEFT_OUT, stacklevel=2)
+        if asked:
+            outputs["aux_loss"] = outputs["loss"].new_zeros(()) if auxiliary is None else auxiliary
         return outputs
 
     def layers(self) -> list[HyCAMLayer]:
@@ -146,6 +174,11 @@ class HyCAMModel(BaseTuner):
 
     def merge_adapter(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError(NOT_MERGEABLE)
+
+
+LEFT_OUT = (
+    "TRL computes its loss from log_probs, without HyCAM's balance loss: give its config router_aux_loss_coef=1.0"
+)
 
 
 def _share(labels: Tensor, num_items: Tensor | int | None) -> Tensor | float:

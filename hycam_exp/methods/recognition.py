@@ -17,11 +17,12 @@ def block_of(name: str) -> int | None:
 
 
 def _of_class(model: nn.Module, suffix: str) -> dict[str, int]:
-    """The full names, and blocks, of modules that stand in a numbered block and whose class ends so."""
+    """The full names, and blocks, of modules in a numbered block whose class, before wrapping, ends so."""
     return {
         name: block
         for name, module in model.named_modules()
-        if (block := block_of(name)) is not None and type(module).__name__.endswith(suffix)
+        if (block := block_of(name)) is not None
+        and type(getattr(module, "base_layer", module)).__name__.endswith(suffix)
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 
@@ -68,7 +68,7 @@ def test_a_deleted_adapter_leaves_the_other_as_it_was(both, alone):
     both.delete_adapter("first")
     assert not any(name.endswith(".first") for name, _ in both.named_parameters())
     assert torch.equal(logits(both), alone[1])
-    both.add_adapter("third", config(target_modules=["self_attn"]))
+    both.add_adapter("third", config())
     both.set_adapter("third")
     with pytest.warns(UserWarning, match="third was active"):
         both.delete_adapter("third")
@@ -97,7 +97,7 @@ def test_disabled_in_training_the_loss_is_the_backbones(both):
 def test_an_adapter_is_added_to_a_loaded_model(folders, alone):
     """A new adapter starts as the backbone and trains alone; the loaded one keeps its logits."""
     model = PeftModel.from_pretrained(tiny("llama"), folders[0], adapter_name="first")
-    model.add_adapter("new", config(**SECOND, target_modules=["self_attn"]))
+    model.add_adapter("new", config(**SECOND))
     assert torch.equal(logits(model), alone[0])
     model.set_adapter("new")
     assert torch.equal(logits(model), logits(tiny("llama")))
@@ -127,7 +127,7 @@ def test_loaded_to_be_trained_exactly_the_adapter_is_trainable(folders):
 
 # Files that must not load
 
-LOADERS = (adapter_file.load,)
+LOADERS = (adapter_file.load, PeftModel.from_pretrained)
 
 
 def edited(folder: Path, change) -> Path:
@@ -264,6 +264,43 @@ def test_what_is_whole_loads(tmp_path, load):
     assert torch.equal(logits(load(tiny("llama"), folder)), logits(PeftModel.from_pretrained(tiny("llama"), folder)))
     edited(folder, lambda tensors, name: tensors[name].fill_(float("nan")))
     assert logits(load(tiny("llama"), folder)).isnan().any()
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_second_adapter_leaves_the_first_as_it_was(folders, damage):
+    """load_adapter adds a whole adapter or none: tensors, active adapter and configs are as before."""
+    spoil, message = DAMAGE[damage]
+    model = PeftModel.from_pretrained(tiny("llama"), folders[0], adapter_name="first")
+    spoiled = spoil(saved(folders[1]))
+    refused(lambda model, folder: model.load_adapter(folder, "second"), model, spoiled, message)
+    assert list(model.peft_config) == ["first"]
+    assert model.active_adapters == ["first"]
+
+
+def test_an_adapter_is_reloaded_whole_or_not_at_all(folders, alone):
+    """load_adapter under a name that is there takes that adapter's tensors and refuses any others."""
+    model = PeftModel.from_pretrained(tiny("llama"), folders[0])
+    message = r"adapter default: .*8 of another shape .*nothing was loaded"
+    refused(lambda model, folder: model.load_adapter(folder, "default"), model, folders[1], message)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".default"):
+            parameter.data.zero_()
+    assert torch.equal(logits(model), logits(tiny("llama")))
+    model.load_adapter(folders[0], "default")
+    assert torch.equal(logits(model), alone[0])
+
+
+def test_a_folder_within_a_folder_is_checked_as_well(folders):
+    """PEFT's subfolder leads to the same check."""
+    edited(folders[1], lambda tensors, name: tensors.pop(name))
+    load = lambda model, folder: PeftModel.from_pretrained(model, folder, subfolder="second")  # noqa: E731
+    refused(load, tiny("llama"), folders[0].parent, "1 missing")
+
+
+def test_a_saved_config_can_be_used_again(folders):
+    """PeftConfig.from_pretrained gives settings, which a new adapter on another backbone may have."""
+    settings = PeftConfig.from_pretrained(folders[1])
+    assert torch.equal(logits(get_peft_model(tiny("llama", layers=3), settings)), logits(tiny("llama", layers=3)))
 
 
 def test_a_lora_adapter_is_held_to_the_same(tmp_path):

@@ -10,6 +10,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
 from hycam_exp import backbones
+from hycam_exp.methods import auxiliary_loss
 from hycam_exp.methods.hycam import HyCAMConfig
 
 pytestmark = [
@@ -56,6 +57,7 @@ def trainer(folder: Path, balance_weight: float = 0.1, **changes):
         "use_cpu": True,
         "bf16": False,
         "seed": 7,
+        "router_aux_loss_coef": 1.0,
         **changes,
     }
     return SFTTrainer(
@@ -78,10 +80,48 @@ def test_trl_trains_hycam_and_its_router(tmp_path):
     before = {name: p.detach().clone() for name, p in training.model.named_parameters()}
     training.train()
     assert max(losses(training)[-2:]) < min(losses(training)[:2])
-    assert max(seen.largest) > 0
+    assert min(seen.largest) > 0  # at the first step, where B is zero, from the balance loss alone
     for name, parameter in training.model.named_parameters():
         assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
     training.save_model(tmp_path / "adapter")
     loaded = PeftModel.from_pretrained(backbone(), tmp_path / "adapter")
     ids = torch.arange(3, 40)[None]
     assert torch.equal(loaded.eval()(ids).logits, training.model.eval()(ids).logits)
+
+
+def test_the_balance_loss_is_part_of_trls_loss(tmp_path, monkeypatch):
+    """With router_aux_loss_coef=1.0 the first losses with and without balance weight differ by the auxiliary loss."""
+    monkeypatch.setattr(torch.Tensor, "exponential_", lambda self: self.fill_(1.0))  # Gumbel noise of zero
+    weighted, unweighted = trainer(tmp_path, max_steps=1), trainer(tmp_path, balance_weight=0.0, max_steps=1)
+    batch = next(iter(weighted.get_train_dataloader()))
+    weighted.model.train()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    auxiliary = auxiliary_loss(weighted.model).item()
+    for training in (weighted, unweighted):
+        training.train()
+    assert losses(weighted)[0] - losses(unweighted)[0] == pytest.approx(auxiliary, rel=1e-3)
+    assert weighted.state.log_history[0]["aux_loss"] == pytest.approx(auxiliary, rel=1e-3)
+
+
+def test_accumulated_steps_count_the_balance_loss_once(tmp_path, monkeypatch):
+    """Two micro-batches of the same rows log the loss of one."""
+    monkeypatch.setattr(torch.Tensor, "exponential_", lambda self: self.fill_(1.0))
+    monkeypatch.setattr(f"{__name__}.RECORDS", RECORDS[:1] * 4)
+    changes = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    accumulated, whole = trainer(tmp_path, max_steps=1, **changes), trainer(tmp_path, max_steps=1)
+    for training in (accumulated, whole):
+        training.train()
+    assert losses(accumulated) == pytest.approx(losses(whole), rel=1e-5)
+
+
+def test_trl_evaluates_the_task_loss(tmp_path):
+    """In evaluation there is no balance loss, and nothing that TRL asks for is missing."""
+    training = trainer(tmp_path)
+    same = trainer(tmp_path, balance_weight=0.0, router_aux_loss_coef=None)
+    rows = training.train_dataset
+    assert training.evaluate(rows)["eval_loss"] == pytest.approx(same.evaluate(rows)["eval_loss"], rel=1e-6)
+
+
+def test_a_balance_loss_that_trl_leaves_out_is_said(tmp_path):
+    """Without router_aux_loss_coef a warning names it."""
+    with pytest.warns(UserWarning, match="router_aux_loss_coef=1.0"):
+        trainer(tmp_path, max_steps=1, router_aux_loss_coef=None).train()
