@@ -104,16 +104,18 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("outputs/tuning"), help="for the cells' records")
     parser.add_argument("--out", type=Path, default=Path("results/tuning/mini.json"))
     arguments = parser.parse_args()
-    places = (f"paths.results={arguments.folder}", f"paths.outputs={arguments.folder}/outputs")
     for method in arguments.methods:
         compose("experiment=mini", f"method={method}", *arguments.overrides)  # a mistake is told before any cell
     for method in arguments.methods:
-        found = search(method, [*arguments.overrides, *places], arguments.folder / "runs")
+        name = arguments.name or method
+        folder = arguments.folder / name
+        places = (f"paths.results={folder}", f"paths.outputs={folder}/outputs")
+        found = search(method, [*arguments.overrides, *places], folder / "runs")
         kept = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
-        kept[arguments.name or method] = {**found, "overrides": arguments.overrides, "code": code_digest()}
+        kept[name] = {**found, "overrides": arguments.overrides, "code": code_digest()}
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(kept, indent=1) + "\n")
-        print(f"{arguments.name or method}: {found['choice']}", flush=True)
+        print(f"{name}: {found['choice']}", flush=True)
         for row in found["cells"]:
             print(f"  {row['learning_rate']:g} seed {row['seed']}: {row['validation_loss']}", flush=True)
 

@@ -18,10 +18,10 @@ SOURCES = sorted(
 LONGEST_FILE, LONGEST_FUNCTION = 400, 80
 STANDARD_ONLY = [
     "hycam_exp/data/records.py", "hycam_exp/data/splits.py", "hycam_exp/data/prompts.py", "hycam_exp/runs.py",
-    "hycam_exp/method_settings.py", "hycam_exp/dimensions.py", "data_prep/upstream.py", "data_prep/conversion.py", "data_prep/auto_cot.py",
-    "data_prep/icliniq.py", "data_prep/dolly.py", "data_prep/code_alpaca.py", "data_prep/web_gpt.py",
-    "data_prep/tasks.py", "data_prep/generic.py", "data_prep/manifest.py", "data_prep/texts.py", "data_prep/printed.py",
-    "hycam_exp/data/published.py",
+    "hycam_exp/method_settings.py", "hycam_exp/dimensions.py", "data_prep/upstream.py", "data_prep/conversion.py",
+    "data_prep/auto_cot.py", "data_prep/icliniq.py", "data_prep/dolly.py", "data_prep/code_alpaca.py",
+    "data_prep/web_gpt.py", "data_prep/tasks.py", "data_prep/generic.py", "data_prep/manifest.py",
+    "data_prep/texts.py", "data_prep/printed.py", "hycam_exp/data/published.py",
 ]  # fmt: skip
 NAMELESS = re.compile(r"(utils?|helpers?|common|manager|misc)\.py")
 
