@@ -8,8 +8,12 @@ Importing this package is light; touching a config's name, or `import hycam_exp.
 
 from typing import Any
 
-_PUBLIC = {"HyCAMConfig": "hycam_exp.methods.hycam"}
-__all__ = ["HyCAMConfig"]
+_PUBLIC = {
+    "HyCAMConfig": "hycam_exp.methods.hycam",
+    "MultiLoRAConfig": "hycam_exp.methods.multi_lora",
+    "RieMoELoRAConfig": "hycam_exp.methods.riemoe_lora",
+}
+__all__ = ["HyCAMConfig", "MultiLoRAConfig", "RieMoELoRAConfig"]
 
 
 def __getattr__(name: str) -> Any:

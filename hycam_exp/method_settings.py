@@ -71,6 +71,53 @@ class RoutingSettings:
 
 
 @dataclass(kw_only=True)
+class MultiLoRASettings(MethodSettings):
+    """Multi-LoRA on every linear layer except the output embedding."""
+
+    rank: int
+    alpha: int
+    """The update is scaled by alpha / rank."""
+    num_modules: int
+    """Number of parallel LoRA modules on a layer."""
+
+    def __post_init__(self) -> None:
+        for field in ("rank", "alpha", "num_modules"):
+            require(getattr(self, field) >= 1, f"method.{field}", getattr(self, field), "must be at least 1")
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """N (r (inputs + outputs) + outputs) of every linear layer."""
+        sizes = (self.rank * (inputs + outputs) + outputs for inputs, outputs in backbone.linears)
+        return self.num_modules * sum(sizes)
+
+
+@dataclass(kw_only=True)
+class RieMoELoRASettings(MethodSettings):
+    """RieMoE-LoRA on every linear layer except the output embedding."""
+
+    rank: int
+    alpha: int
+    """The update is scaled by alpha / rank."""
+    num_experts: int
+    """Number of LoRA experts on a layer."""
+    top_k: int
+    """Experts that a token uses. With 1 the gate is not trained: a single renormalised weight is always 1."""
+    regularisation: float
+    """delta of the Riemannian preconditioner, added to the diagonal of B^T B and A A^T."""
+
+    def __post_init__(self) -> None:
+        for field in ("rank", "alpha", "num_experts"):
+            require(getattr(self, field) >= 1, f"method.{field}", getattr(self, field), "must be at least 1")
+        fits = 1 <= self.top_k <= self.num_experts
+        require(fits, "method.top_k", self.top_k, f"must be in 1..method.num_experts={self.num_experts}")
+        require(self.regularisation > 0, "method.regularisation", self.regularisation, "must be above 0")
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """N (r (inputs + outputs) + inputs) of every linear layer."""
+        sizes = (self.rank * (inputs + outputs) + inputs for inputs, outputs in backbone.linears)
+        return self.num_experts * sum(sizes)
+
+
+@dataclass(kw_only=True)
 class HyCAMSettings(MethodSettings):
     """HyCAM as the paper's equations state it, its ablations, and the released code's differences from it."""
 
@@ -192,6 +239,8 @@ METHODS = {
     "full_ft": Method(FullFTSettings, "hycam_exp.methods.full_ft", trains_backbone=True),
     "lora": Method(LoRASettings, "hycam_exp.methods.lora"),
     "lora_matched": Method(LoRAMatchedSettings, "hycam_exp.methods.lora"),
+    "multi_lora": Method(MultiLoRASettings, "hycam_exp.methods.multi_lora"),
+    "riemoe_lora": Method(RieMoELoRASettings, "hycam_exp.methods.riemoe_lora"),
     "hycam": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
     "hycam_shared_only": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
     "hycam_full_spec": Method(HyCAMSettings, "hycam_exp.methods.hycam"),

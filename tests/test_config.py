@@ -59,6 +59,14 @@ def test_hycam_configs_defaults_equal_the_yaml_under_the_papers_recipe():
     assert HyCAMConfig().settings() == compose("recipe=paper", "recipe.learning_rate=1").method
 
 
+@pytest.mark.parametrize(("config", "method"), [("MultiLoRAConfig", "multi_lora"), ("RieMoELoRAConfig", "riemoe_lora")])
+def test_a_stacked_methods_defaults_equal_its_yaml_under_the_papers_recipe(config, method):
+    """The config alone is the setting of the paper's comparison."""
+    import hycam_exp
+
+    assert getattr(hycam_exp, config)().settings() == compose(f"method={method}", "recipe=paper").method
+
+
 @pytest.mark.parametrize("path", sorted(config_dir().rglob("*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_every_file_in_conf_composes(path):
     """Each option of each group gives a checked run; `cam` alone is another option's second name."""
@@ -116,6 +124,24 @@ def test_a_value_that_breaks_a_law_is_named(override, message):
     """The error names the key and the value, before anything is loaded."""
     with pytest.raises(ValueError, match=message):
         compose(override)
+
+
+@pytest.mark.parametrize(
+    ("method", "override", "message"),
+    [
+        ("multi_lora", "method.rank=0", r"method\.rank=0: must be at least 1"),
+        ("multi_lora", "method.alpha=0", r"method\.alpha=0: must be at least 1"),
+        ("multi_lora", "method.num_modules=0", r"method\.num_modules=0: must be at least 1"),
+        ("riemoe_lora", "method.num_experts=0", r"method\.num_experts=0: must be at least 1"),
+        ("riemoe_lora", "method.top_k=6", r"method\.top_k=6: must be in 1\.\.method\.num_experts=5"),
+        ("riemoe_lora", "method.top_k=0", r"method\.top_k=0: must be in 1\.\.method\.num_experts=5"),
+        ("riemoe_lora", "method.regularisation=0", r"method\.regularisation=0\.0: must be above 0"),
+    ],
+)
+def test_a_method_value_that_breaks_a_law_is_named(method, override, message):
+    """The error names the key and the value of a method that is not the default one."""
+    with pytest.raises(ValueError, match=message):
+        compose(f"method={method}", override)
 
 
 def test_the_identity_ignores_where_and_how_a_run_is_made():

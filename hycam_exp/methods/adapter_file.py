@@ -10,12 +10,41 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 Shapes = dict[str, tuple[int, ...]]
 READ_FROM = "read_from"  # an attribute of a config that is not one of its fields, so that it is never saved
+
+
+class CheckedConfig(PeftConfig):
+    """A config that remembers where it was read from, for the methods that live here."""
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str, subfolder: str | None = None, **kwargs: Any
+    ) -> PeftConfig:
+        """The saved config; the tensors beside it are checked before a module is replaced."""
+        config = super().from_pretrained(pretrained_model_name_or_path, subfolder, **kwargs)
+        return remember(config, pretrained_model_name_or_path, subfolder)
+
+
+class CheckedTuner(BaseTuner):
+    """A tuner that PEFT's own loading gives a whole adapter or none."""
+
+    def _prepare_model(self, peft_config: PeftConfig, model: nn.Module) -> None:
+        check_remembered(model, peft_config)
+
+    @classmethod
+    def _remap_adapter_state_dict_for_load(
+        cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The tensors under the model's names: all of the adapter's and no other, or PEFT would load some."""
+        state = super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
+        check_state(state, model, adapter_name, cls.prefix)
+        return state
 
 
 def load(model: nn.Module, folder: Path) -> PeftModel:

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, get_peft_model
-from peft.tuners.tuners_utils import BaseTuner, check_target_module_exists
+from peft.tuners.tuners_utils import check_target_module_exists
 from peft.utils.peft_types import PeftType
 from torch import Tensor, nn
 
 from hycam_exp.method_settings import HyCAMSettings, RoutingSettings
-from hycam_exp.methods import adapter_file
+from hycam_exp.methods.adapter_file import CheckedConfig, CheckedTuner
 from hycam_exp.methods.bridge import register
 from hycam_exp.methods.hycam_layer import NOT_MERGEABLE, HyCAMLayer, HyCAMModule, HyCAMNorm
 from hycam_exp.methods.recognition import attention_modules, block_of, layer_norms, num_blocks
@@ -27,7 +27,7 @@ ROUTER_SWITCH = "output_router_logits"  # what TRL asks for to get an auxiliary 
 
 
 @dataclass
-class HyCAMConfig(PeftConfig):
+class HyCAMConfig(CheckedConfig):
     """HyCAM's settings for PEFT, as in `HyCAMSettings`; the defaults are the paper's (its rank is open: 64 is ours)."""
 
     rank: int = 64
@@ -58,21 +58,13 @@ class HyCAMConfig(PeftConfig):
             self.target_modules = set(self.target_modules)
         self.settings()  # checks the values
 
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str, subfolder: str | None = None, **kwargs: Any
-    ) -> PeftConfig:
-        """The saved config; the tensors beside it are checked before a module is replaced."""
-        config = super().from_pretrained(pretrained_model_name_or_path, subfolder, **kwargs)
-        return adapter_file.remember(config, pretrained_model_name_or_path, subfolder)
-
     def settings(self) -> HyCAMSettings:
         """The fields that decide the maths, checked."""
         values = {f.name: getattr(self, f.name) for f in fields(HyCAMSettings) if f.name not in ("name", "routing")}
         return HyCAMSettings(name="hycam", routing=RoutingSettings(**self.routing), **values)
 
 
-class HyCAMModel(BaseTuner):
+class HyCAMModel(CheckedTuner):
     """The tuner: wraps attention modules, hands them the padding mask, and adds the balance loss for HF's loops."""
 
     prefix = "hycam_"
@@ -92,7 +84,7 @@ class HyCAMModel(BaseTuner):
             peft_config.target_modules |= layer_norms(model)
         if settings.layers is not None or settings.layer_stride > 1:
             peft_config.layers, peft_config.layer_stride = settings.blocks(num_blocks(model)), 1
-        adapter_file.check_remembered(model, peft_config)
+        super()._prepare_model(peft_config, model)
         if not hasattr(model.config, ROUTER_SWITCH):
             setattr(model.config, ROUTER_SWITCH, False)  # or TRL refuses router_aux_loss_coef
 
@@ -124,15 +116,6 @@ class HyCAMModel(BaseTuner):
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
         setattr(parent, child_name, new_module)  # an attention module has no weight for PEFT's own way
-
-    @classmethod
-    def _remap_adapter_state_dict_for_load(
-        cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """The tensors under the model's names: all of the adapter's and no other, or PEFT would load some."""
-        state = super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
-        adapter_file.check_state(state, model, adapter_name, cls.prefix)
-        return state
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's outputs; in training with labels, the balance loss is added to their loss."""

@@ -1,0 +1,151 @@
+"""The frame of methods with several low-rank modules on every linear layer, stacked into one tensor per factor.
+
+A method adds its settings, a layer with its shapes, initial values and update, and a tuner that names them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from peft import PeftConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.error import NoMatchingPeftModuleError
+from torch import Tensor, nn
+
+from hycam_exp.method_settings import MethodSettings
+from hycam_exp.methods.adapter_file import CheckedConfig, CheckedTuner
+
+
+@dataclass
+class StackedConfig(CheckedConfig):
+    """What the stacked methods' settings for PEFT have in common (alpha and RieMoE-LoRA's top_k are ours)."""
+
+    rank: int = 64
+    alpha: int = 64
+    """The update is scaled by alpha / rank."""
+    target_modules: set[str] | list[str] | str | None = "all-linear"
+    """Names of linear layers, or a regular expression; all-linear: every one but the output embedding."""
+    exclude_modules: set[str] | list[str] | str | None = None
+    modules_to_save: list[str] | None = None
+    init_weights: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.target_modules = set(self.target_modules) if isinstance(self.target_modules, list) else self.target_modules
+        if isinstance(self.exclude_modules, list):
+            self.exclude_modules = set(self.exclude_modules)
+        self.settings()  # checks the values
+
+    @property
+    def scale(self) -> float:
+        """What the update is multiplied by."""
+        return self.alpha / self.rank
+
+    def settings(self) -> MethodSettings:
+        """The fields that decide the maths, checked."""
+        raise NotImplementedError
+
+
+class StackedLinear(nn.Module, BaseTunerLayer):
+    """A linear layer and the updates of its adapters: y = W x + sum of updates.
+
+    PEFT's all-linear finds an adapted layer again, for a further adapter, by Linear in its class's name.
+    """
+
+    other_param_names = ("config",)
+
+    def __init__(self, base_layer: nn.Linear, adapter_name: str, config: StackedConfig) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.in_features, self.out_features = base_layer.in_features, base_layer.out_features
+        self.config: dict[str, Any] = {}
+        self.merged_adapters: list[str] = []
+        for name in self.adapter_layer_names:
+            setattr(self, name, nn.ParameterDict())
+        self.update_layer(adapter_name, config)
+
+    def shapes(self, config: Any) -> tuple[tuple[int, ...], ...]:
+        """The parameters' shapes, in the order of `adapter_layer_names`."""
+        raise NotImplementedError
+
+    def initialise(self, adapter_name: str) -> None:
+        """Set an adapter's initial values; all of them are zero before."""
+        raise NotImplementedError
+
+    def update(self, adapter_name: str, x: Tensor) -> Tensor:
+        """What an adapter adds to the base layer's output; `x` is (..., in), in the adapter's dtype."""
+        raise NotImplementedError
+
+    def parameters_of(self, adapter_name: str) -> list[nn.Parameter]:
+        """An adapter's parameters, in the order of `adapter_layer_names`."""
+        return [getattr(self, name)[adapter_name] for name in self.adapter_layer_names]
+
+    def update_layer(self, adapter_name: str, config: StackedConfig) -> None:
+        """Add an adapter's parameters, on the base layer's device and in its dtype."""
+        like = self.base_layer.weight
+        for name, shape in zip(self.adapter_layer_names, self.shapes(config), strict=True):
+            getattr(self, name)[adapter_name] = nn.Parameter(torch.zeros(shape, device=like.device, dtype=like.dtype))
+        self.config[adapter_name] = config
+        if config.init_weights:
+            self.initialise(adapter_name)
+        self.set_adapter(self.active_adapters)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """The base layer's output and the active adapters' updates, in the base layer's output dtype."""
+        if self.disable_adapters and self.merged:
+            self.unmerge()
+        result = self.base_layer(x, *args, **kwargs)
+        if self.disable_adapters or self.merged:
+            return result
+        total = result
+        for adapter_name in self.active_adapters:
+            if adapter_name in self.config:
+                total = total + self.update(adapter_name, x.to(self.parameters_of(adapter_name)[0].dtype))
+        return total.to(result.dtype)
+
+
+class StackedModel(CheckedTuner):
+    """The tuner: wraps linear layers, and says what there is where nothing or something else is targeted."""
+
+    target_module_mapping: dict[str, list[str]] = {}
+
+    def inject_adapter(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().inject_adapter(model, *args, **kwargs)
+        except NoMatchingPeftModuleError as error:
+            found = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+            raise NoMatchingPeftModuleError(f"{error} Its linear layers are {', '.join(sorted(found))}.") from error
+
+    def _create_and_replace(
+        self,
+        peft_config: PeftConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        parameter_name: str | None = None,
+    ) -> None:
+        assert isinstance(peft_config, StackedConfig)
+        layer_class = cast(type[StackedLinear], self.tuner_layer_cls)
+        if isinstance(target, layer_class):
+            target.update_layer(adapter_name, peft_config)
+            return
+        if not (isinstance(target, nn.Linear) and target.weight.is_floating_point()):
+            raise ValueError(
+                f"target_modules names {current_key}, a {type(target).__name__}: {layer_class.__name__} wraps "
+                "torch.nn.Linear with floating-point weights"
+            )
+        self._replace_module(parent, target_name, layer_class(target, adapter_name, peft_config), target)
+
+
+def kaiming(stack: Tensor) -> None:
+    """Fill each matrix of a stack Kaiming uniform with a = sqrt(5): bounded by 1 / sqrt(fan_in)."""
+    for matrix in stack:
+        nn.init.kaiming_uniform_(matrix.data, a=math.sqrt(5))
+
+
+def side_by_side(b: Tensor) -> Tensor:
+    """Up-projections (N, out, r) as one (out, N r) matrix, which sums over modules as it multiplies."""
+    return b.transpose(0, 1).flatten(1)
