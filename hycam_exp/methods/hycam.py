@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from peft import PeftConfig, get_peft_model
 from peft.tuners.tuners_utils import check_target_module_exists
+from peft.utils.error import NoMatchingPeftModuleError
 from peft.utils.peft_types import PeftType
 from torch import Tensor, nn
 
@@ -87,6 +88,13 @@ class HyCAMModel(CheckedTuner):
         super()._prepare_model(peft_config, model)
         if not hasattr(model.config, ROUTER_SWITCH):
             setattr(model.config, ROUTER_SWITCH, False)  # or TRL refuses router_aux_loss_coef
+
+    def inject_adapter(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().inject_adapter(model, *args, **kwargs)
+        except NoMatchingPeftModuleError as error:
+            found = ", ".join(sorted(attention_modules(model)))
+            raise NoMatchingPeftModuleError(f"{error} Its attention modules are named {found}.") from error
 
     @staticmethod
     def _check_target_module_exists(peft_config: PeftConfig, key: str) -> Any:

@@ -316,3 +316,9 @@ def test_defaults_are_those_of_the_papers_recipe():
 def test_cam_is_the_shared_only_ablation():
     """`method=cam` is the same cell under another name."""
     assert compose("method=cam") == compose("method=hycam_shared_only")
+
+
+def test_target_modules_that_match_nothing_are_refused():
+    """The error names what was asked for and what there is."""
+    with pytest.raises(ValueError, match=r"no_attn.* Its attention modules are named self_attn\."):
+        adapted("llama", target_modules=["no_attn"])
