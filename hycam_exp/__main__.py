@@ -4,10 +4,9 @@ import sys
 import warnings
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from hycam_exp import launcher
 from hycam_exp.config import config_dir, read
 
 # What the libraries say to each other; nothing a user could act on.
@@ -15,10 +14,7 @@ THIRD_PARTY = (".*is_gradient_checkpointing.*is deprecated", ".*isinstance.trees
 
 
 def execute(cfg: DictConfig) -> None:
-    """Run the cell that a composed config describes; what a user can cause ends in one line, not a traceback.
-
-    In a multirun the error is Hydra's to keep until the other cells are done.
-    """
+    """Run the cell that a composed config describes; what a user can cause ends in one line, not a traceback."""
     for message in THIRD_PARTY:
         warnings.filterwarnings("ignore", message=message)
     try:
@@ -27,13 +23,10 @@ def execute(cfg: DictConfig) -> None:
 
         run_cell(run)
     except ValueError as error:
-        lines = "\n".join(f"error: {line}" for line in str(error).splitlines())
-        if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
-            print(lines, file=sys.stderr, flush=True)
-            raise
-        sys.exit(lines)
+        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
 
+launcher.register()
 main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(execute)
 
 if __name__ == "__main__":

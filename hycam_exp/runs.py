@@ -152,6 +152,18 @@ class Store:
         with path.open("a", encoding="utf-8") as stream:
             stream.write("\n" * cut + json.dumps(entry) + "\n")
 
+    def is_locked(self, run_id: str) -> bool:
+        """Whether a process on this host holds a cell."""
+        path = self.folder(run_id) / "lock"
+        if not path.is_file():
+            return False
+        with path.open("a") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
+
     @contextmanager
     def lock(self, run_id: str) -> Iterator[None]:
         """Hold a cell on this host.
