@@ -148,6 +148,7 @@ class Store:
             "message": str(error),
         }
         path = self.folder(run_id) / "failures.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
         cut = path.is_file() and not path.read_bytes().endswith(b"\n")
         with path.open("a", encoding="utf-8") as stream:
             stream.write("\n" * cut + json.dumps(entry) + "\n")

@@ -1,0 +1,179 @@
+"""The launcher, with cells that are small scripts instead of trainings."""
+
+import fcntl
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hycam_exp import launcher
+from hycam_exp.config import compose
+from hycam_exp.launcher import Grid, Job
+
+WRITE = """
+from pathlib import Path
+from hycam_exp.runs import RunRecord, SCHEMA_VERSION, Store
+empty = dict(config={}, scores=[], metrics={}, curves={}, fit={}, routing=[], counts={}, cost={}, data={}, code={},
+             versions={}, notes=[])
+Store(Path("%(folder)s/results"), Path("%(folder)s/outputs")).write(
+    RunRecord(schema_version=SCHEMA_VERSION, run_id="%(run_id)s", **empty))
+"""
+FAIL = "import sys; sys.exit('error: no luck')"
+
+
+@dataclass
+class Scripted(Job):
+    """A cell whose attempts are the given scripts."""
+
+    scripts: tuple[str, ...] = ()
+
+    def start(self, environment: dict[str, str]) -> None:
+        script = self.scripts[min(self.attempts, len(self.scripts) - 1)]
+        folder = Path(self.run.paths.outputs).parent
+        script = script % {"folder": folder, "run_id": self.run_id} if "%(" in script else script
+        self.overrides = [script]
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as stream:
+            self.process = subprocess.Popen([sys.executable, "-c", script], stdout=stream, stderr=stream)
+        self.attempts += 1
+        self.started = launcher.time.monotonic()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "POLL", 0.02)
+
+
+def job(folder: Path, run_id: str, *scripts: str, **changes: str) -> Scripted:
+    overrides = [f"paths.results={folder / 'results'}", f"paths.outputs={folder / 'outputs'}"]
+    run = compose(*overrides, *(f"{key}={value}" for key, value in changes.items()))
+    return Scripted([], run, run_id, scripts=scripts)
+
+
+def grid(*jobs: Job, n_jobs: int = 2) -> Grid:
+    return Grid(list(jobs), n_jobs, [{}], console=Console(width=200, record=True, quiet=True))
+
+
+def names(jobs: list[Job]) -> list[str]:
+    return sorted(job.run_id for job in jobs)
+
+
+def test_cells_are_done_skipped_or_failed_and_none_stops_the_others(tmp_path: Path) -> None:
+    """A failing cell is tried twice and reported with its reason; finished ones are skipped the second time."""
+    for expected in ((["a", "c"], [], ["b"]), ([], ["a", "c"], ["b"])):
+        found = grid(job(tmp_path, "a", WRITE), job(tmp_path, "b", FAIL), job(tmp_path, "c", WRITE))
+        found.run_all()
+        assert (names(found.done), names(found.skipped), names(found.failed)) == expected
+        assert [j.attempts for j in found.failed] == [2]
+        assert found.failed[0].reason == "no luck"
+
+
+def test_a_cell_that_failed_once_may_succeed(tmp_path: Path) -> None:
+    """The second attempt counts."""
+    found = grid(job(tmp_path, "a", FAIL, WRITE))
+    found.run_all()
+    assert (names(found.done), found.failed) == (["a"], [])
+
+
+def test_a_cell_that_was_killed_is_started_again(tmp_path: Path) -> None:
+    """A process that dies by a signal is no failure of the cell's own."""
+    found = grid(job(tmp_path, "a", "import os; os.kill(os.getpid(), 9)", WRITE))
+    found.run_all()
+    assert names(found.done) == ["a"]
+    twice = grid(job(tmp_path, "b", "import os; os.kill(os.getpid(), 9)"))
+    twice.run_all()
+    assert twice.failed[0].reason == "killed by signal 9"
+
+
+def test_a_cell_that_failed_before_is_reported_unless_asked_for(tmp_path: Path) -> None:
+    """After two recorded failures a cell is not run; retry=true runs it."""
+    first = job(tmp_path, "a", WRITE)
+    for _ in range(2):
+        first.store.add_failure("a", ValueError("no luck at all"))
+    found = grid(first)
+    found.run_all()
+    assert [(j.run_id, j.reason, j.attempts) for j in found.failed] == [("a", "no luck at all", 0)]
+    again = grid(job(tmp_path, "a", WRITE, retry="true"))
+    again.run_all()
+    assert names(again.done) == ["a"]
+
+
+def test_overwrite_runs_a_finished_cell_again(tmp_path: Path) -> None:
+    """It is done once more, and a failure of it is not taken for the old record's success."""
+    grid(job(tmp_path, "a", WRITE)).run_all()
+    again = grid(job(tmp_path, "a", WRITE, overwrite="true"))
+    again.run_all()
+    assert names(again.done) == ["a"]
+    failing = grid(job(tmp_path, "a", FAIL, overwrite="true"))
+    failing.run_all()
+    assert names(failing.failed) == ["a"]
+
+
+def test_at_most_so_many_cells_run_at_once(tmp_path: Path) -> None:
+    """Each cell counts the others' marks while it runs: never more than n_jobs."""
+    count = (
+        "import os, time, pathlib; p = pathlib.Path('%(folder)s/marks'); p.mkdir(exist_ok=True);"
+        "m = p / '%(run_id)s'; m.touch(); time.sleep(0.15); n = len(list(p.iterdir())); m.unlink();"
+        "assert n <= 2, n\n" + WRITE
+    )
+    found = grid(*(job(tmp_path, f"cell{i}", count) for i in range(5)))
+    found.run_all()
+    assert (len(found.done), found.failed) == (5, [])
+
+
+def test_a_cell_that_another_grid_runs_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the lock is held nothing is started; when the other has written the record, the cell is skipped."""
+    mine = job(tmp_path, "a", FAIL)
+    lock = mine.store.folder("a") / "lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        looks = []
+
+        def sleep(seconds: float) -> None:
+            looks.append(mine.attempts)
+            if len(looks) == 3:
+                subprocess.run([sys.executable, "-c", WRITE % {"folder": tmp_path, "run_id": "a"}], check=True)
+                fcntl.flock(stream, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(launcher.time, "sleep", sleep)
+        found = grid(mine)
+        found.run_all()
+    assert len(looks) >= 3
+    assert set(looks) == {0}
+    assert names(found.skipped) == ["a"]
+
+
+def test_cells_take_gpus_in_turn_and_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ids given each slot sees its own; threads are the cores divided by n_jobs unless they are given."""
+    monkeypatch.setattr(launcher.os, "cpu_count", lambda: 8)
+    found = launcher.LocalLauncher(n_jobs=2, threads=None, gpus=[3, 5])._environments()
+    assert found == [{"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": id} for id in ("3", "5")]
+    assert launcher.LocalLauncher(n_jobs=1, threads=None, gpus=None)._environments() == [{}]
+    assert launcher.LocalLauncher(n_jobs=1, threads=3, gpus=None)._environments() == [{"OMP_NUM_THREADS": "3"}]
+
+
+def command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hycam_exp", *overrides], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method.tau=0.5,-1", "error: method.tau=-1.0: must be above 0"),
+        ("hydra.launcher.n_jobs=0", "error: hydra.launcher.n_jobs=0: must be at least 1"),
+        ("data.root=/nowhere", "error: data.root=/nowhere"),
+    ],
+)
+def test_a_mistake_in_one_cell_is_told_before_any_starts(tmp_path: Path, override: str, message: str) -> None:
+    """One line, exit status 1, and no folder of any cell."""
+    done = command("-m", "fold=0,1", override, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("outputs/*f0*"))
