@@ -3,14 +3,15 @@
 import fcntl
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from hycam_exp import launcher
-from hycam_exp.config import compose
+from hycam_exp.config import compose, run_id
 from hycam_exp.launcher import Grid, Job
 
 WRITE = """
@@ -177,3 +178,42 @@ def test_a_mistake_in_one_cell_is_told_before_any_starts(tmp_path: Path, overrid
     assert done.stderr.startswith(message)
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("outputs/*f0*"))
+
+
+def cells_of(experiment: str) -> list[list[str]]:
+    """The overrides of every cell that an experiment sweeps over."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    from hycam_exp.config import config_dir
+
+    params: dict[str, str] = {}
+    for name in ("mini", experiment):
+        chosen = OmegaConf.load(config_dir() / "experiment" / f"{name}.yaml")
+        params |= dict(chosen.hydra.sweeper.params)
+    overrides = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+    return BasicSweeper.split_arguments(overrides, None)[0]
+
+
+@pytest.mark.parametrize(("experiment", "num_methods"), [("mini", 5), ("mini_ablation", 5), ("paper_vs_released", 10)])
+def test_an_experiments_cells_are_all_different_and_compose(experiment: str, num_methods: int) -> None:
+    """So many forms over five folds, in the setting that they share; HyCAM's cells are those of both mini grids."""
+    runs = [compose(f"experiment={experiment}", *overrides) for overrides in cells_of(experiment)]
+    assert len({run_id(run, {}) for run in runs}) == len(runs) == 5 * num_methods
+    assert {run.fold for run in runs} == set(range(5))
+    shared = [run_id(run, {}) for run in runs if run.method == compose("experiment=mini").method]
+    assert shared == [run_id(compose("experiment=mini", f"fold={fold}"), {}) for fold in range(5)]
+
+
+def test_the_ladder_ends_at_the_released_form() -> None:
+    """Each step of paper_vs_released turns on one switch more, and the last is `method=hycam_released`."""
+    steps = [compose(*overrides).method for overrides in cells_of("paper_vs_released") if "fold=0" in overrides]
+    assert replace(steps[-1], name="hycam_released") == compose("method=hycam_released").method
+    changes = [sum(a != b for a, b in zip(*(_flat(s) for s in pair), strict=True)) for pair in pairwise(steps)]
+    assert changes == [1, 1, 1, 1, 1, 1, 2, 1, 1]
+
+
+def _flat(settings: object) -> list[object]:
+    values = asdict(settings)
+    return [*values.pop("routing").values(), *values.values()]
