@@ -56,6 +56,26 @@ class Backbone:
                 f"data.max_length={self.positions} is the most"
             )
 
+    def check_published(self) -> None:
+        """Raise a `ValueError` where config or tokenizer are not what the settings say was published."""
+        settings, tokenizer = self.settings, self.tokenizer
+        if settings.source == "random":  # built from the architecture, with another backbone's tokenizer
+            return
+        ids = {"length": len(tokenizer), "bos_id": tokenizer.bos_token_id, "eos_id": tokenizer.eos_token_id}
+        facts = [
+            *(
+                (f"architecture.{k}", v, getattr(self.config, k, None))
+                for k, v in (settings.architecture or {}).items()
+            ),
+            *((f"tokenizer.{k}", v, ids[k]) for k, v in (settings.tokenizer or {}).items()),
+        ]
+        wrong = [
+            f"model.{name}={value}: published, but found {found}" for name, value, found in facts if value != found
+        ]
+        if wrong:
+            origin = settings.path if settings.source == "folder" else settings.hub_id
+            raise ValueError("\n".join((f"model={settings.name} is not what {origin} holds:", *wrong)))
+
 
 def check_device(hardware: TrainerSettings, precision: str) -> None:
     """Raise a `ValueError` if the machine lacks what trainer and recipe ask for."""
@@ -156,17 +176,20 @@ def describe(settings: ModelSettings) -> Backbone:
     try:
         if path is None:
             _reach(settings)
-        config = _random_config(settings) if settings.architecture else AutoConfig.from_pretrained(origin, **where)
+        is_random = settings.source == "random"
+        config = _random_config(settings) if is_random else AutoConfig.from_pretrained(origin, **where)
         tokenizer = _tokenizer_class(path).from_pretrained(origin, **where)
     except (OSError, ValueError) as error:
         raise ValueError(_unavailable(settings, origin, error)) from error
-    if settings.architecture:
+    if is_random:
         config.vocab_size = len(tokenizer)
         config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
         config.pad_token_id = tokenizer.pad_token_id
     elif path and not any(file.suffix in WEIGHTS for file in path.iterdir()):
         raise ValueError(f"model.path={path}: no weights there (*.safetensors or *.bin)")
-    return Backbone(settings, config, tokenizer)
+    backbone = Backbone(settings, config, tokenizer)
+    backbone.check_published()
+    return backbone
 
 
 def _tokenizer_class(path: Path | None) -> Any:
@@ -239,7 +262,7 @@ def load(backbone: Backbone, dtype: str, seed: int = 0) -> PreTrainedModel:
     disable_progress_bar()
     settings = backbone.settings
     kwargs = {"dtype": getattr(torch, dtype), "attn_implementation": settings.attention}
-    if settings.architecture:
+    if settings.source == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return AutoModelForCausalLM.from_config(backbone.config, **kwargs)

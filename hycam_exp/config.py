@@ -17,6 +17,7 @@ from hycam_exp.data.prompts import STYLES
 from hycam_exp.method_settings import METHODS, require
 
 NUM_FOLDS = 5
+TOKENIZER_FACTS = ("length", "bos_id", "eos_id")
 
 
 def config_dir() -> Path:
@@ -43,16 +44,22 @@ class ModelSettings:
     hub_id: str | None
     revision: str | None
     architecture: dict[str, Any] | None
-    """Fields of the Hugging Face config of a random backbone, `model_type` among them."""
+    """Fields of the Hugging Face config, `model_type` among them: a random backbone is built from them; hub and folder
+    are built from their own config, which must not differ in any of these."""
     attention: str
     """The attention implementation in transformers: sdpa, eager, flash_attention_2."""
     retention_text: str | None
     """A UTF-8 text file of general language, documents separated by blank lines; null: not measured."""
+    tokenizer: dict[str, int | None] | None = None
+    """What the tokenizer of hub and folder must have: length (added tokens included), bos_id, eos_id (null: it has no
+    such token); null, as in runs before there was this field: not checked."""
 
     def __post_init__(self) -> None:
         require_one_of(("embedded", "random", "folder", "hub"), "model.source", self.source)
         needed = {"hub": "hub_id", "random": "architecture"}.get(self.source, "path")
         require(bool(getattr(self, needed)), f"model.{needed}", getattr(self, needed), f"needed by {self.source}")
+        for fact in self.tokenizer or {}:
+            require_one_of(TOKENIZER_FACTS, "a key of model.tokenizer", fact)
 
 
 @dataclass(kw_only=True)
@@ -281,7 +288,10 @@ def identity(run: Run) -> dict[str, Any]:
         del values[outer]
     for section, field in (("recipe", "learning_rates"), ("data", "root"), ("data", "fields"), ("model", "path")):
         del values[section][field]
-    del values["model"]["retention_text"]
+    for field in ("retention_text", "tokenizer"):
+        del values["model"][field]
+    if run.model.source != "random":  # elsewhere revision or content decides, and the architecture is a check
+        values["model"]["architecture"] = None
     return values
 
 

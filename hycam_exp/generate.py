@@ -53,9 +53,8 @@ def adapted_model(folder: Path, settings: dict[str, Any]) -> tuple[Any, backbone
     trained = METHODS[settings["method"]["name"]].trains_backbone
     model_settings = ModelSettings(**settings["model"])
     if trained:
-        model_settings = ModelSettings(
-            **{**settings["model"], "source": "folder", "path": str(folder), "architecture": None}
-        )
+        saved = {"source": "folder", "path": str(folder), "architecture": None, "tokenizer": None}
+        model_settings = ModelSettings(**{**settings["model"], **saved})
     backbone = backbones.describe(model_settings)
     model = backbones.load(backbone, backbones.weight_dtype(settings["recipe"]["precision"], trained), settings["seed"])
     if trained:
