@@ -63,7 +63,7 @@ class FineTuning(LightningModule):
         self._tally = RoutingTally(model)
         self.best_routing: list[dict[str, Any]] = []
         """What the router did in the best validation, by layer and task."""
-        self._gradient_norm = 0.0
+        self._gradient_norm, self._learning_rate = 0.0, 0.0
 
     def on_train_start(self) -> None:
         self.model.train()
@@ -97,9 +97,10 @@ class FineTuning(LightningModule):
         )
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        """Clip to the recipe's norm, and keep the norm for the curve."""
+        """Clip to the recipe's norm, and keep norm and learning rate of the step for the curve."""
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         limit = math.inf if self.recipe.clip is None else self.recipe.clip
+        self._learning_rate = optimizer.param_groups[0]["lr"]
         self._gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, limit).item()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -109,12 +110,11 @@ class FineTuning(LightningModule):
             self.trainer.should_stop = True  # so that the last weights are validated as well
 
     def _record_step(self, batch_idx: int) -> None:
-        rate = float(self.lr_schedulers().get_last_lr()[0])  # type: ignore[union-attr]
         row: dict[str, float] = {
             "step": self.global_step,
             "loss": self._window["nats"],
             "auxiliary_loss": self._window["auxiliary"],
-            "learning_rate": rate,
+            "learning_rate": self._learning_rate,
             "gradient_norm": self._gradient_norm,
         }
         self.train_curve.append(row)

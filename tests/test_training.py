@@ -263,3 +263,12 @@ def test_the_best_weights_file_is_replaced_whole(tmp_path):
     trained(tmp_path, run)
     checkpoints = Checkpoints(tmp_path / "training", 1, 1)
     assert sorted(p.name for p in (tmp_path / "training").iterdir()) == [checkpoints.best.name, checkpoints.last.name]
+
+
+def test_curve_has_the_learning_rate_that_each_step_used(tmp_path):
+    """A linear warm-up from nought over half of the steps, then a cosine down; the first step's rate is 0."""
+    run = run_of(tmp_path, "method=lora", "recipe.epochs=2", "recipe.warmup_ratio=0.5")
+    _, result = trained(tmp_path, run)
+    expected = [0.0, 0.005, 0.01, 0.005]
+    assert [row["learning_rate"] for row in result.train_curve] == pytest.approx(expected)
+    assert [row["step"] for row in result.train_curve] == [1, 2, 3, 4]
