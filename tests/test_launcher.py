@@ -188,10 +188,10 @@ def cells_of(experiment: str) -> list[list[str]]:
 
     from hycam_exp.config import config_dir
 
-    params: dict[str, str] = {}
-    for name in ("mini", experiment):
-        chosen = OmegaConf.load(config_dir() / "experiment" / f"{name}.yaml")
-        params |= dict(chosen.hydra.sweeper.params)
+    chosen = OmegaConf.load(config_dir() / "experiment" / f"{experiment}.yaml")
+    params: dict[str, str] = dict(chosen.hydra.sweeper.params)
+    if "mini" in chosen.get("defaults", []):
+        params = {"fold": "0,1,2,3,4", **params}
     overrides = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
     return BasicSweeper.split_arguments(overrides, None)[0]
 
@@ -204,6 +204,23 @@ def test_an_experiments_cells_are_all_different_and_compose(experiment: str, num
     assert {run.fold for run in runs} == set(range(5))
     shared = [run_id(run, {}) for run in runs if run.method == compose("experiment=mini").method]
     assert shared == [run_id(compose("experiment=mini", f"fold={fold}"), {}) for fold in range(5)]
+
+
+GRIDS = {
+    "table2_main": 125, "table3_qwen_sizes": 125, "table4_llama32": 50, "table5_tasks": 25, "table6_ablation": 25,
+    "figure_num_specialized": 40, "figure_tau": 25, "figure_loss_curves": 25, "figure_tsne": 1, "budget_matched": 75,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("experiment", GRIDS)
+def test_a_table_or_figure_of_the_paper_has_its_cells(experiment: str) -> None:
+    """So many cells, the first and last of which are the paper's recipe on the paper's mix."""
+    cells = cells_of(experiment)
+    assert len(cells) == len({tuple(cell) for cell in cells}) == GRIDS[experiment]
+    for overrides in (cells[0], cells[-1]):
+        run = compose(f"experiment={experiment}", *overrides)
+        assert (run.recipe.name, run.data.name, run.trainer.name) == ("paper", "paper_mix", "gpu")
+        assert set(overrides) & {f"model={run.model.name}"}
 
 
 def test_the_ladder_ends_at_the_released_form() -> None:
