@@ -28,7 +28,8 @@ RECORDED_PACKAGES = (
     "rouge-score", "rapidfuzz", "numpy",
 )  # fmt: skip
 # Sources that decide no result: what is printed, reported or planned.
-_UNDECISIVE = ("printout.py", "__main__.py", "generate.py")
+_UNDECISIVE = ("printout.py", "__main__.py", "generate.py", "launcher.py", "lm_eval.py", "mirror.py")
+_UNDECISIVE_FOLDERS = ("report", "plan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +216,8 @@ def code_digest() -> str:
     sha = hashlib.sha256()
     for package in (PACKAGE, PACKAGE.parent / "data_prep"):
         for path in sorted(package.rglob("*.py")):
-            if path.name not in _UNDECISIVE:
+            folders = path.relative_to(package).parts[:-1]
+            if path.name not in _UNDECISIVE and not set(folders) & set(_UNDECISIVE_FOLDERS):
                 sha.update(str(path.relative_to(package.parent)).encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()[:16]
 

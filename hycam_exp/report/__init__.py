@@ -1,0 +1,1 @@
+"""From run records to what a reader sees; nothing here loads torch."""

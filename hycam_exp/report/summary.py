@@ -1,0 +1,117 @@
+"""Records that differ in their fold alone, together: mean and spread of every score over folds."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hycam_exp.config import NUM_FOLDS
+from hycam_exp.runs import RunRecord, Store
+
+_PLACES = ("trainer", "logger", "paths", "overwrite", "retry", "resume", "fold")  # decide nothing, or are summed over
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The cells of one setting over its folds."""
+
+    model: str
+    method: str
+    data: str
+    variant: str
+    """What sets it apart from other settings of the same model, method and data; empty if there are none."""
+    records: tuple[RunRecord, ...]
+    """In the order of their folds."""
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        return tuple(record.config["fold"] for record in self.records)
+
+    @property
+    def is_complete(self) -> bool:
+        """All folds are there."""
+        return self.folds == tuple(range(NUM_FOLDS))
+
+    def values(self, metric: str, task: str = "mean") -> list[float | None]:
+        """A score of every fold."""
+        return [record.score(metric, task) for record in self.records]
+
+    def mean(self, metric: str, task: str = "mean") -> float | None:
+        """The mean over folds; None if a fold has no such score."""
+        return _mean(self.values(metric, task))
+
+    def spread(self, metric: str, task: str = "mean") -> float | None:
+        """The sample standard deviation over folds; None for fewer than two."""
+        known = [value for value in self.values(metric, task) if value is not None]
+        return statistics.stdev(known) if len(known) > 1 and len(known) == len(self.records) else None
+
+    @property
+    def code(self) -> set[str]:
+        """The digests of the sources that made the records: more than one, and they may not be comparable."""
+        return {record.code["digest"] for record in self.records}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
+
+
+def read(results: Path) -> list[RunRecord]:
+    """Every record of a results folder, in order of id.
+
+    Raises:
+        ValueError: a record is not whole, or of a newer schema; names the file.
+    """
+    store = Store(results, results)
+    found = (store.read(path.stem) for path in sorted((results / "runs").glob("*.json")))
+    return [record for record in found if record is not None]
+
+
+def summarise(records: Iterable[RunRecord]) -> list[Summary]:
+    """The settings, by model, data, method and variant."""
+    groups: dict[str, list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(json.dumps(_setting(record), sort_keys=True), []).append(record)
+    named: dict[tuple[str, ...], list[list[RunRecord]]] = {}
+    for group in groups.values():
+        named.setdefault(_name(group[0]), []).append(sorted(group, key=lambda record: record.config["fold"]))
+    return [
+        Summary(model=name[0], data=name[1], method=name[2], variant=variant, records=tuple(group))
+        for name, alike in sorted(named.items())
+        for variant, group in sorted(zip(_variants(alike), alike, strict=True), key=lambda pair: pair[0])
+    ]
+
+
+def _name(record: RunRecord) -> tuple[str, str, str]:
+    config = record.config
+    return config["model"]["name"], config["data"]["name"], config["method"]["name"]
+
+
+def _setting(record: RunRecord) -> dict[str, Any]:
+    """The configured values that decide the result, but for the fold; the data and their split's seed by content."""
+    flat = _flat({key: value for key, value in record.config.items() if key not in _PLACES})
+    flat["data.content"] = record.data["content"]
+    dropped = ("recipe.learning_rates.", "data.root", "data.fields", "model.path", "model.retention_text")
+    return {key: value for key, value in flat.items() if not key.startswith(dropped)}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _variants(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
+    """For each of several settings of one name, the values in which they differ."""
+    settings = [_setting(group[0]) for group in groups]
+    keys = sorted(set().union(*settings))
+    differing = [key for key in keys if len({json.dumps(setting.get(key)) for setting in settings}) > 1]
+    return [", ".join(f"{key}={_shown(setting.get(key))}" for key in differing) for setting in settings]
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
