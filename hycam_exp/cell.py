@@ -17,7 +17,7 @@ from hycam_exp import backbones, printout
 from hycam_exp.config import Run, run_id
 from hycam_exp.cost import Clock
 from hycam_exp.data import sources
-from hycam_exp.data.records import Record, content_hash
+from hycam_exp.data.records import content_hash
 from hycam_exp.method_settings import METHODS
 from hycam_exp.runs import MAX_FAILURES, RunRecord, Store, code_digest, write_atomically
 
@@ -48,7 +48,7 @@ def run_cell(run: Run) -> RunRecord:
     with clock("data"):
         collection = _collection(run)
     printout.rejections(collection.rejections)
-    identifier = run_id(run, _content(run, collection.records))
+    identifier = run_id(run, backbones.contents(run.model, content_hash(collection.records)))
     record = store.read(identifier)
     if record is not None and not run.overwrite:
         printout.finished(record, store, "This cell was finished before; overwrite=true runs it again.")
@@ -77,16 +77,6 @@ def _collection(run: Run) -> sources.Collection:
             except ValueError as other:
                 lines.append(str(other))
         raise ValueError("\n".join(lines)) from error
-
-
-def _content(run: Run, records: list[Record]) -> dict[str, str | None]:
-    """The hashes of what the run reads: data, backbone on disk, retention text."""
-    text = backbones.retention_path(run.model)
-    return {
-        "data": content_hash(records),
-        "model": backbones.content_hash(run.model),
-        "retention": backbones.file_hash(text) if text else None,
-    }
 
 
 @dataclass

@@ -28,7 +28,7 @@ RECORDED_PACKAGES = (
     "rouge-score", "rapidfuzz", "numpy",
 )  # fmt: skip
 # Sources that decide no result: what is printed, reported or planned.
-_UNDECISIVE = ("printout.py", "__main__.py", "generate.py")
+_UNDECISIVE = ("printout.py", "__main__.py", "generate.py", "grid.py", "plan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +202,7 @@ def code_digest() -> str:
     sha = hashlib.sha256()
     for package in (PACKAGE, PACKAGE.parent / "data_prep"):
         for path in sorted(package.rglob("*.py")):
-            if path.name not in _UNDECISIVE:
+            if not set(path.relative_to(package).parts) & set(_UNDECISIVE):
                 sha.update(str(path.relative_to(package.parent)).encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()[:16]
 
