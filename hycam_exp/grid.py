@@ -15,7 +15,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -67,7 +67,9 @@ def _line(override: Override) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return next(line for line in str(error).splitlines() if line.strip())
+    """What is wrong, with the override where the message does not say it."""
+    line = next(line for line in str(error).splitlines() if line.strip())
+    return f"{error.override}: {line}" if isinstance(error, OverrideParseException) else line
 
 
 class Composer:

@@ -82,7 +82,9 @@ class Tape:
 
     def _kept(self, number: int) -> Kept:
         """What the first `number` operations keep."""
-        found = {tensor.name: tensor for op in self.ops[:number] for tensor in op.saves}
+        found: dict[str, Tensor] = {}
+        for tensor in (tensor for op in self.ops[:number] for tensor in op.saves):
+            found.setdefault(tensor.name, tensor)  # what the backbone keeps first is not the method's
         method = sum(t.bytes for t in found.values() if t.method)
         return Kept(sum(t.bytes for t in found.values()) - method, method)
 
