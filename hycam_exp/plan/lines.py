@@ -72,6 +72,7 @@ class _Reader:
     def __init__(self) -> None:
         self._data: dict[str, workload.Data] = {}
         self._contents: dict[str, dict[str, str | None]] = {}
+        self._workloads: dict[str, workload.Workload | None] = {}
 
     def data(self, run: Run) -> workload.Data:
         mix = run.data
@@ -79,6 +80,12 @@ class _Reader:
         if key not in self._data:
             self._data[key] = workload.read(mix)
         return self._data[key]
+
+    def load(self, run: Run) -> workload.Workload | None:
+        key = json.dumps([asdict(run.data), run.model.path, run.fold], sort_keys=True)
+        if key not in self._workloads:
+            self._workloads[key] = workload.workload(run, self.data(run))
+        return self._workloads[key]
 
     def contents(self, model: ModelSettings, data: str) -> dict[str, str | None]:
         key = json.dumps([asdict(model), data], sort_keys=True)
@@ -100,7 +107,7 @@ def _line(
         recipe=run.recipe.name,
         overrides=tuple(o for o in overrides if o.partition("=")[0] not in ("model", "method", "data", "fold", "seed")),
         cells=tuple(status(run, data, reader) for _, run in members),
-        forecast=forecast(run, shape, workload.workload(run, data), device, utilisation),
+        forecast=forecast(run, shape, reader.load(run), device, utilisation),
     )
 
 
