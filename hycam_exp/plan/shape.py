@@ -101,9 +101,10 @@ def architecture_of(settings: ModelSettings) -> Mapping[str, Any]:
         return settings.architecture
     path = backbones.folder(settings)
     assert path is not None, "only a hub's model has no folder"
-    if settings.architecture is None:
-        return json.loads((path / "config.json").read_text(encoding="utf-8"))
-    return {**settings.architecture, "vocab_size": vocabulary_size((path / "tokenizer.json").read_text("utf-8"))}
+    if settings.source == "random":  # as `backbones.describe` builds it
+        tokens = vocabulary_size((path / "tokenizer.json").read_text(encoding="utf-8"))
+        return {**(settings.architecture or {}), "vocab_size": tokens}
+    return json.loads((path / "config.json").read_text(encoding="utf-8"))
 
 
 def vocabulary_size(tokenizer: str) -> int:
