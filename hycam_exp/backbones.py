@@ -130,6 +130,16 @@ def content_hash(settings: ModelSettings) -> str | None:
     return sha.hexdigest()
 
 
+def contents(settings: ModelSettings, data: str) -> dict[str, str | None]:
+    """The hashes of what a run reads, for its id: the data's, which is given, the backbone's, the retention text's.
+
+    Raises:
+        ValueError: the backbone's folder is missing.
+    """
+    text = retention_path(settings)
+    return {"data": data, "model": content_hash(settings), "retention": file_hash(text) if text else None}
+
+
 def _decisive_files(settings: ModelSettings, path: Path) -> Iterator[Path]:
     for file in sorted(path.iterdir()):
         if file.name in TOKENIZER_FILES or (settings.source != "random" and _is_model_file(file)):

@@ -28,8 +28,9 @@ RECORDED_PACKAGES = (
     "rouge-score", "rapidfuzz", "numpy",
 )  # fmt: skip
 # Sources that decide no result: what is printed, reported or planned.
-_UNDECISIVE = ("printout.py", "__main__.py", "generate.py", "launcher.py", "lm_eval.py", "mirror.py")
-_UNDECISIVE_FOLDERS = ("report", "plan")
+_UNDECISIVE = (
+    "printout.py", "__main__.py", "generate.py", "launcher.py", "grid.py", "lm_eval.py", "mirror.py", "report", "plan",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,8 +217,7 @@ def code_digest() -> str:
     sha = hashlib.sha256()
     for package in (PACKAGE, PACKAGE.parent / "data_prep"):
         for path in sorted(package.rglob("*.py")):
-            folders = path.relative_to(package).parts[:-1]
-            if path.name not in _UNDECISIVE and not set(folders) & set(_UNDECISIVE_FOLDERS):
+            if not set(path.relative_to(package).parts) & set(_UNDECISIVE):
                 sha.update(str(path.relative_to(package.parent)).encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()[:16]
 

@@ -20,13 +20,7 @@ def identifier(run: Run, records: Sequence[Record]) -> str:
 
 
 def _identifier(run: Run, data_hash: str) -> str:
-    text = backbones.retention_path(run.model)
-    content = {
-        "data": data_hash,
-        "model": backbones.content_hash(run.model),
-        "retention": backbones.file_hash(text) if text else None,
-    }
-    return run_id(run, content)
+    return run_id(run, backbones.contents(run.model, data_hash))
 
 
 def store_of(run: Run) -> Store:

@@ -195,10 +195,20 @@ class HyCAMLayer(HyCAMModule):
         p = routing_weights(logits, settings.tau, noise, settings.routing.hard)
         if self.training:
             mask = self.token_mask if settings.balance_masks_padding else None
-            self.balance_means[adapter_name] = token_means(p, logits, mask)
+            means = token_means(p, logits, mask)  # computed again as well, so that the same tensors are saved
+            if not _recomputing():
+                self.balance_means[adapter_name] = means
         if self.routing_listener is not None:
             self.routing_listener(p.detach())
         return p
+
+
+def _recomputing() -> bool:
+    """Activation checkpointing computes the forward pass again, inside a backward pass.
+
+    What the balance loss needs is there from the first time; kept again, it would keep the graph of every block.
+    """
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def _keep_block_input(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

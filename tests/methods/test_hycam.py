@@ -13,6 +13,7 @@ from hycam_exp.methods.hycam import HyCAMConfig
 from hycam_exp.methods.hycam_layer import HyCAMLayer
 from hycam_exp.methods.recognition import attention_modules
 from hycam_exp.methods.routing import balance_loss
+from hycam_exp.training import checkpoint_activations
 from tests.methods.conftest import LAYERS, WIDTH, perturb, tiny, tokens
 
 RANK, NUM, TAU, WEIGHT = 4, 3, 0.5, 0.1
@@ -322,3 +323,14 @@ def test_target_modules_that_match_nothing_are_refused():
     """The error names what was asked for and what there is."""
     with pytest.raises(ValueError, match=r"no_attn.* Its attention modules are named self_attn\."):
         adapted("llama", target_modules=["no_attn"])
+
+
+def test_recomputing_a_block_leaves_the_first_forwards_means():
+    """Under activation checkpointing the backward pass computes blocks again: their second graphs are let go."""
+    model = adapted("llama").train()
+    checkpoint_activations(model)
+    logits = model(tokens()).logits
+    first = [layer.balance_means["default"] for layer in model.base_model.layers()]
+    (logits.sum() + auxiliary_loss(model)).backward()
+    now = [layer.balance_means["default"] for layer in model.base_model.layers()]
+    assert all(a is b for a, b in zip(now, first, strict=True))

@@ -1,0 +1,130 @@
+"""The lines of a plan: cells that differ in fold and seed alone are one line, with the status of each."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hycam_exp import backbones
+from hycam_exp.config import ModelSettings, Run, run_id
+from hycam_exp.plan import workload
+from hycam_exp.plan.accelerators import Accelerator
+from hycam_exp.plan.forecast import Forecast, forecast
+from hycam_exp.plan.shape import architecture_of, shape_of
+from hycam_exp.runs import Store
+
+STATUSES = ("done", "failed", "missing", "unknown data", "unreadable")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where a cell stands."""
+
+    run_id: str | None
+    """None where its data cannot be read, whose hash is part of it."""
+    fold: int
+    seed: int
+    status: str
+    """One of `STATUSES`."""
+    reason: str | None
+    """Of a failure, of unknown data, or of an unreadable record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Cells of one backbone, method, data mix and recipe, under the same settings."""
+
+    model: str
+    method: str
+    data: str
+    recipe: str
+    overrides: tuple[str, ...]
+    """What was swept or given beside groups, fold and seed: it tells lines of the same names apart."""
+    cells: tuple[Status, ...]
+    forecast: Forecast
+
+    def count(self, status: str) -> int:
+        """Cells of that status."""
+        return sum(cell.status == status for cell in self.cells)
+
+
+def lines(cells: Sequence[Sequence[str]], runs: Sequence[Run], device: Accelerator, utilisation: float) -> list[Line]:
+    """The lines of a grid, in the order of their first cells.
+
+    Raises:
+        ValueError: a backbone's sizes are not known, or a method does not fit it.
+    """
+    grouped: dict[str, list[tuple[Sequence[str], Run]]] = {}
+    for overrides, run in zip(cells, runs, strict=True):
+        grouped.setdefault(_same(run), []).append((overrides, run))
+    reader = _Reader()
+    return [_line(members, reader, device, utilisation) for members in grouped.values()]
+
+
+def _same(run: Run) -> str:
+    """Equal for runs that differ in fold and seed alone."""
+    return json.dumps({**asdict(run), "fold": None, "seed": None}, sort_keys=True)
+
+
+class _Reader:
+    """What lies on disk, read once for all lines."""
+
+    def __init__(self) -> None:
+        self._data: dict[str, workload.Data] = {}
+        self._contents: dict[str, dict[str, str | None]] = {}
+        self._workloads: dict[str, workload.Workload | None] = {}
+
+    def data(self, run: Run) -> workload.Data:
+        mix = run.data
+        key = json.dumps([mix.tasks, mix.root, mix.fields], sort_keys=True)
+        if key not in self._data:
+            self._data[key] = workload.read(mix)
+        return self._data[key]
+
+    def load(self, run: Run) -> workload.Workload | None:
+        key = json.dumps([asdict(run.data), run.model.path, run.fold], sort_keys=True)
+        if key not in self._workloads:
+            self._workloads[key] = workload.workload(run, self.data(run))
+        return self._workloads[key]
+
+    def contents(self, model: ModelSettings, data: str) -> dict[str, str | None]:
+        key = json.dumps([asdict(model), data], sort_keys=True)
+        if key not in self._contents:
+            self._contents[key] = backbones.contents(model, data)
+        return self._contents[key]
+
+
+def _line(
+    members: Sequence[tuple[Sequence[str], Run]], reader: _Reader, device: Accelerator, utilisation: float
+) -> Line:
+    overrides, run = members[0]
+    data = reader.data(run)
+    shape = shape_of(architecture_of(run.model))
+    return Line(
+        model=run.model.name,
+        method=run.method.name,
+        data=run.data.name,
+        recipe=run.recipe.name,
+        overrides=tuple(o for o in overrides if o.partition("=")[0] not in ("model", "method", "data", "fold", "seed")),
+        cells=tuple(status(run, data, reader) for _, run in members),
+        forecast=forecast(run, shape, reader.load(run), device, utilisation),
+    )
+
+
+def status(run: Run, data: workload.Data, reader: _Reader) -> Status:
+    """Where a cell stands, by its record and its failures."""
+    if data.hash is None:
+        return Status(run_id=None, fold=run.fold, seed=run.seed, status="unknown data", reason=data.problem)
+    identifier = run_id(run, reader.contents(run.model, data.hash))
+    found, reason = _found(Store(Path(run.paths.results), Path(run.paths.outputs)), identifier)
+    return Status(run_id=identifier, fold=run.fold, seed=run.seed, status=found, reason=reason)
+
+
+def _found(store: Store, identifier: str) -> tuple[str, str | None]:
+    try:
+        if store.read(identifier) is not None:
+            return "done", None
+    except ValueError as error:
+        return "unreadable", str(error)
+    failures = store.failures(identifier)
+    return ("failed", failures[-1]["message"]) if failures else ("missing", None)

@@ -1,0 +1,242 @@
+"""Peak memory of one training step on one device, by part: the largest of the moments at which it can be.
+
+A step is what `training.FineTuning` does: forward, zero_grad (Lightning: after the forward pass), backward, clipping,
+AdamW. So the gradients of the step before are there during the forward pass, and with accumulation those of the
+micro-batches before during the whole of it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from hycam_exp.method_settings import FullFTSettings, HyCAMSettings, MethodSettings
+from hycam_exp.plan.attached import frozen_parameters, largest_tensor, resolved, trains_linears
+from hycam_exp.plan.block import Block
+from hycam_exp.plan.shape import Batch, Bytes, Shape
+from hycam_exp.plan.tape import Kept, Moment, Tape, worst
+
+ADAMW_STATES = 2  # the moments of the gradient and of its square (Loshchilov and Hutter, arXiv 1711.05101)
+LOOP_TEMPORARIES = 3  # torch's loop over tensors: the last tensor's denominator, a root, and the root scaled
+SHARDED = {
+    "zero1": ("optimiser",),
+    "zero2": ("optimiser", "gradients"),
+    "zero3": ("optimiser", "gradients", "weights"),
+    "fsdp": ("optimiser", "gradients", "weights"),
+}
+"""What a strategy splits over the devices (Rajbhandari et al. 2020, arXiv 1910.02054, stages 1 to 3)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Bytes on one device at one moment."""
+
+    moment: str
+    weights: int
+    gradients: int
+    optimiser: int
+    activations: int = 0
+    """Kept for the backward pass of the backbone."""
+    method: int = 0
+    """Kept for the backward pass because of the method."""
+    logits: int = 0
+    """Of the size of the logits: they, their copy in float32, log p, and the gradients of these."""
+    working: int = 0
+    """Gradients of activations, temporaries, buffers of the strategy."""
+
+    @property
+    def total(self) -> int:
+        return (
+            self.weights + self.gradients + self.optimiser + self.activations + self.method + self.logits + self.working
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One training step of a backbone with a method on one of `devices`."""
+
+    shape: Shape
+    settings: MethodSettings
+    width: Bytes
+    batch: Batch
+    attention: str = "sdpa"
+    checkpointing: bool
+    """Of activations: every block's are computed again in the backward pass."""
+    accumulation: int = 1
+    """Micro-batches in the step."""
+    foreach: bool
+    """AdamW works on all tensors at once, as torch does on a GPU: one more copy of what it updates."""
+    strategy: str = "single"
+    devices: int = 1
+
+    @cached_property
+    def trained(self) -> int:
+        """Trained parameters."""
+        return self.settings.num_parameters(self.shape.dimensions)
+
+    @cached_property
+    def total_parameters(self) -> int:
+        """All parameters, those of the backbone and of the adapter."""
+        added = 0 if self.trains_backbone else self.trained + frozen_parameters(self.settings, self.shape)
+        return self.shape.dimensions.parameters + added
+
+    @property
+    def trains_backbone(self) -> bool:
+        """Every weight of the backbone is trained."""
+        return isinstance(self.settings, FullFTSettings)
+
+    @property
+    def weights(self) -> int:
+        """Bytes of all weights: frozen ones of the backbone, and the adapter's in the type of trained ones."""
+        backbone = self.shape.dimensions.parameters
+        return backbone * self.width.frozen + (self.total_parameters - backbone) * self.width.trained
+
+    @property
+    def gradients(self) -> int:
+        """Bytes of all parameter gradients."""
+        return self.trained * self.width.trained
+
+    @property
+    def optimiser(self) -> int:
+        """Bytes of AdamW's states."""
+        return ADAMW_STATES * self.gradients
+
+    @cached_property
+    def modulated(self) -> set[int]:
+        """The blocks that HyCAM is attached to."""
+        hycam = isinstance(self.settings, HyCAMSettings)
+        return set(self.settings.blocks(self.shape.num_blocks)) if hycam else set()  # type: ignore[attr-defined]
+
+    @cached_property
+    def tapes(self) -> list[Tape]:
+        """The blocks' tapes; under checkpointing the embedding's output asks for a gradient, so that all have one."""
+        settings = resolved(self.settings, self.shape)
+        first = 0 if trains_linears(settings) else min(self.modulated)
+        made: dict[tuple[bool, bool], Tape] = {}
+        for number in range(self.shape.num_blocks):
+            kind = (number in self.modulated, self.checkpointing or self.trains_backbone or number > first)
+            if kind not in made:
+                made[kind] = Block(
+                    shape=self.shape, batch=self.batch, width=self.width, settings=settings, attention=self.attention,
+                    modulated=kind[0], upstream=kind[1],
+                ).tape()  # fmt: skip
+        return [
+            made[number in self.modulated, self.checkpointing or self.trains_backbone or number > first]
+            for number in range(self.shape.num_blocks)
+        ]
+
+    @property
+    def _input(self) -> int:
+        """Bytes of one block's input."""
+        return self.batch.tokens * self.shape.width * self.width.stream
+
+    @cached_property
+    def _below(self) -> list[Kept]:
+        """What is kept of the blocks before each one, and at the end of all: their tapes, or their inputs."""
+        sums = [Kept()]
+        for tape in self.tapes:
+            sums.append(sums[-1] + (Kept(backbone=self._input) if self.checkpointing else tape.saved()))
+        return sums
+
+    @cached_property
+    def _head(self) -> Kept:
+        """Kept by the final norm and the output embedding, and what all blocks share."""
+        n, d, width = self.batch.tokens, self.shape.width, self.width
+        shared = self._shared.backbone
+        norm = n * d * width.norm + n * width.norm
+        if not self.trains_backbone:
+            return Kept(backbone=shared + norm)
+        cast = self.shape.vocabulary * d * width.compute if width.mixed else 0
+        return Kept(backbone=shared + norm + n * d * (width.stream + width.compute) + cast)
+
+    @property
+    def _vocabulary(self) -> int:
+        """Bytes of the gradient of an embedding."""
+        return self.shape.vocabulary * self.shape.width * self.width.trained if self.trains_backbone else 0
+
+    def moments(self) -> Iterator[Parts]:
+        """The moments at which memory can be at its peak, in their order."""
+        kept = self._below[-1] + self._head
+        narrow = self.width.compute
+        wide = max(4, narrow)
+        positions, scored = (p * self.shape.vocabulary for p in (self.batch.tokens, self.batch.scored))
+        log_p = scored * (wide + (wide if narrow < wide else 0))
+        before = self.gradients if self.accumulation > 1 else 0
+        if not self.checkpointing:
+            last = worst(self.tapes[-1].forward())
+            done = self._below[-2] + self._shared + last.kept
+            yield self._at(f"last block forward, {last.name}", done, self.gradients, 0, last.working)
+        yield self._at("end of the forward pass", kept + self._cache(), self.gradients, positions * narrow + log_p)
+        yield self._at("gradient of the logits", kept, before, 3 * scored * wide)
+        weight = self.shape.vocabulary * self.shape.width * narrow if self.trains_backbone else 0
+        hidden = self.batch.tokens * self.shape.width * narrow
+        yield self._at("output embedding", kept, before, positions * narrow, weight + hidden)
+        gradients = self._vocabulary
+        for number in reversed(range(len(self.tapes))):
+            for moment in self._block_moments(number):
+                kept = self._below[number] + moment.kept + self._outside
+                reached = max(before, gradients + moment.gradients)
+                yield self._at(f"block {number}, {moment.name}", kept, reached, 0, moment.working)
+            gradients += self.tapes[number].trained
+        yield self._at("input embedding", self._shared, self.gradients, 0, self._vocabulary)
+        largest = largest_tensor(self.settings, self.shape) * self.width.trained
+        update = self.gradients if self.foreach else LOOP_TEMPORARIES * largest
+        yield self._at("optimiser", self._shared, self.gradients, 0, self._split(update, "optimiser"))
+
+    def _block_moments(self, number: int) -> Iterator[Moment]:
+        """The worst of computing a block again, and the worst of its backward pass."""
+        if self.checkpointing:
+            yield self._worst[id(self.tapes[number])][0]
+        yield self._worst[id(self.tapes[number])][1]
+
+    @cached_property
+    def _worst(self) -> dict[int, tuple[Moment, Moment]]:
+        different = {id(tape): tape for tape in self.tapes}
+        return {key: (worst(tape.forward()), worst(tape.backward())) for key, tape in different.items()}
+
+    @property
+    def _outside(self) -> Kept:
+        """A checkpointed block's input, where its tape does not begin with it."""
+        outside = self.checkpointing and self.width.stream != self.width.norm
+        return self._shared + Kept(backbone=self._input if outside else 0)
+
+    @property
+    def _shared(self) -> Kept:
+        """Token ids, mask and labels; the attention mask of the batch, and the rotation's angles."""
+        batch = self.batch
+        mask = batch.rows * batch.length**2 if batch.padded else 0
+        return Kept(backbone=3 * 8 * batch.tokens + 2 * batch.length * self.shape.head * self.width.compute + mask)
+
+    def _cache(self) -> Kept:
+        """Autocast's copies of trained weights at the end of the forward pass, where no tape keeps them anyway."""
+        cached = sum(tape.cached for tape in self.tapes) if self.checkpointing else 0
+        return Kept(backbone=cached) if self.trains_backbone else Kept(method=cached)
+
+    def _split(self, size: int, part: str) -> int:
+        """A part's bytes on one device."""
+        return -(-size // self.devices) if part in SHARDED.get(self.strategy, ()) else size
+
+    @cached_property
+    def _gathered(self) -> int:
+        """What a strategy holds beside: two blocks whole (FSDP, ZeRO-3: one computed, one fetched), DDP's buckets.
+
+        See: PyTorch's documentation of DistributedDataParallel, gradient_as_bucket_view=False.
+        """
+        if "weights" in SHARDED.get(self.strategy, ()):
+            return 2 * self.shape.block_parameters * self.width.frozen
+        return self.gradients if self.strategy == "ddp" else 0
+
+    def _at(self, moment: str, kept: Kept, gradients: int, logits: int, working: int = 0) -> Parts:
+        return Parts(
+            moment=moment,
+            weights=self._split(self.weights, "weights"),
+            gradients=self._split(gradients, "gradients"),
+            optimiser=self._split(self.optimiser, "optimiser"),
+            activations=kept.backbone,
+            method=kept.method,
+            logits=logits,
+            working=working + self._gathered,
+        )
+
+    def peak(self) -> Parts:
+        """The moment with the largest sum."""
+        return max(self.moments(), key=lambda parts: parts.total)

@@ -1,0 +1,153 @@
+"""A plan for a person, as tables, and for a program, as JSON; docs/plan.md says what each key is."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hycam_exp.plan.accelerators import Accelerator
+from hycam_exp.plan.lines import STATUSES, Line
+from hycam_exp.plan.memory import Parts
+
+SCHEMA_VERSION = 1
+WIDE = 200  # columns, where there is no terminal to be asked
+PARTS = ("weights", "gradients", "optimiser", "activations", "method", "logits", "working")
+
+
+def size(number: int) -> str:
+    """Bytes in binary units."""
+    value, unit = float(number), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def hours(number: float | None) -> str:
+    """Hours, or minutes and seconds where that is more readable; a dash where not known."""
+    if number is None:
+        return "-"
+    if number >= 1:
+        return f"{number:,.1f} h"
+    return f"{number * 60:.1f} min" if number * 60 >= 1 else f"{number * 3600:.1f} s"
+
+
+def operations(number: int) -> str:
+    """Floating-point operations in decimal units."""
+    value, unit = float(number), ""
+    for unit in ("", "K", "M", "G", "T", "P", "E"):
+        if value < 1000 or unit == "E":
+            break
+        value /= 1000
+    return f"{value:.1f} {unit}FLOP"
+
+
+def _names(line: Line, lines: Sequence[Line]) -> str:
+    """The method, with what tells the line from another of the same names."""
+    alike = [
+        other for other in lines if (other.model, other.method, other.data) == (line.model, line.method, line.data)
+    ]
+    if len(alike) == 1:
+        return line.method
+    shared = set.intersection(*(set(other.overrides) for other in alike))
+    return " ".join([line.method, *(o for o in line.overrides if o not in shared)])
+
+
+def _statuses(line: Line) -> str:
+    return ", ".join(f"{line.count(status)} {status}" for status in STATUSES if line.count(status))
+
+
+def _cells_table(lines: Sequence[Line], device: Accelerator) -> Table:
+    table = Table(title=f"Cells, each on {lines[0].forecast.devices} x {device.name}", title_justify="left")
+    for column in ("model", "method", "data", "recipe", "cells"):
+        table.add_column(column)
+    for column in ("parameters", "trained", "adapter", "work of a step", "a cell", "all left"):
+        table.add_column(column, justify="right")
+    for line in lines:
+        found, left = line.forecast, len(line.cells) - line.count("done")
+        table.add_row(
+            line.model,
+            _names(line, lines),
+            line.data,
+            line.recipe,
+            _statuses(line),
+            f"{found.parameters_total:,}",
+            f"{found.parameters_trainable:,}",
+            size(found.adapter_bytes),
+            operations(found.flops_per_step),
+            hours(found.hours.total),
+            hours(None if found.hours.total is None else found.hours.total * left),
+        )
+    return table
+
+
+def _memory_table(lines: Sequence[Line], device: Accelerator) -> Table:
+    table = Table(title=f"Memory of one {device.name} at the peak of a step ({size(device.memory)})")
+    table.title_justify = "left"
+    for column in ("model", "method", "checkpointed"):
+        table.add_column(column)
+    for column in (*PARTS, "peak"):
+        table.add_column(column, justify="right")
+    table.add_column("verdict")
+    for line in lines:
+        found = line.forecast
+        for on, parts in ((True, found.memory_checkpointed), (False, found.memory_plain)):
+            chosen = on == found.checkpointing
+            verdict = ("fits" if found.fits else _remedy(line)) if chosen else ""
+            name = (line.model, _names(line, lines)) if on else ("", "")
+            numbers = [size(getattr(parts, part)) for part in PARTS]
+            table.add_row(*name, "yes" if on else "no", *numbers, size(parts.total), verdict)
+    return table
+
+
+def _remedy(line: Line) -> str:
+    return f"fits with {line.forecast.remedy}" if line.forecast.remedy else "does not fit; nothing tried helps"
+
+
+def show(lines: Sequence[Line], device: Accelerator, console: Console | None = None) -> None:
+    """Print the tables, and why cells could not be looked up or have failed."""
+    console = console or Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, WIDE)
+    console.print(_cells_table(lines, device))
+    console.print(_memory_table(lines, device))
+    reasons = dict.fromkeys(
+        f"{cell.status}: {cell.reason}" for line in lines for cell in line.cells if cell.reason is not None
+    )
+    for reason in reasons:
+        console.print(reason, soft_wrap=True)
+    for origin in dict.fromkeys(_origin(line) for line in lines):
+        console.print(origin, soft_wrap=True)
+
+
+def _origin(line: Line) -> str:
+    load = line.forecast.workload
+    if load is None:
+        return f"{line.data}: how many records there are is not known, so neither is the time"
+    return f"{line.data}: records by {load.records_from}, {load.tokens:.0f} tokens a record by {load.tokens_from}"
+
+
+def _parts(parts: Parts) -> dict[str, Any]:
+    return {**asdict(parts), "total": parts.total}
+
+
+def as_json(lines: Sequence[Line], device: Accelerator, utilisation: float) -> dict[str, Any]:
+    """The plan as plain values."""
+    rows = []
+    for line in lines:
+        found = asdict(line)
+        forecast = found.pop("forecast")
+        for name in ("memory_checkpointed", "memory_plain"):
+            forecast[name] = _parts(getattr(line.forecast, name))
+        forecast["hours"]["total"] = line.forecast.hours.total
+        rows.append({**found, **forecast})
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "accelerator": asdict(device),
+        "utilisation": utilisation,
+        "cells": sum(len(line.cells) for line in lines),
+        "lines": rows,
+    }

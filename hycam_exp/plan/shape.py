@@ -1,0 +1,165 @@
+"""The sizes that decide memory and work: a backbone's, a micro-batch's, and how many bytes a number has where."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hycam_exp import backbones
+from hycam_exp.config import ModelSettings
+from hycam_exp.dimensions import Dimensions, dimensions_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A decoder of the Llama form: RMSNorm, attention with rotary positions, SwiGLU."""
+
+    width: int
+    inner: int
+    """Width of the feed-forward part."""
+    num_blocks: int
+    heads: int
+    kv_heads: int
+    head: int
+    """Width of one attention head."""
+    vocabulary: int
+    tied: bool
+    dimensions: Dimensions
+
+    @property
+    def queries(self) -> int:
+        """Width of all queries together."""
+        return self.heads * self.head
+
+    @property
+    def keys(self) -> int:
+        """Width of all keys together, and of all values."""
+        return self.kv_heads * self.head
+
+    @property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """(inputs, outputs) of the seven linear layers of a block, in the order of the forward pass."""
+        d = self.width
+        return {
+            "q_proj": (d, self.queries),
+            "k_proj": (d, self.keys),
+            "v_proj": (d, self.keys),
+            "o_proj": (self.queries, d),
+            "gate_proj": (d, self.inner),
+            "up_proj": (d, self.inner),
+            "down_proj": (self.inner, d),
+        }
+
+    @property
+    def block_parameters(self) -> int:
+        """Parameters of one block, biases and norms included."""
+        embeddings = self.vocabulary * self.width * (1 if self.tied else 2)
+        return (self.dimensions.parameters - embeddings - self.width) // self.num_blocks
+
+
+def shape_of(architecture: Mapping[str, Any]) -> Shape:
+    """The sizes in the fields of a Hugging Face config.
+
+    Raises:
+        ValueError: a field is missing; names it.
+    """
+    needed = (
+        "model_type",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "vocab_size",
+    )
+    missing = [field for field in needed if architecture.get(field) is None]
+    if missing:
+        raise ValueError(f"model.architecture.{missing[0]}: missing; a plan needs {', '.join(needed)}")
+    heads = architecture["num_attention_heads"]
+    return Shape(
+        width=architecture["hidden_size"],
+        inner=architecture["intermediate_size"],
+        num_blocks=architecture["num_hidden_layers"],
+        heads=heads,
+        kv_heads=architecture.get("num_key_value_heads") or heads,
+        head=architecture.get("head_dim") or architecture["hidden_size"] // heads,
+        vocabulary=architecture["vocab_size"],
+        tied=bool(architecture.get("tie_word_embeddings")),
+        dimensions=dimensions_of(architecture),
+    )
+
+
+def architecture_of(settings: ModelSettings) -> Mapping[str, Any]:
+    """The config fields of a run's backbone: those in its settings, or those of its folder's config.json.
+
+    Raises:
+        ValueError: neither is there.
+    """
+    if settings.source == "hub":
+        if settings.architecture is None:
+            raise ValueError(f"model={settings.name}: model.architecture is null, and a plan does not ask the hub")
+        return settings.architecture
+    path = backbones.folder(settings)
+    assert path is not None, "only a hub's model has no folder"
+    if settings.source == "random":  # as `backbones.describe` builds it
+        tokens = vocabulary_size((path / "tokenizer.json").read_text(encoding="utf-8"))
+        return {**(settings.architecture or {}), "vocab_size": tokens}
+    return json.loads((path / "config.json").read_text(encoding="utf-8"))
+
+
+def vocabulary_size(tokenizer: str) -> int:
+    """How many tokens a tokenizer.json has, its added ones included."""
+    described = json.loads(tokenizer)
+    added = {token["content"] for token in described["added_tokens"]}
+    return len(set(described["model"]["vocab"]) | added)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One micro-batch on one device: `rows` padded to `length` tokens."""
+
+    rows: int
+    length: int
+    padded: bool
+    """Some row is shorter, so that attention takes a mask of `length` x `length` for every row."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens, padding included."""
+        return self.rows * self.length
+
+    @property
+    def scored(self) -> int:
+        """Positions that the loss looks at: all but each row's last."""
+        return self.rows * (self.length - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bytes:
+    """Bytes of one number, by what it is.
+
+    See: torch.autocast's documentation (matrix products run in bfloat16 and their inputs are cast, trained float32
+    weights once a forward), `backbones.weight_dtype` (frozen weights in bfloat16), PEFT's autocast_adapter_dtype
+    (adapters in float32), and transformers' RMSNorm (computes in float32).
+    """
+
+    frozen: int
+    trained: int
+    stream: int
+    """The residual stream."""
+    compute: int
+    """Inputs and outputs of matrix products."""
+    norm: int = 4
+
+    @property
+    def mixed(self) -> bool:
+        """Products are computed in a narrower type than that of trained weights."""
+        return self.compute < self.trained
+
+
+def bytes_of(precision: str, trains_backbone: bool) -> Bytes:
+    """The widths of a recipe's precision."""
+    if precision == "bf16_mixed":
+        weights = 4 if trains_backbone else 2
+        return Bytes(frozen=weights, trained=4, stream=weights, compute=2)
+    width = {"float32": 4, "float64": 8}[precision]
+    return Bytes(frozen=width, trained=width, stream=width, compute=width)

@@ -1,0 +1,50 @@
+"""The command line: JSON of a whole grid without torch, and a mistake in one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_TORCH = """
+import sys
+from hycam_exp.plan.__main__ import main
+main(sys.argv[1:])
+heavy = {"torch", "transformers", "peft", "pytorch_lightning"} & set(sys.modules)
+sys.exit(f"loaded: {heavy}" if heavy else 0)
+"""
+
+
+def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+def test_a_grid_as_json_without_torch(tmp_path):
+    """25 cells in five lines; nothing heavy is loaded for it, and nothing is written."""
+    done = command("experiment=mini", "--json", "--accelerator", "a100_40gb", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert (plan["cells"], len(plan["lines"])) == (25, 5)
+    assert plan["accelerator"]["name"] == "a100_40gb"
+    documented = (ROOT / "docs" / "plan.md").read_text()
+    assert all(key in documented for line in plan["lines"] for key in line)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["methd=lora"], "error: Could not override 'methd'"),
+        (["method.rank=0"], "error: method.rank=0: must be at least 1"),
+        (["--utilisation=2"], "error: --utilisation=2.0: must be above 0 and at most 1"),
+        (["method.layers=[9]"], "error: method.layers=9: the backbone has blocks 0..5"),
+    ],
+)
+def test_a_users_mistake_is_one_line(tmp_path, arguments, message):
+    """Exit status 1 and one line on standard error."""
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1

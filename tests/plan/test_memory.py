@@ -1,0 +1,92 @@
+"""A step's peak: the paper's parameters, strategies, and the moments."""
+
+from dataclasses import replace
+
+import pytest
+
+from hycam_exp.config import compose
+from hycam_exp.plan.memory import Step
+from hycam_exp.plan.shape import Batch, bytes_of, shape_of
+from tests.plan.architectures import LLAMA2_7B, QWEN2_5_0_5B
+
+
+def step(method: str, architecture: dict[str, object] = LLAMA2_7B, checkpointing: bool = True) -> Step:
+    return Step(
+        shape=shape_of(architecture),
+        settings=compose(f"method={method}", "recipe.rank=64").method,
+        width=bytes_of("bf16_mixed", method == "full_ft"),
+        batch=Batch(rows=4, length=1200, padded=True),
+        checkpointing=checkpointing,
+        accumulation=4,
+        foreach=True,
+    )
+
+
+def test_llama2_7b_with_hycam():
+    """622,067,712 trained parameters (32 x (d^2 + 5 (2 d r + r^2 + d))), in four bytes with their gradient, in eight
+    with AdamW's states, over a backbone in two."""
+    found = step("hycam")
+    assert found.trained == 622_067_712
+    assert found.total_parameters == 6_738_415_616 + 622_067_712
+    assert found.weights == 2 * 6_738_415_616 + 4 * 622_067_712
+    assert (found.gradients, found.optimiser) == (4 * 622_067_712, 8 * 622_067_712)
+
+
+def test_full_fine_tuning_needs_sixteen_bytes_a_parameter():
+    """Weight, gradient and two moments in float32, and torch's copy in the update."""
+    peak = step("full_ft").peak()
+    assert peak.weights + peak.gradients + peak.optimiser == 16 * 6_738_415_616
+    assert peak.moment == "optimiser"
+
+
+@pytest.mark.parametrize("method", ["full_ft", "lora", "multi_lora", "riemoe_lora", "hycam"])
+def test_checkpointing_saves_activations(method):
+    """At no cell does it need more, and the activations are less."""
+    with_it, without = step(method).peak(), step(method, checkpointing=False).peak()
+    assert with_it.total < without.total
+    assert with_it.activations + with_it.method < without.activations + without.method
+
+
+def test_the_gradient_of_the_logits_is_twelve_bytes_a_logit():
+    """log p, its gradient and the logits' in float32, for all positions but each row's last."""
+    found = step("hycam", QWEN2_5_0_5B)
+    moments = {parts.moment: parts for parts in found.moments()}
+    assert moments["gradient of the logits"].logits == 12 * 4 * 1199 * 151936
+    assert moments["end of the forward pass"].logits == 2 * 4800 * 151936 + 8 * 4 * 1199 * 151936
+
+
+def test_checkpointing_keeps_every_blocks_input():
+    """32 inputs of 4,800 x 4,096 in bfloat16 at the end of the forward pass, and the final norm's."""
+    moments = {parts.moment: parts for parts in step("lora").moments()}
+    inputs = 32 * 2 * 4800 * 4096
+    assert moments["end of the forward pass"].activations - inputs < 1.1 * 4 * 4800 * 4096
+
+
+def test_accumulated_gradients_are_there_throughout():
+    """A single micro-batch has none when the logits' gradient is computed."""
+    kept = {parts.moment: parts.gradients for parts in step("lora").moments()}
+    once = {parts.moment: parts.gradients for parts in replace(step("lora"), accumulation=1).moments()}
+    assert kept["gradient of the logits"] == step("lora").gradients
+    assert once["gradient of the logits"] == 0
+    assert kept["end of the forward pass"] == once["end of the forward pass"] == step("lora").gradients
+
+
+def test_strategies_split_what_they_say():
+    """ZeRO 1 the optimiser, 2 the gradients as well, 3 and FSDP the weights, too; DDP adds its buckets."""
+    plain = step("full_ft")
+    found = {s: next(iter(replace(plain, strategy=s, devices=4).moments())) for s in ("zero1", "zero2", "zero3", "ddp")}
+    assert [found[s].optimiser * 4 for s in ("zero1", "zero2", "zero3")] == [plain.optimiser] * 3
+    assert (found["zero1"].gradients, found["zero2"].gradients * 4) == (plain.gradients, plain.gradients)
+    assert (found["zero2"].weights, found["zero3"].weights * 4) == (plain.weights, plain.weights)
+    assert found["ddp"].working == plain.gradients
+    assert found["zero3"].working == 2 * 4 * plain.shape.block_parameters
+
+
+def test_only_blocks_from_the_first_modulated_one_keep_anything():
+    """Blocks 1 and 2 of 32 modulated: block 0 keeps nothing; under checkpointing every block's input is kept."""
+    settings = compose("method=hycam", "method.layers=[1,2]", "recipe.rank=64").method
+    tapes = replace(step("hycam", checkpointing=False), settings=settings).tapes
+    assert tapes[0].saved().total == 0
+    assert tapes[3].saved().method == 0
+    assert tapes[3].saved().total > 0
+    assert replace(step("hycam"), settings=settings).tapes[0].saved().total > 0

@@ -1,0 +1,51 @@
+"""Tables and JSON of a plan."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from hycam_exp.grid import expand, runs
+from hycam_exp.plan.accelerators import GPUS
+from hycam_exp.plan.lines import lines
+from hycam_exp.plan.printed import as_json, hours, operations, show, size
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (size(5), "5 B"),
+        (size(1536), "1.5 KiB"),
+        (size(3 * 2**40), "3.0 TiB"),
+        (hours(None), "-"),
+        (hours(2), "2.0 h"),
+        (hours(0.5), "30.0 min"),
+        (hours(0.001), "3.6 s"),
+        (operations(1_500), "1.5 KFLOP"),
+        (operations(2 * 10**12), "2.0 TFLOP"),
+    ],
+)
+def test_numbers_for_people(written, said):
+    """Units that leave few digits."""
+    assert written == said
+
+
+def test_the_tables_say_verdict_and_status(tmp_path):
+    """Both methods by what tells them apart, their cells, and where the numbers come from."""
+    cells = expand(["method=hycam", "method.tau=0.1,0.5", f"paths.results={tmp_path}", f"paths.outputs={tmp_path}"])
+    found = lines(cells, runs(cells), GPUS["rtx4090"], 0.4)
+    out = io.StringIO()
+    show(found, GPUS["rtx4090"], Console(file=out, markup=False, width=80))
+    text = out.getvalue()
+    for words in ("hycam method.tau=0.1", "1 missing", "fits", "mini: records by the disk"):
+        assert words in text
+
+
+def test_json_has_the_sums(tmp_path):
+    """A part for each of the documented names, and they add up."""
+    cells = expand([f"paths.results={tmp_path}", f"paths.outputs={tmp_path}"])
+    plan = as_json(lines(cells, runs(cells), GPUS["rtx4090"], 0.4), GPUS["rtx4090"], 0.4)
+    memory = dict(plan["lines"][0]["memory_plain"])
+    assert memory.pop("moment")
+    assert memory.pop("total") == sum(memory.values())
+    assert plan["lines"][0]["hours"]["total"] > 0
