@@ -22,6 +22,7 @@ from hycam_exp.methods.recognition import dimensions
 from tests.methods.conftest import FAMILIES, perturb, tiny, tokens
 
 SETTINGS = {name: compose(f"method={name}").method for name in METHODS}
+COMPILED = ("hycam", "riemoe_lora")  # in the fast tests: a few seconds each
 ADAPTERS = [name for name in METHODS if not METHODS[name].trains_backbone]
 pytestmark = pytest.mark.filterwarnings("ignore:.*rank .* is above the width")
 
@@ -50,6 +51,12 @@ def task_loss(model: Any, ids: Tensor | None = None) -> Tensor:
     ids = tokens() if ids is None else ids
     logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+
+
+@pytest.fixture(params=[FAMILIES[0], *(pytest.param(other, marks=pytest.mark.slow) for other in FAMILIES[1:])])
+def family(request: pytest.FixtureRequest) -> str:
+    """Llama; with the slow tests Mistral and Qwen2 as well."""
+    return request.param
 
 
 @pytest.fixture(params=METHODS)
@@ -192,6 +199,7 @@ def test_a_bfloat16_backbone_gets_float32_adapters(name, family):
     assert model(tokens()).logits.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("name", [n if n in COMPILED else pytest.param(n, marks=pytest.mark.slow) for n in METHODS])
 def test_torch_compile_traces_the_model_without_a_graph_break(name):
     """The adapted model is one graph in training, auxiliary loss included."""
     from torch._dynamo.testing import CompileCounter
