@@ -32,4 +32,4 @@ def test_an_installed_wheel_composes_its_own_config_from_any_folder(tmp_path):
     done = subprocess.run([str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(packages / "hycam_exp" / "conf"), "hycam", "True", "5"]
     shown = subprocess.run([str(python), "-m", "hycam_exp", "--help"], cwd=tmp_path, capture_output=True, text=True)
-    assert "method: full_ft, hycam, lora" in shown.stdout
+    assert "method: cam, full_ft, hycam" in shown.stdout
