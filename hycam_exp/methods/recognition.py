@@ -26,16 +26,21 @@ def _of_class(model: nn.Module, suffix: str) -> dict[str, int]:
     }
 
 
+def _names(model: nn.Module, suffix: str, problem: str) -> set[str]:
+    """The last parts of the names of such modules; a `ValueError` with the problem where there are none."""
+    found = {name.rsplit(".", 1)[-1] for name in _of_class(model, suffix)}
+    if not found:
+        raise ValueError(f"{type(model).__name__}: {problem}")
+    return found
+
+
 def attention_modules(model: nn.Module) -> set[str]:
     """The name that a model's blocks give their attention module (self_attn, attn, attention).
 
     Raises:
         ValueError: no module of a numbered block has a class whose name ends in Attention.
     """
-    found = {name.rsplit(".", 1)[-1] for name in _of_class(model, "Attention")}
-    if not found:
-        raise ValueError(f"{type(model).__name__}: no attention module recognised; name it with target_modules")
-    return found
+    return _names(model, "Attention", "no attention module recognised; name it with target_modules")
 
 
 def num_blocks(model: nn.Module) -> int:
@@ -49,10 +54,7 @@ def layer_norms(model: nn.Module) -> set[str]:
     Raises:
         ValueError: no module of a numbered block has a class whose name ends in Norm.
     """
-    found = {name.rsplit(".", 1)[-1] for name in _of_class(model, "Norm")}
-    if not found:
-        raise ValueError(f"{type(model).__name__}: train_layer_norms is set, and no block has a layer norm")
-    return found
+    return _names(model, "Norm", "train_layer_norms is set, and no block has a layer norm")
 
 
 def float_parameter(module: nn.Module) -> Tensor:
