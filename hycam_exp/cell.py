@@ -41,6 +41,8 @@ def run_cell(run: Run) -> RunRecord:
     Raises:
         ValueError: something that the user can mend; nothing is then half-written.
     """
+    if run.trainer.world_size > 1:
+        raise ValueError(f"trainer.strategy={run.trainer.strategy}: cells on several devices cannot be run yet")
     store = standing.store_of(run)
     store.check_writable()
     clock = Clock()

@@ -17,6 +17,7 @@ from hycam_exp.data.prompts import STYLES
 from hycam_exp.method_settings import METHODS, require
 
 NUM_FOLDS = 5
+STRATEGIES = ("single", "ddp", "fsdp", "zero1", "zero2", "zero3")
 TOKENIZER_FACTS = ("length", "bos_id", "eos_id")
 
 
@@ -150,6 +151,7 @@ class TrainerSettings:
     name: str
     accelerator: str
     devices: int
+    """Of one node."""
     micro_batch_size: int
     """Records on one device at once; micro-batches are accumulated up to the recipe's global batch."""
     evaluation_batch_size: int
@@ -158,12 +160,26 @@ class TrainerSettings:
     """Optimiser steps between two checkpoints for resuming."""
     deterministic: bool
     """Only deterministic kernels."""
+    strategy: str = "single"
+    """How several devices share the work: one of `STRATEGIES`; single, as in runs before there was this field."""
+    num_nodes: int = 1
+    offload: bool = False
+    """Under ZeRO: the optimiser, and for zero3 the weights, lie in the host's memory."""
 
     def __post_init__(self) -> None:
         require_one_of(("cpu", "gpu"), "trainer.accelerator", self.accelerator)
-        require(self.devices == 1, "trainer.devices", self.devices, "more than one device is not supported yet")
-        for field in ("micro_batch_size", "evaluation_batch_size", "checkpoint_every_steps"):
+        require_one_of(STRATEGIES, "trainer.strategy", self.strategy)
+        for field in ("devices", "num_nodes", "micro_batch_size", "evaluation_batch_size", "checkpoint_every_steps"):
             require(getattr(self, field) >= 1, f"trainer.{field}", getattr(self, field), "must be at least 1")
+        alone = self.world_size == 1 or self.strategy != "single"
+        require(alone, "trainer.devices", self.devices, "needs a strategy: trainer=ddp, fsdp, zero1, zero2 or zero3")
+        zero = not self.offload or self.strategy.startswith("zero")
+        require(zero, "trainer.offload", self.offload, f"belongs to zero1, zero2 and zero3, not to {self.strategy}")
+
+    @property
+    def world_size(self) -> int:
+        """Devices of all nodes."""
+        return self.devices * self.num_nodes
 
 
 @dataclass(kw_only=True)

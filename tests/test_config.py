@@ -113,7 +113,7 @@ def test_every_file_in_conf_composes(path):
         ("recipe.betas=[0.9]", r"recipe\.betas=\[0\.9\]"),
         ("recipe.betas=[0.9,1]", r"recipe\.betas=\[0\.9, 1\.0\]"),
         ("recipe.learning_rate=0", r"recipe\.learning_rate=0\.0"),
-        ("trainer.devices=2", r"trainer\.devices=2: more than one device is not supported yet"),
+        ("trainer.devices=2", r"trainer\.devices=2: needs a strategy"),
         ("trainer.micro_batch_size=0", r"trainer\.micro_batch_size=0"),
         ("trainer.accelerator=tpu", r"trainer\.accelerator=tpu"),
         ("logger.name=paper", r"logger\.name=paper"),

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from hycam_exp.config import Run, TrainerSettings
+from hycam_exp.config import Run
 from hycam_exp.method_settings import METHODS
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.flops import work
-from hycam_exp.plan.memory import SHARDED, Parts, Step
+from hycam_exp.plan.memory import Parts, Step
 from hycam_exp.plan.shape import Batch, Shape, bytes_of
 from hycam_exp.plan.workload import Workload
 
@@ -99,18 +99,12 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
     )
 
 
-def strategy_of(trainer: TrainerSettings) -> str:
-    """The strategy by its field, or by the trainer's name where it has none."""
-    named = getattr(trainer, "strategy", None) or trainer.name
-    return named if named in (*SHARDED, "ddp") else "single"
-
-
 def step_of(run: Run, shape: Shape, device: Accelerator, micro_batch_size: int) -> Step:
     """A training step of the run with micro-batches of at most so many records (as `data.batches.Schedule`)."""
     recipe, trainer = run.recipe, run.trainer
     micro = min(micro_batch_size, recipe.global_batch_size)
-    accumulation = math.ceil(recipe.global_batch_size / (micro * trainer.devices))
-    rows = math.ceil(recipe.global_batch_size / (accumulation * trainer.devices))
+    accumulation = math.ceil(recipe.global_batch_size / (micro * trainer.world_size))
+    rows = math.ceil(recipe.global_batch_size / (accumulation * trainer.world_size))
     return Step(
         shape=shape,
         settings=run.method,
@@ -120,8 +114,8 @@ def step_of(run: Run, shape: Shape, device: Accelerator, micro_batch_size: int) 
         checkpointing=trainer.activation_checkpointing,
         accumulation=accumulation,
         foreach=device.gpu,
-        strategy=strategy_of(trainer),
-        devices=trainer.devices,
+        strategy=trainer.strategy,
+        devices=trainer.world_size,
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from hycam_exp.config import Run, compose
 from hycam_exp.plan.accelerators import GPUS
-from hycam_exp.plan.forecast import Forecast, forecast, remedy, step_of, strategy_of
+from hycam_exp.plan.forecast import Forecast, forecast, remedy, step_of
 from hycam_exp.plan.shape import shape_of
 from hycam_exp.plan.workload import Workload
 from tests.plan.architectures import LLAMA2_7B
@@ -78,7 +78,7 @@ def test_a_rank_above_the_width_is_refused():
         of(paper("hycam", "method.rank=5000"))
 
 
-def test_the_strategy_is_the_trainers():
-    """By its name so far."""
-    assert strategy_of(compose().trainer) == "single"
-    assert strategy_of(replace(compose().trainer, name="zero2")) == "zero2"
+def test_the_strategy_and_the_devices_of_all_nodes_are_the_trainers():
+    """A step knows its strategy, and on how many devices it is."""
+    step = step_of(paper("lora", "trainer=zero2", "trainer.num_nodes=2"), SHAPE, H100, 1)
+    assert (step.strategy, step.devices, step.accumulation) == ("zero2", 16, 1)
