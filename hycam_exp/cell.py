@@ -216,7 +216,7 @@ class Cell:
         from hycam_exp.methods.recognition import dimensions
 
         torch.manual_seed(self.run.seed)
-        chosen = self.run.method.facts(dimensions(model))
+        chosen = self.run.method.facts(lambda: dimensions(model))
         adapted = attach(model, self.run.method)
         sizes = [(p.numel(), p.requires_grad) for p in adapted.parameters()]
         trainable, total = sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)

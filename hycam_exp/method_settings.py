@@ -3,6 +3,7 @@
 It lies outside `methods/` because importing that package registers its methods with PEFT, which loads torch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hycam_exp.dimensions import Dimensions
@@ -27,8 +28,8 @@ class MethodSettings:
         """How many parameters the method trains on a backbone, in closed form."""
         raise NotImplementedError
 
-    def facts(self, backbone: Dimensions) -> dict[str, int]:
-        """What the method decides by the backbone, for the record."""
+    def facts(self, backbone: Callable[[], Dimensions]) -> dict[str, int]:
+        """What the method decides by the backbone, for the record; its sizes are asked for where they are needed."""
         return {}
 
 
@@ -213,9 +214,10 @@ class LoRAMatchedSettings(MethodSettings):
         """Those of LoRA at that rank."""
         return LoRASettings(name="lora", rank=self.rank(backbone), alpha=1).num_parameters(backbone)
 
-    def facts(self, backbone: Dimensions) -> dict[str, int]:
+    def facts(self, backbone: Callable[[], Dimensions]) -> dict[str, int]:
         """The rank, and the number of parameters that it matches."""
-        return {"rank": self.rank(backbone), "parameters_matched": self.match.num_parameters(backbone)}
+        sizes = backbone()
+        return {"rank": self.rank(sizes), "parameters_matched": self.match.num_parameters(sizes)}
 
 
 _HYCAM_OPTIONS = {

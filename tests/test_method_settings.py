@@ -26,7 +26,7 @@ def test_parameters_of_the_papers_recipe_on_llama2_7b(method: str, expected: int
 def test_matched_lora_is_the_closest_rank() -> None:
     """No other rank of LoRA on Llama2-7B is nearer to HyCAM's budget, and both numbers are told."""
     matched = compose("method=lora_matched", "recipe=paper").method
-    facts = matched.facts(LLAMA2_7B)
+    facts = matched.facts(lambda: LLAMA2_7B)
     assert facts["parameters_matched"] == 622_067_712
 
     def distance(rank: int) -> int:

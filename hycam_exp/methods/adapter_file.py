@@ -12,6 +12,7 @@ import torch
 from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
+from peft.utils.error import NoMatchingPeftModuleError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -32,7 +33,21 @@ class CheckedConfig(PeftConfig):
 
 
 class CheckedTuner(BaseTuner):
-    """A tuner that PEFT's own loading gives a whole adapter or none."""
+    """A tuner that PEFT's own loading gives a whole adapter or none, and that says what it could have wrapped."""
+
+    candidates: str
+    """What `candidates_in` names, as a person says it."""
+
+    def candidates_in(self, model: nn.Module) -> set[str]:
+        """The names of the modules that could be targeted."""
+        raise NotImplementedError
+
+    def inject_adapter(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().inject_adapter(model, *args, **kwargs)
+        except NoMatchingPeftModuleError as error:
+            found = ", ".join(sorted(self.candidates_in(model)))
+            raise NoMatchingPeftModuleError(f"{error} Its {self.candidates} are {found}.") from error
 
     def _prepare_model(self, peft_config: PeftConfig, model: nn.Module) -> None:
         check_remembered(model, peft_config)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from peft import PeftConfig, get_peft_model
 from peft.tuners.tuners_utils import check_target_module_exists
-from peft.utils.error import NoMatchingPeftModuleError
 from peft.utils.peft_types import PeftType
 from torch import Tensor, nn
 
@@ -69,6 +68,7 @@ class HyCAMModel(CheckedTuner):
     """The tuner: wraps attention modules, hands them the padding mask, and adds the balance loss for HF's loops."""
 
     prefix = "hycam_"
+    candidates = "attention modules"
     tuner_layer_cls = HyCAMModule
     target_module_mapping: dict[str, list[str]] = {}
 
@@ -89,12 +89,8 @@ class HyCAMModel(CheckedTuner):
         if not hasattr(model.config, ROUTER_SWITCH):
             setattr(model.config, ROUTER_SWITCH, False)  # or TRL refuses router_aux_loss_coef
 
-    def inject_adapter(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
-        try:
-            super().inject_adapter(model, *args, **kwargs)
-        except NoMatchingPeftModuleError as error:
-            found = ", ".join(sorted(attention_modules(model)))
-            raise NoMatchingPeftModuleError(f"{error} Its attention modules are named {found}.") from error
+    def candidates_in(self, model: nn.Module) -> set[str]:
+        return attention_modules(model)
 
     @staticmethod
     def _check_target_module_exists(peft_config: PeftConfig, key: str) -> Any:

@@ -44,8 +44,15 @@ def attention_modules(model: nn.Module) -> set[str]:
 
 
 def num_blocks(model: nn.Module) -> int:
-    """How many blocks a model has."""
-    return 1 + max(_of_class(model, "Attention").values())
+    """How many blocks a model has, whatever its attention is called.
+
+    Raises:
+        ValueError: its modules stand in no numbered block.
+    """
+    numbers = [int(match.group(1)) for name, _ in model.named_modules() if (match := re.search(r"\.(\d+)\.", name))]
+    if not numbers:
+        raise ValueError(f"{type(model).__name__}: its modules stand in no numbered block")
+    return 1 + max(numbers)
 
 
 def layer_norms(model: nn.Module) -> set[str]:

@@ -10,7 +10,6 @@ from typing import Any, cast
 import torch
 from peft import PeftConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.error import NoMatchingPeftModuleError
 from torch import Tensor, nn
 
 from hycam_exp.method_settings import MethodSettings
@@ -106,16 +105,13 @@ class StackedLinear(nn.Module, BaseTunerLayer):
 
 
 class StackedModel(CheckedTuner):
-    """The tuner: wraps linear layers, and says what there is where nothing or something else is targeted."""
+    """The tuner: wraps linear layers, and refuses anything else that is targeted."""
 
     target_module_mapping: dict[str, list[str]] = {}
+    candidates = "linear layers"
 
-    def inject_adapter(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
-        try:
-            super().inject_adapter(model, *args, **kwargs)
-        except NoMatchingPeftModuleError as error:
-            found = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-            raise NoMatchingPeftModuleError(f"{error} Its linear layers are {', '.join(sorted(found))}.") from error
+    def candidates_in(self, model: nn.Module) -> set[str]:
+        return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
 
     def _create_and_replace(
         self,

@@ -321,7 +321,7 @@ def test_cam_is_the_shared_only_ablation():
 
 def test_target_modules_that_match_nothing_are_refused():
     """The error names what was asked for and what there is."""
-    with pytest.raises(ValueError, match=r"no_attn.* Its attention modules are named self_attn\."):
+    with pytest.raises(ValueError, match=r"no_attn.* Its attention modules are self_attn\."):
         adapted("llama", target_modules=["no_attn"])
 
 
