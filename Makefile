@@ -22,8 +22,8 @@ run: $(VENV)/.ready  ## adapt the embedded backbone to the mini set (ARGS="metho
 test: $(VENV)/.ready  ## the tests: at most 8 minutes, no network, no GPU
 	$(RUN) -m pytest $(ARGS)
 
-test-slow: $(VENV)/.ready  ## the slower laws: kill and resume, the wheel, the full default run, TRL, lm_eval
-	$(RUN) -m pytest -m slow $(ARGS)
+test-slow: $(VENV)/.ready  ## the slower laws, file by file: kill and resume, several ranks, the wheel, the browser, TRL, lm_eval
+	$(RUN) -m scripts.slow_tests $(ARGS)
 
 check: $(VENV)/.ready  ## format, lint and types
 	$(VENV)/bin/ruff format --check .
