@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hycam_exp.report.match import Match
 from hycam_exp.report.summary import Summary
 from hycam_exp.report.titles import method as title
+
+if TYPE_CHECKING:
+    from hycam_exp.report.statistics import Comparison
 
 OURS = "hycam"
 
@@ -42,10 +46,7 @@ def stars(tests: Sequence[Test]) -> list[Star]:
     return [_star(next(found)) if obstacle is None else Star(reason=obstacle) for obstacle in obstacles]
 
 
-def _star(comparison: object) -> Star:
-    from hycam_exp.report.statistics import Comparison
-
-    assert isinstance(comparison, Comparison)
+def _star(comparison: "Comparison") -> Star:
     return Star(comparison.star, comparison.uncorrected_star, comparison.reason)
 
 

@@ -104,6 +104,7 @@ def _table(design: Design, rows: Matches) -> Table:
         notes=notes,
         has_published=design.published is not None,
         is_wide=design.is_wide,
+        command=f"python -m hycam_exp -m experiment={design.experiment}",
     )
     return marked(table)
 
