@@ -23,7 +23,7 @@ def everything(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     collection = read(chosen.results)
     if not collection.records and not collection.problems:
-        sys.exit(f"error: {chosen.results / 'runs'}: no record with scores there")
+        sys.exit(f"error: {chosen.results / 'runs'}: no record there")
     summaries = summarise(collection.records)
     memo = Memo(chosen.outputs / "report")
     report = build(summaries, Experiments(memo), chosen.allow_mixed)
