@@ -56,6 +56,12 @@ def test_groups_are_ruled_apart_and_plain_tables_are_not() -> None:
     assert latex(plain).startswith("\\begin{table}[t]\n")
 
 
+def test_negative_numbers_have_a_minus() -> None:
+    """Not a hyphen; text keeps its hyphens."""
+    assert r"$-$0.500 ($-$25.0\%)" in latex(compared(toy_table()))
+    assert "BLEU-4" in latex(toy_table())
+
+
 def test_every_sign_survives(tmp_path: Path) -> None:
     """All printable ASCII, in label, note and title, compiles and comes out as it went in."""
     signs = "".join(c for c in string.printable if c.isprintable() and c != " ")
