@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hycam_exp import config
+from hycam_exp import config, method_settings
 from hycam_exp.config import NUM_FOLDS, Run, config_dir
 from hycam_exp.report import setting
 from hycam_exp.runs import write_atomically
@@ -84,7 +84,7 @@ def _held(path: Path) -> dict[str, Any]:
 def _conf_digest() -> str:
     """A hash of conf/ and of what reads it."""
     sha = hashlib.sha256()
-    sources = [Path(module) for module in (config.__file__, setting.__file__, __file__)]
+    sources = [Path(module) for module in (config.__file__, method_settings.__file__, setting.__file__, __file__)]
     for path in [*sorted(config_dir().rglob("*.yaml")), *sources]:
         sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()[:16]

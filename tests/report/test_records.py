@@ -15,7 +15,7 @@ from tests.report.toy import record
 Break = Callable[[dict[str, Any]], object]
 
 
-def _score(fields: dict[str, Any], value: float) -> None:
+def _score(fields: dict[str, Any], value: object) -> None:
     fields["scores"][0]["value"] = value
 
 
@@ -24,6 +24,7 @@ def _score(fields: dict[str, Any], value: float) -> None:
     [
         (lambda f: _score(f, float("nan")), "the score ppl of mean is nan"),
         (lambda f: _score(f, float("inf")), "the score ppl of mean is inf"),
+        (lambda f: _score(f, "much"), "the score ppl of mean is much"),
         (lambda f: f["cost"]["seconds"].update(train=float("nan")), "cost.seconds.train is nan"),
         (lambda f: f["curves"].update(train=[{"loss": float("nan")}]), "curves.train[0].loss is nan"),
         (lambda f: f.update(schema_version=99), "schema version 99 is newer than this software's 1"),

@@ -150,7 +150,8 @@ def test_a_row_of_two_codes_is_a_dash_unless_allowed(experiments: Experiments, c
         "0000000000000000 (fold 0), adf8bbb8eb84beee (folds 1, 2, 3, 4)"
     )
     table = tables(report)["mini"]
-    assert cell(table, "HyCAM", "PPL").value is None
+    refused = cell(table, "HyCAM", "PPL")
+    assert (refused.value, refused.command) == (None, None)
     assert any(note.startswith("HyCAM: refused: code digest") for note in table.notes)
     assert cell(table, "LoRA", "PPL").folds == 5
     allowed = build(summarise(changed), experiments, allow_mixed=True)
