@@ -1,4 +1,7 @@
-"""`python -m hycam_exp.report [--results DIR]`: what the run records say, as a table of means over folds."""
+"""`python -m hycam_exp.report [--results DIR]`: what the run records say, as a table of means over folds.
+
+`python -m hycam_exp.report claims` recomputes the paper's statements.
+"""
 
 import argparse
 import sys
@@ -61,4 +64,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["claims"]:
+        from hycam_exp.report import claims
+
+        sys.exit(claims.main(sys.argv[2:]))
+    else:
+        main()
