@@ -1,4 +1,7 @@
-"""`python -m hycam_exp.report [--results DIR]`: the paper's tables, and ours, from the run records."""
+"""`python -m hycam_exp.report [--results DIR]`: the paper's tables, and ours, from the run records.
+
+`python -m hycam_exp.report claims` recomputes the paper's statements.
+"""
 
 import argparse
 import sys
@@ -52,7 +55,13 @@ def _write(results: Path, report: Report) -> None:
         print(f"  wrote {path.name}")
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {}
+def _claims(arguments: Sequence[str]) -> int:
+    from hycam_exp.report import claims
+
+    return claims.main(arguments)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"claims": _claims}
 """Sub-commands by name; without one everything is written."""
 
 
