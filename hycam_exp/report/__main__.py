@@ -66,11 +66,12 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"claims": _claims}
 
 
 def main() -> None:
-    """Hand over to a sub-command."""
+    """Hand over to a sub-command; what a user can mend ends in one line."""
     name, *rest = sys.argv[1:] or [""]
-    if name in COMMANDS:
-        sys.exit(COMMANDS[name](rest))
-    sys.exit(everything(sys.argv[1:]))
+    try:
+        sys.exit(COMMANDS[name](rest) if name in COMMANDS else everything(sys.argv[1:]))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Memo:
         """Keep what was made, in the place of what other files of conf/ gave."""
         if self.path and self.is_changed:
             for old in self.path.parent.glob("settings-*.json"):
-                old.unlink()
+                old.unlink(missing_ok=True)
             write_atomically(self.path, json.dumps(self.values, sort_keys=True).encode())
 
 

@@ -129,6 +129,16 @@ def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(
+    results: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No traceback."""
+    (results / "tables").write_text("a file")
+    monkeypatch.setattr(sys, "argv", ["report", "--results", str(results), "--outputs", str(kept)])
+    with pytest.raises(SystemExit, match=r"^error: .*tables"):
+        command.main()
+
+
 def test_a_sub_command_has_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest of the line, and its exit status."""
     monkeypatch.setitem(command.COMMANDS, "toy", lambda arguments: len(arguments))
