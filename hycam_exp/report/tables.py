@@ -45,6 +45,7 @@ class _Group:
 def build(summaries: Sequence[Summary], experiments: Experiments, allow_mixed: bool = False) -> Report:
     """Every table, in the paper's order, then ours."""
     scored = [s for s in summaries if any(value is not None for value in s.values("ppl"))]
+    experiments.prepare((design.experiment for design in DESIGNS), {(s.model, s.method, s.data) for s in scored})
     papers = published.read()
     tables, problems = [datasets(scored)], set()
     for design in DESIGNS:
