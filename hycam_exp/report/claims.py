@@ -14,6 +14,7 @@ from hycam_exp.report.statement import Finding, Statement
 from hycam_exp.report.summary import summarise
 
 SCHEMA_VERSION = 1
+RESULTS = Path("results")
 
 
 def claims(folder: Path | None, results: Path) -> list[Statement]:
@@ -53,12 +54,14 @@ def lines(statements: Sequence[Statement], width: int) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the statements, or as JSON; what a user can mend ends in one line on standard error, exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m hycam_exp.report claims", description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="the folder that holds runs/")
+    parser.add_argument("--results", type=Path, help="the folder that holds runs/; default: results, if it is there")
     parser.add_argument("--published", type=Path, help="another copy of the paper's tables, as in results/published")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(arguments)
     try:
-        found = claims(parsed.published, parsed.results)
+        if parsed.results is not None and not parsed.results.is_dir():
+            raise ValueError(f"--results={parsed.results}: no such folder")
+        found = claims(parsed.published, parsed.results or RESULTS)
     except ValueError as error:
         sys.exit(f"error: {error}")
     if parsed.json:

@@ -143,7 +143,8 @@ def _rows(folder: Path, name: str, columns: Sequence[str]) -> Iterator[Row]:
                 raise ValueError(f"{path}:1: no column {', '.join(lacking)}")
             rows = [Row(path, reader.line_num, values) for values in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{path}: cannot be read: {reason}") from error
     if not rows:
         raise ValueError(f"{path}:1: no line below the names of the columns")
     for row in rows:

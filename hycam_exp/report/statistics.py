@@ -21,6 +21,8 @@ LEVEL = 0.05
 TEST_SHARE = 1 / 7
 """Test over training records of a fold: 1 block against 7."""
 _ROUNDING = 1e-12  # a spread below this share of the values is what float arithmetic leaves of none
+_POINTS = 20_000  # of the spread's distribution, in `power`
+_LARGEST_T = 100.0  # beyond which the noncentral t distribution is not inverted
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -140,17 +142,26 @@ def effect_size(a: Sequence[float], b: Sequence[float]) -> tuple[float, tuple[fl
 
     None where the differences do not vary, are not finite, or are fewer than three.
     """
-    from scipy.special import nctdtrinc
-
     differences = _differences(a, b)
     n = len(differences)
     if n < 3 or np.isnan(p_values(differences)) or not np.any(differences):
         return None
     correction = math.gamma((n - 1) / 2) / math.gamma((n - 2) / 2) / math.sqrt((n - 1) / 2)
     raw = float(differences.mean() / differences.std(ddof=1))
-    bounds = (nctdtrinc(n - 1, p, raw * math.sqrt(n)) / math.sqrt(n) for p in (1 - LEVEL / 2, LEVEL / 2))
-    low, high = (correction * float(bound) for bound in bounds)
+    low, high = (correction * bound / math.sqrt(n) for bound in _noncentral(raw * math.sqrt(n), n - 1))
     return correction * raw, (low, high)
+
+
+def _noncentral(t: float, freedom: int) -> tuple[float, float]:
+    """The shifts of a noncentral t distribution that exceed, and fall below, this t 2.5% of the time."""
+    from scipy.special import gammaincinv, nctdtrinc
+
+    tails = (LEVEL / 2, 1 - LEVEL / 2)
+    if abs(t) <= _LARGEST_T:
+        low, high = (float(nctdtrinc(freedom, 1 - p, t)) for p in tails)
+    else:  # the spread alone decides to three digits, and scipy's search may not end
+        low, high = sorted(t * math.sqrt(2 * gammaincinv(freedom / 2, p) / freedom) for p in tails)
+    return low, high
 
 
 def power(effect: float, folds: int = NUM_FOLDS, level: float = LEVEL, test_share: float = 0.0) -> float:
@@ -159,11 +170,14 @@ def power(effect: float, folds: int = NUM_FOLDS, level: float = LEVEL, test_shar
     With `test_share` it is that of the corrected resampled t-test where folds are correlated as it supposes; the
     standard deviation is then that of one fold's difference within a cross-validation.
     """
-    from scipy.special import nctdtr, stdtrit
+    from scipy.special import gammaincinv, ndtr, stdtrit
 
-    critical = float(stdtrit(folds - 1, 1 - level / 2))
+    # The noncentral t as a normal over an independent spread: scipy's own has no value for large effects.
+    share = (np.arange(_POINTS) + 0.5) / _POINTS
+    spread = np.sqrt(2 * gammaincinv((folds - 1) / 2, share) / (folds - 1))
+    critical = stdtrit(folds - 1, 1 - level / 2) * spread
     noncentral = effect / math.sqrt(1 / folds + test_share)
-    return float(1 - nctdtr(folds - 1, noncentral, critical) + nctdtr(folds - 1, noncentral, -critical))
+    return float((ndtr(noncentral - critical) + ndtr(-noncentral - critical)).mean())
 
 
 def best(means: Array, better: str) -> Any:

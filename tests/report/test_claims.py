@@ -76,14 +76,16 @@ def test_without_records_ours_cannot_be_told(tmp_path: Path) -> None:
 
 
 def test_what_a_user_can_mend_is_one_line(tmp_path: Path) -> None:
-    """A bad number with file and line; a missing table; a broken record."""
+    """No such folder; a bad number with file and line; a missing table; a broken record."""
+    with pytest.raises(SystemExit, match=r"^error: --results=none: no such folder"):
+        main(["--results", "none"])
     copy = Path(shutil.copytree(COMMITTED, tmp_path / "copy"))
     path = copy / "table2_main.csv"
     path.write_text(path.read_text().replace("3.193", "3,193", 1))
     with pytest.raises(SystemExit, match=r"^error: .*table2_main\.csv:2: more values than there are columns"):
         main(["--published", str(copy), "--results", str(tmp_path)])
     path.unlink()
-    with pytest.raises(SystemExit, match=r"^error: .*table2_main\.csv: cannot be read"):
+    with pytest.raises(SystemExit, match=r"^error: .*table2_main\.csv: cannot be read: No such file or directory$"):
         main(["--published", str(copy), "--results", str(tmp_path)])
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "broken.json").write_text("{")
