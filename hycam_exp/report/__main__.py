@@ -42,7 +42,12 @@ def table(summaries: list[Summary], title: str) -> Table:
 
 
 def main() -> None:
-    """Print a table for each backbone and data mix."""
+    """Print a table for each backbone and data mix; `figures` as the first word draws them."""
+    if sys.argv[1:2] == ["figures"]:
+        from hycam_exp.report.figures.__main__ import main as draw_figures
+
+        draw_figures(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m hycam_exp.report", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args()
