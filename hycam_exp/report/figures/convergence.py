@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hycam_exp.report.figures import style
 from hycam_exp.report.figures.line import Line, basis, mean_and_spread, over_seeds
@@ -102,3 +103,4 @@ def _panel(axes: Axes, lines: Sequence[Line], name: str) -> None:
             markevery=(order % every, every), label=line.label, zorder=3 if line.method == "hycam" else 2,
         )  # fmt: skip
     style.plain_numbers(axes.yaxis)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -3,7 +3,7 @@
 import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hycam_exp.report.figures import style
@@ -26,6 +26,8 @@ class Line:
     records: tuple[RunRecord, ...]
     over: str
     """fold or seed: in what the records differ."""
+    fewer: bool = False
+    """Another line of the figure has more of them."""
 
     def values(self, metric: str, task: str = "mean") -> list[float] | None:
         """The score of every run; None if one of them has none."""
@@ -36,7 +38,8 @@ class Line:
     @property
     def label(self) -> str:
         """What a reader sees."""
-        return f"{self.look.name}, {self.tail}" if self.tail else self.look.name
+        name = f"{self.look.name}, {self.tail}" if self.tail else self.look.name
+        return f"{name} ({basis([self])})" if self.fewer else name
 
     @property
     def file_name(self) -> str:
@@ -55,11 +58,12 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def basis(lines: Sequence[Line]) -> str:
-    """What means and spreads are over: "5 folds", or "3 to 5 folds"."""
-    counts = sorted({len(line.records) for line in lines})
-    unit = "/".join(sorted({line.over for line in lines}))
-    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{number} {unit}{'' if counts == [1] else 's'}"
+    """What means and spreads are over: "5 folds", "3 to 5 folds", "5 folds or 3 seeds"."""
+    counts: dict[str, list[int]] = {}
+    for line in lines:
+        counts.setdefault(line.over, []).append(len(line.records))
+    ranges = {unit: " to ".join(map(str, sorted({min(of_unit), max(of_unit)}))) for unit, of_unit in counts.items()}
+    return " or ".join(f"{ranges[unit]} {unit}{'' if ranges[unit] == '1' else 's'}" for unit in sorted(ranges))
 
 
 def place(record: RunRecord) -> tuple[int, int]:
@@ -121,7 +125,8 @@ def _lines(
             look = style.variant_look(looks[method], index)
             records, over = choose(variants[method][variant])
             found.append(Line(method=method, variant=variant, tail=tail, look=look, records=tuple(records), over=over))
-    return found
+    most = {line.over: max(len(other.records) for other in found if other.over == line.over) for line in found}
+    return [replace(line, fewer=len(line.records) < most[line.over]) for line in found]
 
 
 def _rank(method: str) -> tuple[int, str]:

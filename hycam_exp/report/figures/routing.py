@@ -35,7 +35,7 @@ def _plate(line: Line, record: RunRecord) -> Plate:
     tasks = sorted({row["task"] for row in rows}, key=record.config["data"]["tasks"].index)
     looks = style.looks(tasks, style.TASKS)
     few = len(layers) <= 16
-    height = 1.35 + min(len(layers) * (0.16 if few else 0.12), 7)
+    height = max(2.2, 1.35 + min(len(layers) * (0.16 if few else 0.12), 7))
     figure = Figure(figsize=(style.PAGE, height), layout="constrained")
     panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     largest = max(max(row["weights"]) for row in rows)

@@ -59,7 +59,7 @@ def test_a_sweep_has_every_runs_perplexity_over_its_value(swept, values):
         found = rows(sweep.draw(summarise([*runs, unscored]), swept))
         assert sweep.draw(summarise(runs[:2]), swept) == []
     assert found == [
-        ["hycam", str(value), str(fold), "0", str(2.0 + i / 4 + fold / 8)]
+        ["hycam", "", str(value), str(fold), "0", str(2.0 + i / 4 + fold / 8)]
         for i, value in enumerate(values)
         for fold in (0, 1)
     ]
@@ -105,7 +105,7 @@ def test_the_data_are_the_records_numbers(committed):
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
-    """In another process, without torch, with other hashes and another clock; all files are named, and what is missing."""
+    """In another process, without torch, with other hashes and clock; the files are named, and what is missing."""
     runs = [record(num_specialized=3), record(num_specialized=5)]
     for index, run in enumerate(runs):
         Store(tmp_path, tmp_path).write(replace(run, run_id=f"r{index}"))

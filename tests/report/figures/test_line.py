@@ -69,7 +69,12 @@ def test_a_field_is_taken_out_of_a_variants_name():
 
 @pytest.mark.parametrize(
     ("counts", "over", "text"),
-    [([5, 5], ["fold"] * 2, "5 folds"), ([1], ["seed"], "1 seed"), ([3, 5], ["fold"] * 2, "3 to 5 folds")],
+    [
+        ([5, 5], ["fold"] * 2, "5 folds"),
+        ([1], ["seed"], "1 seed"),
+        ([3, 5], ["fold"] * 2, "3 to 5 folds"),
+        ([5, 3], ["fold", "seed"], "5 folds or 3 seeds"),
+    ],
 )
 def test_what_a_mean_is_over_is_said(counts, over, text):
     """The number of folds or seeds, and the range where lines differ."""
@@ -78,3 +83,9 @@ def test_what_a_mean_is_over_is_said(counts, over, text):
         for n, unit in zip(counts, over, strict=True)
     ]
     assert line.basis(lines) == text
+
+
+def test_a_missing_fold_is_said():
+    """A line with fewer runs than another says how many it has."""
+    records = [*(record(fold=fold) for fold in range(3)), *(record("lora", fold=fold) for fold in range(2))]
+    assert [found.label for found in line.over_folds(summarise(records))] == ["LoRA (2 folds)", "HyCAM"]
