@@ -103,4 +103,4 @@ def _panel(axes: Axes, lines: Sequence[Line], name: str) -> None:
             markevery=(order % every, every), label=line.label, zorder=3 if line.method == "hycam" else 2,
         )  # fmt: skip
     style.plain_numbers(axes.yaxis)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))

@@ -16,9 +16,9 @@ _DISTANCES = (5, 9, 14, 20, 28, 38)  # points
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 _ALIGN = {1: ("left", "bottom"), 0: ("center", "center"), -1: ("right", "top")}
 _LED = 12  # a label farther than this has a line to its point
-# Costs, where a square pixel of something covered costs 1: one outside of the axes, standing nearer to another point,
-# and a point of distance.
-_ELSEWHERE, _STRANGER, _FAR = 20, 400, 4
+# Costs: of a square pixel on a point or bar, on a name, and outside of the axes; of being nearer to another point; and
+# of a point of distance.
+_ON_POINT, _ON_NAME, _ELSEWHERE, _STRANGER, _FAR = 3, 10, 20, 400, 4
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def place(axes: Axes, points: Sequence[Labelled]) -> None:
     pixels = figure.dpi / 72
     inside = axes.get_window_extent(renderer)
     centres = {point: _centre(axes, point) for point in points}
-    taken = [box for point in points for box in _covered(axes, point)]
+    covered = [box for point in points for box in _covered(axes, point)]
+    names: list[Bbox] = []
     for point in sorted(points, key=lambda point: (point.y, point.x, point.name)):
         text = axes.text(0, 0, point.name, fontsize=SIZE)
         size = text.get_window_extent(renderer).padded(3, 1)
@@ -73,14 +74,15 @@ def place(axes: Axes, points: Sequence[Labelled]) -> None:
         x, y = centres[point]
         boxes = {place: place.box(x, y, size.width, size.height, pixels) for place in _PLACES}
         costs = {
-            place: sum(_shared(box, other) for other in taken)
+            place: _ON_POINT * sum(_shared(box, other) for other in covered)
+            + _ON_NAME * sum(_shared(box, other) for other in names)
             + _ELSEWHERE * (box.width * box.height - _shared(box, inside))
             + _STRANGER * any(_gap(box, other) < _gap(box, centres[point]) + 2 for other in others)
             + _FAR * place.distance
             for place, box in boxes.items()
         }
         best = min(costs, key=costs.__getitem__)
-        taken.append(boxes[best])
+        names.append(boxes[best])
         _write(axes, point, best)
 
 
