@@ -4,7 +4,6 @@ import csv
 import statistics
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,9 +105,9 @@ def test_the_data_are_the_records_numbers(committed):
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
     """In another process, without torch, with other hashes and clock; the files are named, and what is missing."""
-    runs = [record(num_specialized=3), record(num_specialized=5)]
-    for index, run in enumerate(runs):
-        Store(tmp_path, tmp_path).write(replace(run, run_id=f"r{index}"))
+    runs = [record(fold=fold, ppl=None) for fold in (0, 1)]
+    for run in runs:
+        Store(tmp_path, tmp_path).write(run)
     code = (
         "import sys; from hycam_exp.report.figures.__main__ import main; "
         f"main(['results={tmp_path}', 'folder={tmp_path}']); sys.exit('torch' in sys.modules)"
@@ -116,14 +115,30 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
     settings = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=settings, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    names = ["convergence", "num_specialized", "routing-hycam", "pareto", "tasks", "retention"]
-    suffixes = ("pdf", "png", "csv")
-    assert done.stdout.split() == [str(tmp_path / "m-mini" / f"{name}.{end}") for name in names for end in suffixes]
-    assert done.stderr == "tau: no records yet; they come from python -m hycam_exp -m experiment=figure_tau\n"
-    with style.applied():
-        plates = [*sweep.draw(summarise(runs[::-1]), sweep.NUM_SPECIALIZED), *routing.draw(summarise(runs[::-1]))]
-        for path in (path for plate in plates for path in plate.write(tmp_path / "here")):
-            assert path.read_bytes() == (tmp_path / "m-mini" / path.name).read_bytes(), path
+    written = catalogue.write_all(summarise(runs[::-1]), tmp_path / "here")
+    assert [path.name for path in written] == [
+        f"{name}.{suffix}" for name in ("convergence", "routing-hycam") for suffix in ("pdf", "png", "csv")
+    ]
+    assert done.stdout.split() == [str(tmp_path / "m-mini" / path.name) for path in written]
+    assert (
+        done.stderr.splitlines()[1]
+        == "tau: no records yet; they come from python -m hycam_exp -m experiment=figure_tau"
+    )
+    for path in written:
+        assert path.read_bytes() == (tmp_path / "m-mini" / path.name).read_bytes(), path
+
+
+@pytest.mark.slow
+def test_the_committed_figures_are_the_committed_records(committed, tmp_path):
+    """Drawn again they are the same, byte for byte, and none is left of records that are gone."""
+    written = catalogue.write_all(committed, tmp_path)
+    folder = ROOT / "results" / "figures"
+    for path in written:
+        assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), (
+            f"{path.name}: python -m hycam_exp.report figures"
+        )
+    there = {path for name in catalogue.by_mix(committed) for path in (folder / name).iterdir()}
+    assert there == {folder / path.relative_to(tmp_path) for path in written}
 
 
 def test_every_mix_has_a_folder_of_its_own():
