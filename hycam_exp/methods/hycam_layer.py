@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hycam_exp.method_settings import HyCAMSettings
-from hycam_exp.methods.modulation import low_rank_codes, modulate, with_bias
+from hycam_exp.methods.modulation import fuse, low_rank_codes, modulate, with_bias
 from hycam_exp.methods.recognition import float_parameter
 from hycam_exp.methods.routing import gumbel_noise, router_logits, routing_weights, token_means
 
@@ -137,19 +137,27 @@ class HyCAMLayer(HyCAMModule):
                 h_att = self._modulate(adapter_name, h_norm, h_att)
         return (h_att, *outputs[1:]) if isinstance(outputs, tuple) else h_att
 
+    def modulation(self, adapter_name: str, h_norm: Tensor) -> Tensor:
+        """What an adapter multiplies every token's features by and adds, A_Fusion: (B, L, d)."""
+        return fuse(*self._parts(adapter_name, h_norm))  # Eq. 11
+
     def _modulate(self, adapter_name: str, h_norm: Tensor, h_att: Tensor) -> Tensor:
-        settings = self.settings[adapter_name]
-        x = h_norm.to(next(p[adapter_name] for p in self._parameters_of(adapter_name)).dtype)  # (B, L, d)
-        shared = self._shared(adapter_name, x)  # (B, L, d)
-        codes, b, p = (None, None, None)
-        if settings.num_specialized:
-            codes, b = self._specialized(adapter_name, x)  # (B, L, N_s or 1, r), (N_s, d, r)
-            p = self._route(adapter_name, x)  # (B, L, N_s)
         stream = None  # (B, L, d)
-        if settings.modulate == "residual_stream":
+        if self.settings[adapter_name].modulate == "residual_stream":
             assert self.block_input is not None, "the block was watched"
             stream = self.block_input + h_att
-        return modulate(h_att, shared, codes, b, p, stream)  # (B, L, d)
+        return modulate(h_att, *self._parts(adapter_name, h_norm), stream)  # (B, L, d)
+
+    def _parts(
+        self, adapter_name: str, h_norm: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        """The shared CAM's product, and the specialized CAMs' codes, B and weights; None for what is not there."""
+        x = h_norm.to(next(p[adapter_name] for p in self._parameters_of(adapter_name)).dtype)  # (B, L, d)
+        shared = self._shared(adapter_name, x)  # (B, L, d)
+        if not self.settings[adapter_name].num_specialized:
+            return shared, None, None, None
+        codes, b = self._specialized(adapter_name, x)  # (B, L, N_s or 1, r), (N_s, d, r)
+        return shared, codes, b, self._route(adapter_name, x)  # (B, L, N_s)
 
     def _parameters_of(self, adapter_name: str) -> list[nn.ParameterDict]:
         return [d for d in (getattr(self, name) for name in self.adapter_layer_names) if adapter_name in d]

@@ -1,6 +1,6 @@
 """`python -m hycam_exp.report [--results DIR]`: the paper's tables, and ours, from the run records.
 
-`python -m hycam_exp.report claims` recomputes the paper's statements.
+`python -m hycam_exp.report claims` recomputes the paper's statements; `python -m hycam_exp.report figures` draws.
 """
 
 import argparse
@@ -61,7 +61,14 @@ def _claims(arguments: Sequence[str]) -> int:
     return claims.main(arguments)
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"claims": _claims}
+def _figures(arguments: Sequence[str]) -> int:
+    from hycam_exp.report.figures.__main__ import main
+
+    main(arguments)
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"claims": _claims, "figures": _figures}
 """Sub-commands by name; without one everything is written."""
 
 

@@ -1,0 +1,63 @@
+"""Every figure that records alone give, and the command that makes the records of each."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hycam_exp.report.figures import convergence, line, pareto, retention, routing, style, sweep, tasks
+from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.summary import Summary
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure that records give."""
+
+    drawn: Callable[[Sequence[Summary]], Collection[object]]
+    """What of the summaries is in it: where nothing is, there is no figure."""
+    draw: Callable[[Sequence[Summary]], list[Plate]]
+    experiment: str
+    """The experiment (conf/experiment) that makes its records."""
+
+
+CATALOGUE = {
+    "convergence": Entry(convergence.drawn, convergence.draw, "figure_loss_curves"),
+    "num_specialized": Entry(
+        partial(sweep.drawn, sweep=sweep.NUM_SPECIALIZED),
+        partial(sweep.draw, sweep=sweep.NUM_SPECIALIZED),
+        "figure_num_specialized",
+    ),
+    "tau": Entry(partial(sweep.drawn, sweep=sweep.TAU), partial(sweep.draw, sweep=sweep.TAU), "figure_tau"),
+    "routing": Entry(routing.drawn, routing.draw, "table2_main"),
+    "pareto": Entry(line.scored, pareto.draw, "table2_main"),
+    "tasks": Entry(line.scored, tasks.draw, "table5_tasks"),
+    "retention": Entry(retention.drawn, retention.draw, "table2_main"),
+}
+
+
+def by_mix(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
+    """The summaries of every backbone and data mix, by the name of their folder."""
+    names = sorted({(s.model, s.data) for s in summaries})
+    return {f"{model}-{data}": [s for s in summaries if (s.model, s.data) == (model, data)] for model, data in names}
+
+
+def write_all(summaries: Sequence[Summary], folder: Path) -> list[Path]:
+    """Draw what the records allow, in a folder for each backbone and data mix; the files' paths."""
+    written = []
+    with style.applied():
+        for name, members in by_mix(summaries).items():
+            for entry in CATALOGUE.values():
+                for plate in entry.draw(members):
+                    written += plate.write(folder / name)
+    return written
+
+
+def missing(summaries: Sequence[Summary]) -> list[tuple[str, str]]:
+    """The figures that no backbone and data mix has records for, each with the command that makes them."""
+    mixes = by_mix(summaries).values()
+    return [
+        (figure, f"python -m hycam_exp -m experiment={entry.experiment}")
+        for figure, entry in CATALOGUE.items()
+        if not any(entry.drawn(members) for members in mixes)
+    ]

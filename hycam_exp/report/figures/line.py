@@ -1,0 +1,184 @@
+"""A line of a figure: one setting, with the runs that its mean and spread are over."""
+
+import re
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hycam_exp.report.figures import style
+from hycam_exp.report.summary import Summary
+from hycam_exp.runs import RunRecord
+
+SWEPT = ("num_specialized", "tau")  # fields of a method that have a figure of their own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One setting's runs, over folds of one seed or over seeds of one fold."""
+
+    method: str
+    variant: str
+    """What sets it apart from other settings of its method: in full, without seed and swept fields."""
+    tail: str
+    """As much of the variant as tells it apart from the others in the figure."""
+    look: style.Look
+    records: tuple[RunRecord, ...]
+    over: str
+    """fold or seed: in what the records differ."""
+    fewer: bool = False
+    """Another line of the figure has more of them."""
+
+    def values(self, metric: str, task: str = "mean") -> list[float] | None:
+        """The score of every run; None if one of them has none."""
+        found = [record.score(metric, task) for record in self.records]
+        known = [value for value in found if value is not None]
+        return known if known and len(known) == len(found) else None
+
+    @property
+    def label(self) -> str:
+        """What a reader sees."""
+        name = f"{self.look.name}, {self.tail}" if self.tail else self.look.name
+        return f"{name} ({basis([self])})" if self.fewer else name
+
+    @property
+    def file_name(self) -> str:
+        """The method's name, and with it the variant's, fit for a file."""
+        return "-".join(part for part in (self.method, re.sub(r"[^\w.]+", "-", self.tail)) if part)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is called in the data."""
+        return self.method, self.variant
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """The mean and the sample standard deviation; one run has a spread of nothing."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def basis(lines: Sequence[Line]) -> str:
+    """What means and spreads are over: "5 folds", "3 to 5 folds", "5 folds or 3 seeds"."""
+    counts: dict[str, list[int]] = {}
+    for line in lines:
+        counts.setdefault(line.over, []).append(len(line.records))
+    ranges = {unit: " to ".join(map(str, sorted({min(of_unit), max(of_unit)}))) for unit, of_unit in counts.items()}
+    return " or ".join(f"{ranges[unit]} {unit}{'' if ranges[unit] == '1' else 's'}" for unit in sorted(ranges))
+
+
+def place(record: RunRecord) -> tuple[int, int]:
+    """A run's fold and seed."""
+    return record.config["fold"], record.config["seed"]
+
+
+def over_folds(summaries: Sequence[Summary]) -> list[Line]:
+    """A line for each setting: of its seeds, the one with the most folds."""
+    return _lines(standard(summaries), _of_one_seed)
+
+
+def scored(summaries: Sequence[Summary]) -> list[Line]:
+    """Of `over_folds`, the lines whose every run has a perplexity."""
+    return [line for line in over_folds(summaries) if line.values("ppl")]
+
+
+def over_seeds(summaries: Sequence[Summary]) -> list[Line]:
+    """A line for each setting: of its folds, the one with the most seeds; where none has two, as `over_folds`."""
+
+    def choose(records: Sequence[RunRecord]) -> tuple[list[RunRecord], str]:
+        found = _fullest(records, "fold", "seed")
+        return (found, "seed") if len(found) > 1 else _of_one_seed(records)
+
+    return _lines(standard(summaries), choose)
+
+
+def swept(summaries: Sequence[Summary]) -> Line:
+    """The one line of summaries that differ in their seed at most, as `over_folds`."""
+    (line,) = _lines(summaries, _of_one_seed)
+    return line
+
+
+def _of_one_seed(records: Iterable[RunRecord]) -> tuple[list[RunRecord], str]:
+    return _fullest(records, "seed", "fold"), "fold"
+
+
+def _fullest(records: Iterable[RunRecord], held: str, over: str) -> list[RunRecord]:
+    """The runs that share the value of `held` which most runs have, in order of `over`."""
+    groups: dict[int, list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(record.config[held], []).append(record)
+    chosen = min(groups, key=lambda value: (-len(groups[value]), value))
+    return sorted(groups[chosen], key=lambda record: record.config[over])
+
+
+def _lines(
+    summaries: Sequence[Summary], choose: Callable[[Sequence[RunRecord]], tuple[list[RunRecord], str]]
+) -> list[Line]:
+    """A line for each method and variant, seeds and swept fields apart."""
+    looks = style.looks([summary.method for summary in summaries], style.METHODS)
+    variants: dict[str, dict[str, list[RunRecord]]] = {}
+    for summary in summaries:
+        variant = without(summary.variant, "seed", *SWEPT)
+        variants.setdefault(summary.method, {}).setdefault(variant, []).extend(summary.records)
+    found = []
+    for method in sorted(variants, key=_rank):
+        for index, (variant, tail) in enumerate(short(sorted(variants[method])).items()):
+            look = style.variant_look(looks[method], index)
+            records, over = choose(variants[method][variant])
+            found.append(Line(method=method, variant=variant, tail=tail, look=look, records=tuple(records), over=over))
+    most = {line.over: max(len(other.records) for other in found if other.over == line.over) for line in found}
+    return [replace(line, fewer=len(line.records) < most[line.over]) for line in found]
+
+
+def _rank(method: str) -> tuple[int, str]:
+    order = list(style.METHODS)
+    return (order.index(method) if method in order else len(order)), method
+
+
+def without(variant: str, *fields: str) -> str:
+    """A variant's name less what it says of some fields."""
+    parts = [part for part in variant.split(", ") if part]
+    return ", ".join(part for part in parts if not re.match(rf"([\w.]+\.)?({'|'.join(fields)})=", part))
+
+
+def short(variants: Sequence[str]) -> dict[str, str]:
+    """As little of each variant's name as tells them apart."""
+    parts = {variant: [re.sub(r"^[\w.]+\.(?=\w+=)", "", part) for part in variant.split(", ")] for variant in variants}
+    longest = max((len(found) for found in parts.values()), default=0)
+    for number in range(1, longest + 1):
+        labels = {variant: ", ".join(found[:number]) for variant, found in parts.items()}
+        if len(set(labels.values())) == len(labels):
+            return labels
+    return {variant: variant for variant in variants}
+
+
+def standard(summaries: Sequence[Summary]) -> list[Summary]:
+    """Without the settings that a sweep of N_s or tau added: their values are not the method's own."""
+    swept = {(s.model, s.data, s.method) for s in summaries for field in SWEPT if _takes_several(summaries, s, field)}
+    own = {method: _own_values(method) for method in {method for *_, method in swept}}
+    return [
+        summary
+        for summary in summaries
+        if (summary.model, summary.data, summary.method) not in swept
+        or all(setting(summary, field) == value for field, value in own[summary.method].items())
+    ]
+
+
+def setting(summary: Summary, field: str) -> Any:
+    """The value of a method's field; None where the method has none."""
+    return summary.records[0].config["method"].get(field)
+
+
+def _takes_several(summaries: Sequence[Summary], like: Summary, field: str) -> bool:
+    alike = [s for s in summaries if (s.model, s.data, s.method) == (like.model, like.data, like.method)]
+    return len({setting(summary, field) for summary in alike}) > 1
+
+
+def _own_values(method: str) -> dict[str, Any]:
+    """What the method's file in conf/ gives the swept fields; nothing for a method without one."""
+    from hycam_exp.config import config_dir
+    from hycam_exp.grid import Composer
+
+    if not (config_dir() / "method" / f"{method}.yaml").is_file():
+        return {}
+    (run,) = Composer()([[f"method={method}"]])
+    return {field: getattr(run.method, field) for field in SWEPT if hasattr(run.method, field)}

@@ -1,0 +1,57 @@
+"""What a method gains on the tasks against what it does to general text, both relative to the unadapted backbone."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from hycam_exp.report.figures import labels, style
+from hycam_exp.report.figures.line import Line, basis, mean_and_spread, over_folds, place
+from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.summary import Summary
+
+COLUMNS = ("method", "variant", "fold", "seed", "ppl_before", "ppl", "gain", "general_text_change")
+RETENTION = "retention"  # the task of general text in a record
+
+
+def points(line: Line) -> list[tuple[float, float, float, float]] | None:
+    """Of every run: PPL before, PPL, the part of it that went away, the change of general text's PPL; None without."""
+    before, after = line.values("ppl_before"), line.values("ppl")
+    change = line.values("ppl_change", RETENTION)
+    if before is None or after is None or change is None:
+        return None
+    return [(b, a, 1 - a / b, c) for b, a, c in zip(before, after, change, strict=True)]
+
+
+def drawn(summaries: Sequence[Summary]) -> list[Line]:
+    """The settings whose every run has both."""
+    return [line for line in over_folds(summaries) if points(line)]
+
+
+def draw(summaries: Sequence[Summary]) -> list[Plate]:
+    """The figure; none where general text was not measured."""
+    found = [(line, points(line) or []) for line in drawn(summaries)]
+    if not found:
+        return []
+    figure = Figure(figsize=(style.COLUMN * 1.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    named = []
+    for line, values in found:
+        gain, gain_spread = mean_and_spread([100 * value[2] for value in values])
+        change, change_spread = mean_and_spread([100 * value[3] for value in values])
+        look = line.look
+        axes.errorbar(
+            gain, change, change_spread, gain_spread, color=look.colour, marker=look.marker,
+            markerfacecolor=look.face, capsize=0, elinewidth=0.7, linestyle="none",
+        )  # fmt: skip
+        named.append(labels.Labelled(gain, change, line.label, look.colour, (gain_spread, change_spread)))
+    axes.axhline(0, color=style.GREY, linewidth=0.8)
+    axes.margins(x=0.15, y=0.08)
+    axes.set_xlabel(f"tasks: fall of PPL, % (mean and s.d. over {basis([line for line, _ in found])})")
+    axes.set_ylabel("general text: rise of PPL, %")
+    labels.place(axes, named)
+    rows = [
+        (*line.key, *place(record), *value)
+        for line, values in found
+        for record, value in zip(line.records, values, strict=True)
+    ]
+    return [Plate(name="retention", figure=figure, columns=COLUMNS, rows=rows)]

@@ -1,0 +1,84 @@
+"""How a trained router spreads its weight: layers x modules, a panel for each task, from one run.
+
+Of one run and not of a mean: a module's number says nothing across folds and seeds.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from hycam_exp.report.figures import style
+from hycam_exp.report.figures.line import Line, over_folds, place
+from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.summary import Summary
+from hycam_exp.runs import RunRecord
+
+COLUMNS = ("fold", "seed", "task", "layer", "module", "weight", "entropy", "tokens")
+NAMED = 64  # of more layers than these, only the first of a block is named
+
+
+def drawn(summaries: Sequence[Summary]) -> list[Line]:
+    """The settings that route."""
+    return [line for line in over_folds(summaries) if line.records[0].routing]
+
+
+def draw(summaries: Sequence[Summary]) -> list[Plate]:
+    """A figure for each setting that routes."""
+    return [_plate(line, line.records[0]) for line in drawn(summaries)]
+
+
+def _plate(line: Line, record: RunRecord) -> Plate:
+    rows = record.routing
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    tasks = sorted({row["task"] for row in rows}, key=record.config["data"]["tasks"].index)
+    looks = style.looks(tasks, style.TASKS)
+    few = len(layers) <= 16
+    height = max(2.2, 1.35 + min(len(layers) * (0.16 if few else 0.12), 7))
+    figure = Figure(figsize=(style.PAGE, height), layout="constrained")
+    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    largest = max(max(row["weights"]) for row in rows)
+    for axes, task in zip(panels, tasks, strict=True):
+        weights = [_row(rows, layer, task)["weights"] for layer in layers]
+        image = axes.imshow(
+            weights, cmap=style.SEQUENTIAL, vmin=0, vmax=largest, aspect="auto", interpolation="nearest"
+        )
+        axes.set_title(looks[task].name)
+        axes.set_xticks(range(len(weights[0])))
+        axes.grid(visible=False)
+    names = short_layers(layers)
+    ticks = [i for i in range(len(names)) if len(names) <= NAMED or i == 0 or _block(names[i]) != _block(names[i - 1])]
+    named = [names[i] if len(names) <= NAMED else _block(names[i]) for i in ticks]
+    panels[0].set_yticks(ticks, named, fontsize=None if few else 5.5)
+    panels[0].set_ylabel("block" if all(name.isdigit() for name in named) else "block and layer")
+    panels[len(panels) // 2].set_xlabel("module")
+    share = 1 / len(rows[0]["weights"])
+    bar = figure.colorbar(image, ax=list(panels), label=f"mean weight (even: {share:.2f})", pad=0.01)
+    bar.ax.axhline(share, color="white", linewidth=1)
+    figure.suptitle(f"{line.label}, fold {record.config['fold']}, seed {record.config['seed']}", fontsize=8)
+    data = [
+        (*place(record), row["task"], row["layer"], module, weight, row["entropy"], row["tokens"])
+        for row in rows
+        for module, weight in enumerate(row["weights"])
+    ]
+    return Plate(name=f"routing-{line.file_name}", figure=figure, columns=COLUMNS, rows=data)
+
+
+def _block(name: str) -> str:
+    return name.split(" ")[0]
+
+
+def _row(rows: Sequence[dict[str, Any]], layer: str, task: str) -> dict[str, Any]:
+    return next(row for row in rows if (row["layer"], row["task"]) == (layer, task))
+
+
+def short_layers(layers: Sequence[str]) -> list[str]:
+    """The block's number; where a block has several layers, the name as well (layers.0.mlp.up_proj: 0 up_proj)."""
+    found = [re.search(r"\.(\d+)\.(?:.*\.)?(\w+)$", layer) for layer in layers]
+    blocks = [match.group(1) if match else layer for match, layer in zip(found, layers, strict=True)]
+    if len(set(blocks)) == len(blocks):
+        return blocks
+    return [
+        f"{match.group(1)} {match.group(2)}" if match else layer for match, layer in zip(found, layers, strict=True)
+    ]

@@ -1,0 +1,134 @@
+"""The look of every figure, in one place: sizes, fonts, and a colour, marker and line for each method and task.
+
+Colours are Okabe and Ito's, which the colour-blind tell apart; markers and lines say the same without colour.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import matplotlib
+from matplotlib.axis import Axis
+from matplotlib.colors import to_rgb
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+
+COLUMN, PAGE = 3.4, 7.0  # widths in inches: one column of a two-column page, and both
+BLACK, GREY = "#000000", "#777777"
+ORANGE, SKY, GREEN, BLUE = "#E69F00", "#56B4E9", "#009E73", "#0072B2"
+VERMILION, PURPLE, OLIVE, WINE = "#D55E00", "#CC79A7", "#7A7A1F", "#882255"
+DIVERGING, SEQUENTIAL = "PuOr_r", "cividis"
+
+RC = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "legend.fontsize": 7.0,
+    "legend.frameon": False,
+    "legend.handlelength": 3.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4.0,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # TrueType: text stays text
+    "svg.hashsalt": "hycam_exp",
+    "text.parse_math": False,  # a dollar sign of a token is a dollar sign
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a method or a task is known by."""
+
+    name: str
+    colour: str
+    marker: str
+    line: str | tuple[int, tuple[float, ...]] = "-"
+    hollow: bool = False
+
+    @property
+    def face(self) -> str:
+        """The fill of a marker."""
+        return "white" if self.hollow else self.colour
+
+
+METHODS = {
+    "full_ft": Look("Full FT", BLACK, "s", "--"),
+    "lora": Look("LoRA", BLUE, "^", "-."),
+    "lora_matched": Look("LoRA, matched", PURPLE, "p", "-."),
+    "multi_lora": Look("Multi-LoRA", SKY, "D", ":"),
+    "riemoe_lora": Look("RieMoE-LoRA", GREEN, "v", (0, (5, 1, 1, 1, 1, 1))),
+    "hycam": Look("HyCAM", VERMILION, "o", "-"),
+    "hycam_shared_only": Look("Shared-CAM-Only", ORANGE, "P", "--"),
+    "hycam_full_spec": Look("HyCAM-FullSpec", PURPLE, "X", ":"),
+    "hycam_spec_only": Look("HyCAM-SpecOnly", GREY, "<", "-."),
+    "hycam_inverse_peft": Look("HyCAM-InversePEFT", OLIVE, ">", (0, (5, 1, 1, 1, 1, 1))),
+    "hycam_released": Look("HyCAM, released", WINE, "*", "--"),
+}
+TASKS = {
+    "auto_cot": Look("Auto-CoT", BLUE, "o"),
+    "icliniq": Look("iCliniq", ORANGE, "^"),
+    "dolly": Look("Dolly", GREEN, "s"),
+    "code_alpaca": Look("CodeAlpaca", VERMILION, "D"),
+    "web_gpt": Look("WebGPT", PURPLE, "v"),
+}
+_SPARE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK, OLIVE, WINE, GREY)
+_MARKERS = "o^sDvP<X>*"
+_VARIANT_LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (1, 1)), (0, (4, 2)), (0, (6, 1, 2, 1)))
+
+
+def looks(names: Sequence[str], known: dict[str, Look]) -> dict[str, Look]:
+    """A look for every name; names that are not known get, in their order, what the others leave."""
+    used = {known[name].marker for name in names if name in known}
+    spare = [(colour, marker) for colour, marker in zip(_SPARE, _MARKERS, strict=True) if marker not in used]
+    spare = spare or list(zip(_SPARE, _MARKERS, strict=True))
+    unknown = sorted(set(names) - set(known))
+    own = {name: Look(name, *spare[index % len(spare)]) for index, name in enumerate(unknown)}
+    return {name: known.get(name) or own[name] for name in names}
+
+
+def variant_look(look: Look, index: int) -> Look:
+    """The look of a method's further settings: its colour, a hollow marker and another line."""
+    if index == 0:
+        return look
+    return replace(look, hollow=True, line=_VARIANT_LINES[index % len(_VARIANT_LINES)])
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """Draw and write inside; what a user's matplotlibrc says does not count."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
+        yield
+
+
+def plain_numbers(axis: Axis) -> None:
+    """On a logarithmic axis: 0.5, 1, 2; not powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def counted_numbers(axis: Axis) -> None:
+    """On a logarithmic axis: 200k, 1M."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(EngFormatter(sep=""))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def dark(colour: str) -> tuple[float, float, float]:
+    """A colour for words: dark enough to be read on white."""
+    red, green, blue = to_rgb(colour)
+    return 0.6 * red, 0.6 * green, 0.6 * blue

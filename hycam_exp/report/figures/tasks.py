@@ -1,0 +1,44 @@
+"""Perplexity of every task by method: each run as a dot, their mean with its spread."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from hycam_exp.report.figures import style
+from hycam_exp.report.figures.line import basis, mean_and_spread, place, scored
+from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.summary import Summary
+
+COLUMNS = ("task", "method", "variant", "fold", "seed", "ppl")
+
+
+def draw(summaries: Sequence[Summary]) -> list[Plate]:
+    """The figure; none where no record has scores."""
+    lines = scored(summaries)
+    if not lines:
+        return []
+    tasks = list(dict.fromkeys(task for line in lines for task in line.records[0].config["data"]["tasks"]))
+    looks = style.looks(tasks, style.TASKS)
+    figure = Figure(figsize=(style.PAGE, 0.8 + 0.2 * len(lines)), layout="constrained")
+    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    rows: list[tuple[object, ...]] = []
+    for axes, task in zip(panels, tasks, strict=True):
+        axes.set_title(looks[task].name)
+        for height, line in enumerate(lines):
+            values, look = line.values("ppl", task), line.look
+            if values is None:
+                continue
+            mean, spread = mean_and_spread(values)
+            axes.plot(values, [height] * len(values), "|", color=look.colour, alpha=0.6, markersize=6)
+            axes.errorbar(
+                mean, height, xerr=spread, color=look.colour, marker=look.marker, markerfacecolor=look.face, capsize=0
+            )
+            rows += [
+                (task, *line.key, *place(record), value) for record, value in zip(line.records, values, strict=True)
+            ]
+        axes.margins(x=0.12)
+        axes.locator_params(axis="x", nbins=4)
+    panels[0].set_yticks(range(len(lines)), [line.label for line in lines])
+    panels[0].set_ylim(len(lines) - 0.5, -0.5)
+    figure.supxlabel(f"PPL (mean and s.d., each of {basis(lines)})", fontsize=8)
+    return [Plate(name="tasks", figure=figure, columns=COLUMNS, rows=rows)]

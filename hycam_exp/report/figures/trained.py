@@ -1,0 +1,127 @@
+"""A finished HyCAM run, loaded again with its own test records, for the figures that need a model."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hycam_exp import backbones, generate
+from hycam_exp.config import DataSettings
+from hycam_exp.grid import Composer
+from hycam_exp.runs import RunRecord, Store
+
+REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter
+_PLACES = ("trainer", "logger", "paths", "overwrite", "retry", "resume")
+_GROUPS = ("model", "data", "recipe", "method")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A HyCAM model with its adapter, ready to be looked into."""
+
+    name: str
+    """The run's id, or its folder's name."""
+    model: Any
+    tokenizer: Any
+    layers: dict[int, Any]
+    """The HyCAM layers, by block."""
+    adapter: str
+    rows: list[Any]
+    """The run's test split, as `Tokens`."""
+    tasks: list[str]
+
+
+def load(run: str, outputs: Path, results: Path) -> Trained:
+    """The model of a run, given by its id or folder.
+
+    Raises:
+        ValueError: there is no such adapter, it is not HyCAM's, or its data are not what they were; says what to do.
+    """
+    folder = _adapter(run, outputs, results)
+    settings = json.loads((folder / backbones.SETTINGS_FILE).read_text(encoding="utf-8"))
+    _check_method(run, settings["method"])
+
+    from hycam_exp.methods.hycam_layer import HyCAMLayer
+    from hycam_exp.methods.recognition import block_of
+
+    model, backbone = generate.adapted_model(folder, settings)
+    model.eval()
+    found = {name: module for name, module in model.named_modules() if isinstance(module, HyCAMLayer)}
+    layers = {block: module for name, module in found.items() if (block := block_of(name)) is not None}
+    data = DataSettings(**settings["data"])
+    name = folder.parent.name if folder.name == "adapter" else folder.name
+    return Trained(
+        name=name,
+        model=model,
+        tokenizer=backbone.tokenizer,
+        layers=layers,
+        adapter=model.active_adapter,
+        rows=_test_rows(data, settings["fold"], backbone.tokenizer, outputs, Store(results, outputs).read(name)),
+        tasks=data.tasks,
+    )
+
+
+def _check_method(run: str, method: Mapping[str, Any]) -> None:
+    """Raise a `ValueError` for a method that modulates nothing."""
+    if "modulate" not in method:
+        raise ValueError(f"run={run}: method {method['name']} has no modulation to show; a HyCAM run is needed")
+
+
+def _test_rows(data: DataSettings, fold: int, tokenizer: Any, outputs: Path, record: RunRecord | None) -> list[Any]:
+    """The test split; where the run's record is there, it must be the same one."""
+    from hycam_exp.data import sources
+    from hycam_exp.data.folds import fold_of
+
+    records = sources.read(data.tasks, data.root, data.fields).records
+    found = fold_of(records, fold, data, tokenizer, outputs / "tokens")
+    if record is not None and record.data["split"] != found.digest:
+        raise ValueError(f"{record.run_id}: the data have changed since; data.root={data.root} splits differently now")
+    return list(found.test)
+
+
+def _adapter(run: str, outputs: Path, results: Path) -> Path:
+    try:
+        return generate.adapter_folder(run, str(outputs))
+    except ValueError as error:
+        record = Store(results, outputs).read(run)
+        if record is None:
+            raise ValueError(f"{error}; a finished HyCAM run is needed: python -m hycam_exp method=hycam") from error
+        _check_method(run, record.config["method"])
+        raise ValueError(
+            f"run={run}: no adapter in {outputs / run} (records are kept in {results / 'runs'}, adapters are not); "
+            f"this trains it again: {command(record.config, outputs)}"
+        ) from error
+
+
+def command(config: Mapping[str, Any], outputs: Path = Path("outputs")) -> str:
+    """The command that makes a recorded run again, its record put where no finished one stands in the way."""
+    names = {group: config[group]["name"] for group in _GROUPS}
+    choices = [f"{group}={name}" for group, name in names.items()]
+    (plain,) = Composer()([[choice for choice in choices if choice != "model=local"]])
+    composed, recorded = _flat(asdict(plain)), _flat(config)
+    differing = {key: value for key, value in recorded.items() if key in composed and composed[key] != value}
+    values = [f"{key}={_value(value)}" for key, value in differing.items() if not _is_elsewhere(key)]
+    outside = [f"paths.outputs={outputs}"] if outputs != Path("outputs") else []
+    words = ["python", "-m", "hycam_exp", *choices, *values, f"paths.results={REMADE}", *outside]
+    return shlex.join(words)
+
+
+def _is_elsewhere(key: str) -> bool:
+    """Decides nothing, or is said by the choice of a group."""
+    return key.split(".")[0] in _PLACES or key.startswith("recipe.learning_rates.") or key.endswith(".name")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _value(value: Any) -> str:
+    """As Hydra's command line reads it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_value, value))}]"
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

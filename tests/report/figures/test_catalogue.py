@@ -1,0 +1,198 @@
+"""The figures that records alone give."""
+
+import csv
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hycam_exp.report.figures import catalogue, convergence, pareto, retention, routing, style, sweep, tasks
+from hycam_exp.report.records import read
+from hycam_exp.report.summary import summarise
+from hycam_exp.runs import Store
+from tests.report.figures.made import TASKS, record
+
+ROOT = Path(__file__).parents[3]
+RECORDS = [record(method, fold) for method in ("hycam", "lora") for fold in (0, 1)]
+
+
+def rows(plates) -> list[list[str]]:
+    """The data of the only figure."""
+    (plate,) = plates
+    return list(csv.reader(plate.csv().splitlines()))[1:]
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return summarise(read(ROOT / "results").records)
+
+
+def test_a_curve_is_the_mean_over_its_runs():
+    """Validation losses as they are, training losses averaged from validation to validation; aligned by their order."""
+    runs = [record(fold=0), record(fold=2)]
+    runs[1].curves["validation"][0]["step"] = 3  # the third training step then belongs to the first part
+    runs[1].curves["validation"].append({"step": 9, "loss": 1.0})  # the other run ended before
+    (line,) = convergence.over_seeds(summarise(runs))
+    spread = statistics.stdev
+    first, second = [1.5, 3.5], [0.75, 2.75]
+    assert convergence.curve(line, "validation") == [
+        (2.5, statistics.fmean(first), spread(first)), (4.0, statistics.fmean(second), spread(second)),
+    ]  # fmt: skip
+    early, late = [(4 + 2) / 2, (4 + 2 + 4 / 3) / 3 + 2], [(4 / 3 + 1) / 2, 1 + 2.0]
+    expected = [(2.5, statistics.fmean(early), spread(early)), (4.0, statistics.fmean(late), spread(late))]
+    for found, wanted in zip(convergence.curve(line, "train"), expected, strict=True):
+        assert found == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize(("swept", "values"), [(sweep.NUM_SPECIALIZED, (1, 2, 10)), (sweep.TAU, (0.1, 0.5, 2.0))])
+def test_a_sweep_has_every_runs_perplexity_over_its_value(swept, values):
+    """Ordered by value; a value without scores is left out, and a field with one value has no figure."""
+    runs = [
+        record(fold=fold, ppl=2.0 + i / 4 + fold / 8, **{swept.field: value})
+        for i, value in enumerate(values)
+        for fold in (0, 1)
+    ]
+    unscored = record(ppl=None, **{swept.field: 7})
+    with style.applied():
+        found = rows(sweep.draw(summarise([*runs, unscored]), swept))
+        assert sweep.draw(summarise(runs[:2]), swept) == []
+    assert found == [
+        ["hycam", "", str(value), str(fold), "0", str(2.0 + i / 4 + fold / 8)]
+        for i, value in enumerate(values)
+        for fold in (0, 1)
+    ]
+
+
+def test_two_sweeps_do_not_mix():
+    """The figure of N_s holds the runs at one tau, though others are there."""
+    runs = [record(num_specialized=number) for number in (1, 5)] + [record(tau=2.0)]
+    (lines,) = sweep.drawn(summarise(runs), sweep.NUM_SPECIALIZED).values()
+    assert {value: line.records[0].config["method"]["tau"] for value, line in lines.items()} == {1: 0.5, 5: 0.5}
+
+
+def test_the_data_are_the_records_numbers(committed):
+    """What the committed records say of tasks, cost, retention and routing is in the data to the last digit."""
+    by_id = {(r.config["method"]["name"], s.variant, r.config["fold"]): r for s in committed for r in s.records}
+    with style.applied():
+        for task, method, variant, fold, _, ppl in rows(tasks.draw(committed)):
+            assert float(ppl) == by_id[method, variant, int(fold)].score("ppl", task)
+        found = rows(retention.draw(committed))
+        assert len(found) == len(by_id)
+        for method, variant, fold, _, before, ppl, gain, change in found:
+            run = by_id[method, variant, int(fold)]
+            assert float(before) == run.score("ppl_before", "mean")
+            assert float(ppl) == run.score("ppl", "mean")
+            assert float(gain) == 1 - float(ppl) / float(before)
+            assert float(change) == run.score("ppl_change", "retention")
+        for method, variant, fold, _, ppl, trained, seconds, memory, kind, _ in rows(pareto.draw(committed)):
+            run = by_id[method, variant, int(fold)]
+            assert float(ppl) == run.score("ppl", "mean")
+            assert int(trained) == run.counts["parameters_trainable"]
+            assert float(seconds) == run.cost["seconds"]["train"]
+            assert (kind, int(memory)) == (run.cost["peak_memory"]["kind"], run.cost["peak_memory"]["bytes"])
+        hycam = [s for s in committed if s.method == "hycam"]
+        weights = {
+            (task, layer, int(module)): float(weight)
+            for _, _, task, layer, module, weight, *_ in rows(routing.draw(hycam))
+        }
+    assert weights == {
+        (row["task"], row["layer"], module): weight
+        for row in by_id["hycam", "", 0].routing
+        for module, weight in enumerate(row["weights"])
+    }
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path):
+    """In another process, without torch, with other hashes and clock; the files are named, and what is missing."""
+    runs = [record(fold=fold, ppl=None) for fold in (0, 1)]
+    for run in runs:
+        Store(tmp_path, tmp_path).write(run)
+    code = (
+        "import sys; from hycam_exp.report.figures.__main__ import main; "
+        f"main(['results={tmp_path}', 'folder={tmp_path}']); sys.exit('torch' in sys.modules)"
+    )
+    settings = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=settings, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    written = catalogue.write_all(summarise(runs[::-1]), tmp_path / "here")
+    assert [path.name for path in written] == [
+        f"{name}.{suffix}" for name in ("convergence", "routing-hycam") for suffix in ("pdf", "png", "csv")
+    ]
+    assert done.stdout.split() == [str(tmp_path / "m-mini" / path.name) for path in written]
+    assert (
+        done.stderr.splitlines()[1]
+        == "tau: no records yet; they come from python -m hycam_exp -m experiment=figure_tau"
+    )
+    for path in written:
+        assert path.read_bytes() == (tmp_path / "m-mini" / path.name).read_bytes(), path
+
+
+@pytest.mark.slow
+def test_the_committed_figures_are_the_committed_records(committed, tmp_path):
+    """Drawn again they are the same, byte for byte, and none is left of records that are gone."""
+    written = catalogue.write_all(committed, tmp_path)
+    folder = ROOT / "results" / "figures"
+    for path in written:
+        assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), (
+            f"{path.name}: python -m hycam_exp.report figures"
+        )
+    there = {path for name in catalogue.by_mix(committed) for path in (folder / name).iterdir()}
+    assert there == {folder / path.relative_to(tmp_path) for path in written}
+
+
+def test_every_mix_has_a_folder_of_its_own():
+    """Backbones and data mixes are never in one figure."""
+    runs = [record(data="b"), record(data="a"), record("lora", data="a")]
+    found = catalogue.by_mix(summarise(runs))
+    assert {name: [s.method for s in members] for name, members in found.items()} == {
+        "m-a": ["hycam", "lora"], "m-b": ["hycam"],
+    }  # fmt: skip
+
+
+def test_what_has_no_records_names_the_command_that_makes_them():
+    """Nothing is missing of what is drawn; every experiment named exists."""
+    assert [figure for figure, _ in catalogue.missing(summarise(RECORDS))] == ["num_specialized", "tau"]
+    everything = dict(catalogue.missing([]))
+    assert set(everything) == set(catalogue.CATALOGUE)
+    assert everything["tau"] == "python -m hycam_exp -m experiment=figure_tau"
+    for command in everything.values():
+        assert (ROOT / "conf" / "experiment" / f"{command.rsplit('=', 1)[1]}.yaml").is_file()
+
+
+def test_records_without_scores_give_no_figures_of_scores():
+    """A run that was not tested has its curves and its routing, and nothing is drawn of what is absent."""
+    runs = summarise([record(ppl=None)])
+    assert pareto.draw(runs) == tasks.draw(runs) == retention.draw(runs) == []
+    assert [figure for figure, _ in catalogue.missing(runs)] == [
+        "num_specialized",
+        "tau",
+        "pareto",
+        "tasks",
+        "retention",
+    ]
+
+
+def test_the_front_is_what_nothing_beats():
+    """Cheaper and better on both counts, from cheap to dear."""
+    assert pareto.frontier([(3, 1.0), (1, 3.0), (2, 3.5), (2, 2.0), (4, 1.0)]) == [(1, 3.0), (2, 2.0), (3, 1.0)]
+
+
+def test_layers_are_named_shortly():
+    """Blocks by number; with several layers in a block their names as well."""
+    assert routing.short_layers(["model.layers.0.self_attn", "model.layers.10.self_attn"]) == ["0", "10"]
+    assert routing.short_layers(["model.layers.0.mlp.up_proj", "model.layers.0.self_attn.q_proj"]) == [
+        "0 up_proj",
+        "0 q_proj",
+    ]
+    assert routing.short_layers(["router"]) == ["router"]
+
+
+def test_every_method_and_task_has_a_look_of_its_own():
+    """Colour and marker tell the methods of a panel apart, and so does the marker without the colour."""
+    known = list(style.METHODS.values())
+    assert len({look.marker for look in known}) == len(known)
+    assert len({(look.colour, str(look.line)) for look in known}) == len(known)
+    found = style.looks([*TASKS, "mine", "other"], style.TASKS)
+    assert len({(look.colour, look.marker) for look in found.values()}) == 4

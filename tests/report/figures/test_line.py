@@ -1,0 +1,91 @@
+"""Which runs a line of a figure is over, and what it is called."""
+
+import pytest
+
+from hycam_exp.report.figures import line
+from hycam_exp.report.summary import summarise
+from tests.report.figures.made import record
+
+
+def over(lines):
+    return {found.label: ([line.place(r) for r in found.records], found.over) for found in lines}
+
+
+def test_a_line_is_over_the_folds_of_the_fullest_seed():
+    """Folds of several seeds are never mixed; of equally full seeds the lowest counts."""
+    records = [record(fold=0, seed=0), *(record(fold=fold, seed=seed) for fold in (1, 0) for seed in (4, 3))]
+    assert over(line.over_folds(summarise(records))) == {"HyCAM": ([(0, 3), (1, 3)], "fold")}
+
+
+def test_a_curve_is_over_seeds_where_there_are_several():
+    """The fold with the most seeds, or with one seed everywhere the folds."""
+    records = [*(record(fold=0, seed=seed) for seed in (200, 100)), record(fold=1, seed=100)]
+    lora = [record("lora", fold=fold) for fold in (1, 0)]
+    assert over(line.over_seeds(summarise([*records, *lora]))) == {
+        "LoRA": ([(0, 0), (1, 0)], "fold"),
+        "HyCAM": ([(0, 100), (0, 200)], "seed"),
+    }
+
+
+def test_a_sweeps_values_are_no_methods_of_their_own():
+    """Beside the values of a sweep only that of the method's file is compared, without naming it."""
+    records = [record(num_specialized=number) for number in (1, 5, 8)] + [record(tau=2.0), record("lora")]
+    assert over(line.over_folds(summarise(records))) == {"LoRA": ([(0, 0)], "fold"), "HyCAM": ([(0, 0)], "fold")}
+
+
+def test_a_users_own_method_has_a_line():
+    """A method without a file in conf/ keeps its name, gets a look, and its settings stay apart."""
+    records = [record("mine", tau=tau, rank=rank) for tau, rank in ((1.0, 2), (2.0, 4))]
+    assert [found.label for found in line.over_folds(summarise(records))] == ["mine, rank=2", "mine, rank=4"]
+
+
+def test_values_are_whole_or_none():
+    """A run without the score leaves the line without values: never averaged over silently."""
+    (found,) = line.over_folds(summarise([record(fold=0), record(fold=1, ppl=None)]))
+    assert found.values("ppl") is None
+    assert found.values("ppl_before") == [8.0, 8.0]
+    assert line.scored(summarise([record(fold=0), record(fold=1, ppl=None)])) == []
+
+
+@pytest.mark.parametrize(
+    ("variants", "expected"),
+    [
+        ([""], [""]),
+        (["recipe.clip=1.0, recipe.epochs=2", "recipe.clip=null, recipe.epochs=3"], ["clip=1.0", "clip=null"]),
+        (["a=1, b.c=2", "a=1, b.c=3"], ["a=1, c=2", "a=1, c=3"]),
+        (["a=1", "a=1, b=2"], ["a=1", "a=1, b=2"]),
+    ],
+)
+def test_as_little_as_tells_apart(variants, expected):
+    """The fewest leading parts of the variants' names that differ everywhere."""
+    assert list(line.short(variants).values()) == expected
+
+
+def test_a_field_is_taken_out_of_a_variants_name():
+    """With or without its group; another field that ends alike stays."""
+    assert line.without("method.tau=0.5, recipe.clip=null, seed=3", "seed", "tau") == "recipe.clip=null"
+    assert line.without("tau=1, eta_tau=2", "tau") == "eta_tau=2"
+
+
+@pytest.mark.parametrize(
+    ("counts", "over", "text"),
+    [
+        ([5, 5], ["fold"] * 2, "5 folds"),
+        ([1], ["seed"], "1 seed"),
+        ([3, 5], ["fold"] * 2, "3 to 5 folds"),
+        ([5, 3], ["fold", "seed"], "5 folds or 3 seeds"),
+    ],
+)
+def test_what_a_mean_is_over_is_said(counts, over, text):
+    """The number of folds or seeds, and the range where lines differ."""
+    lines = [
+        line.Line(method="m", variant="", tail="", look=line.style.METHODS["lora"], records=(record(),) * n, over=unit)
+        for n, unit in zip(counts, over, strict=True)
+    ]
+    assert line.basis(lines) == text
+
+
+def test_a_missing_fold_is_said():
+    """A line with fewer runs than another says how many it has."""
+    records = [*(record(fold=fold) for fold in range(3)), *(record("lora", fold=fold) for fold in range(2))]
+    assert [found.label for found in line.over_folds(summarise(records))] == ["LoRA (2 folds)", "HyCAM"]
