@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hycam_exp.plan.accelerators import Accelerator
-from hycam_exp.plan.lines import STATUSES, Line
+from hycam_exp.plan.lines import STATUSES, Line, Status
 from hycam_exp.plan.memory import Parts
 
 SCHEMA_VERSION = 1
@@ -57,7 +57,9 @@ def _names(line: Line, lines: Sequence[Line]) -> str:
 
 
 def _statuses(line: Line) -> str:
-    return ", ".join(f"{line.count(status)} {status}" for status in STATUSES if line.count(status))
+    counts = [f"{line.count(status)} {status}" for status in STATUSES if line.count(status)]
+    again = sum(cell.status == "failed" and cell.runs for cell in line.cells)
+    return ", ".join([*counts, *([f"{again} tried again"] if again else [])])
 
 
 def _cells_table(lines: Sequence[Line], device: Accelerator) -> Table:
@@ -67,7 +69,7 @@ def _cells_table(lines: Sequence[Line], device: Accelerator) -> Table:
     for column in ("parameters", "trained", "adapter", "work of a step", "a cell", "all left"):
         table.add_column(column, justify="right")
     for line in lines:
-        found, left = line.forecast, len(line.cells) - line.count("done")
+        found, left = line.forecast, sum(cell.runs for cell in line.cells)
         table.add_row(
             line.model,
             _names(line, lines),
@@ -114,13 +116,18 @@ def show(lines: Sequence[Line], device: Accelerator, console: Console | None = N
         console.width = max(console.width, WIDE)
     console.print(_cells_table(lines, device))
     console.print(_memory_table(lines, device))
-    reasons = dict.fromkeys(
-        f"{cell.status}: {cell.reason}" for line in lines for cell in line.cells if cell.reason is not None
-    )
+    cells = [cell for line in lines for cell in line.cells if cell.reason is not None]
+    reasons = dict.fromkeys(f"{cell.status}{_again(cell)}: {cell.reason}" for cell in cells)
     for reason in reasons:
         console.print(reason, soft_wrap=True)
     for origin in dict.fromkeys(_origin(line) for line in lines):
         console.print(origin, soft_wrap=True)
+
+
+def _again(cell: Status) -> str:
+    if cell.status != "failed":
+        return ""
+    return ", tried again by the same grid" if cell.runs else ", not tried again without retry=true"
 
 
 def _origin(line: Line) -> str:
