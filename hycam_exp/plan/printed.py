@@ -13,7 +13,7 @@ from hycam_exp.plan.memory import Parts
 
 SCHEMA_VERSION = 1
 WIDE = 200  # columns, where there is no terminal to be asked
-PARTS = ("weights", "gradients", "optimiser", "activations", "method", "logits", "working")
+PARTS = ("weights", "gradients", "optimiser", "activations", "method", "logits", "working", "buffers")
 
 
 def size(number: int) -> str:
@@ -62,9 +62,16 @@ def _statuses(line: Line) -> str:
     return ", ".join([*counts, *([f"{again} tried again"] if again else [])])
 
 
+def _devices(line: Line) -> str:
+    """As in "8 fsdp", "2 x 8 zero3 offload"."""
+    found = line.forecast
+    nodes = f"{found.num_nodes} x " if found.num_nodes > 1 else ""
+    return f"{nodes}{found.devices // found.num_nodes} {found.strategy}{' offload' * found.offload}"
+
+
 def _cells_table(lines: Sequence[Line], device: Accelerator) -> Table:
-    table = Table(title=f"Cells, each on {lines[0].forecast.devices} x {device.name}", title_justify="left")
-    for column in ("model", "method", "data", "recipe", "cells"):
+    table = Table(title=f"Cells, on {device.name}", title_justify="left")
+    for column in ("model", "method", "data", "recipe", "on", "cells"):
         table.add_column(column)
     for column in ("parameters", "trained", "adapter", "work of a step", "a cell", "all left"):
         table.add_column(column, justify="right")
@@ -75,6 +82,7 @@ def _cells_table(lines: Sequence[Line], device: Accelerator) -> Table:
             _names(line, lines),
             line.data,
             line.recipe,
+            _devices(line),
             _statuses(line),
             f"{found.parameters_total:,}",
             f"{found.parameters_trainable:,}",
@@ -98,15 +106,20 @@ def _memory_table(lines: Sequence[Line], device: Accelerator) -> Table:
         found = line.forecast
         for on, parts in ((True, found.memory_checkpointed), (False, found.memory_plain)):
             chosen = on == found.checkpointing
-            verdict = ("fits" if found.fits else _remedy(line)) if chosen else ""
+            verdict = _verdict(line) if chosen else ""
             name = (line.model, _names(line, lines)) if on else ("", "")
-            numbers = [size(getattr(parts, part)) for part in PARTS]
-            table.add_row(*name, "yes" if on else "no", *numbers, size(parts.total), verdict)
+            numbers = [size(getattr(parts, part)) if parts else "-" for part in (*PARTS, "total")]
+            table.add_row(*name, "yes" if on else "no", *numbers, verdict)
     return table
 
 
-def _remedy(line: Line) -> str:
-    return f"fits with {line.forecast.remedy}" if line.forecast.remedy else "does not fit; nothing tried helps"
+def _verdict(line: Line) -> str:
+    found = line.forecast
+    host = f", with {size(found.host_per_node)} of a node's own memory" if found.host_per_node else ""
+    if found.fits:
+        return f"fits{host}"
+    why = f"{found.refusal}; " if found.refusal else ""
+    return f"{why}fits with {found.remedy}" if found.remedy else f"{why}does not fit; nothing tried helps"
 
 
 def show(lines: Sequence[Line], device: Accelerator, console: Console | None = None) -> None:
@@ -137,8 +150,8 @@ def _origin(line: Line) -> str:
     return f"{line.data}: records by {load.records_from}, {load.tokens:.0f} tokens a record by {load.tokens_from}"
 
 
-def _parts(parts: Parts) -> dict[str, Any]:
-    return {**asdict(parts), "total": parts.total}
+def _parts(parts: Parts | None) -> dict[str, Any] | None:
+    return None if parts is None else {**asdict(parts), "total": parts.total}
 
 
 def as_json(lines: Sequence[Line], device: Accelerator, utilisation: float) -> dict[str, Any]:
