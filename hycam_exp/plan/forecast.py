@@ -57,6 +57,8 @@ class Forecast:
     flops_per_step: int
     """Of one optimiser step over all devices, at the mean length of a row."""
     steps: int | None
+    checkpoint_steps: int
+    """Optimiser steps between two checkpoints, at most."""
     hours: Hours
     adapter_bytes: int
     workload: Workload | None
@@ -104,12 +106,22 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
         length=step.batch.length,
         flops_per_step=per_step,
         steps=steps,
+        checkpoint_steps=_checkpoint_steps(run, load),
         hours=_hours(run, shape, load, steps, per_step, step, device, utilisation),
         adapter_bytes=saved * step.width.trained,
         workload=load,
         fits=fits,
         remedy=None if change is None else str(change),
     )
+
+
+def _checkpoint_steps(run: Run, load: Workload | None) -> int:
+    """Those of the trainer, or of a validation, after which there is one as well (`training.Checkpoints`)."""
+    every = run.trainer.checkpoint_every_steps
+    if load is None:
+        return every
+    windows = math.ceil(load.train / run.recipe.global_batch_size)
+    return min(every, max(1, windows // run.recipe.validations_per_epoch))
 
 
 def _hours(

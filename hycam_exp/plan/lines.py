@@ -9,6 +9,7 @@ from hycam_exp.config import ModelSettings, Run, run_id
 from hycam_exp.plan import workload
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast
+from hycam_exp.plan.remedies import remedy
 from hycam_exp.plan.shape import architecture_of, shape_of
 from hycam_exp.standing import DONE, FAILED, MISSING, standing, store_of
 
@@ -43,6 +44,8 @@ class Line:
     """What was swept or given beside groups, fold and seed: it tells lines of the same names apart."""
     cells: tuple[Status, ...]
     forecast: Forecast
+    remedied: Forecast | None
+    """With the forecast's remedy, where it has one."""
 
     def count(self, status: str) -> int:
         """Cells of that status."""
@@ -100,7 +103,9 @@ def _line(
 ) -> Line:
     overrides, run = members[0]
     data = reader.data(run)
-    shape = shape_of(architecture_of(run.model))
+    shape, load = shape_of(architecture_of(run.model)), reader.load(run)
+    found = forecast(run, shape, load, device, utilisation)
+    change = None if found.remedy is None else remedy(run, shape, device)
     return Line(
         model=run.model.name,
         method=run.method.name,
@@ -108,7 +113,8 @@ def _line(
         recipe=run.recipe.name,
         overrides=tuple(o for o in overrides if o.partition("=")[0] not in ("model", "method", "data", "fold", "seed")),
         cells=tuple(status(run, data, reader) for _, run in members),
-        forecast=forecast(run, shape, reader.load(run), device, utilisation),
+        forecast=found,
+        remedied=None if change is None else forecast(change.run, shape, load, device, utilisation),
     )
 
 

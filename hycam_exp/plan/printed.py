@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hycam_exp.plan.accelerators import Accelerator
+from hycam_exp.plan.forecast import Forecast
 from hycam_exp.plan.lines import STATUSES, Line, Status
 from hycam_exp.plan.memory import Parts
 
@@ -154,16 +155,19 @@ def _parts(parts: Parts | None) -> dict[str, Any] | None:
     return None if parts is None else {**asdict(parts), "total": parts.total}
 
 
+def _forecast(forecast: Forecast) -> dict[str, Any]:
+    memory = {name: _parts(getattr(forecast, name)) for name in ("memory_checkpointed", "memory_plain")}
+    return {**asdict(forecast), **memory, "hours": {**asdict(forecast.hours), "total": forecast.hours.total}}
+
+
 def as_json(lines: Sequence[Line], device: Accelerator, utilisation: float) -> dict[str, Any]:
     """The plan as plain values."""
     rows = []
     for line in lines:
         found = asdict(line)
-        forecast = found.pop("forecast")
-        for name in ("memory_checkpointed", "memory_plain"):
-            forecast[name] = _parts(getattr(line.forecast, name))
-        forecast["hours"]["total"] = line.forecast.hours.total
-        rows.append({**found, **forecast})
+        del found["forecast"]
+        remedied = None if line.remedied is None else _forecast(line.remedied)
+        rows.append({**found, **_forecast(line.forecast), "remedied": remedied})
     return {
         "schema_version": SCHEMA_VERSION,
         "accelerator": asdict(device),
