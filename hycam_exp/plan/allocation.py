@@ -174,16 +174,17 @@ def submissions(jobs: Sequence[Job], request: Request) -> list[str]:
     found = []
     for (nodes, gpus), number in sorted(shapes.items()):
         longest = max(job.undisturbed for job in jobs if (job.nodes, job.gpus) == (nodes, gpus))
-        hours = longest * TIME_MARGIN if request.time_limit is None else request.time_limit
+        limit = request.time_limit
+        time = _clock(longest * TIME_MARGIN, 10) if limit is None else _clock(limit, 1)
         at_once = max(1, min(number, request.gpus // (nodes * gpus)))
         found.append(
             f"sbatch --array=0-{number - 1}%{at_once} --nodes={nodes} --ntasks-per-node={gpus} "
-            f"--gpus-per-node={gpus} --time={_clock(hours)}{' --requeue' * interrupted}"
+            f"--gpus-per-node={gpus} --time={time}{' --requeue' * interrupted}"
         )
     return found
 
 
-def _clock(hours: float) -> str:
-    """As SLURM reads it, rounded up to ten minutes."""
-    tens = math.ceil(hours * 6 - 1e-9)
-    return f"{tens // 6:02d}:{tens % 6}0:00"
+def _clock(hours: float, step: int) -> str:
+    """As SLURM reads it, rounded up to so many minutes."""
+    minutes = step * math.ceil(hours * 60 / step - 1e-9)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:00"

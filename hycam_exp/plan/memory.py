@@ -218,7 +218,8 @@ class Step:
     @cached_property
     def _buffers(self) -> tuple[int, int]:
         """Before the update, and in it, when only DDP's buckets are left."""
-        largest = max(self._vocabulary, *(tape.trained for tape in self.tapes))
+        root = self._vocabulary * (1 if self.shape.tied else 2)
+        largest = max(root, *(tape.trained for tape in self.tapes))
         buckets = self.sharing.buckets(self.gradients, largest)
         return self.sharing.gathered(self.shape, self.weights) + buckets, buckets if self.strategy == "ddp" else 0
 

@@ -40,14 +40,16 @@ def _table(found: Allocation, request: Request, device: str) -> Table:
     for column in ("at least", "makespan", *preempted, "GPU-hours", "lost", "busy"):
         table.add_column(column, justify="right")
     for row in found.rows:
-        mark = " *" if row.gpus == request.gpus else ""
-        table.add_row(f"{row.gpus}{mark}", str(row.nodes), POLICIES[row.policy], *_numbers(row, bool(preempted)))
+        number = f"{row.gpus}{' *' * (row.gpus == request.gpus)}"
+        if row.lower_bound is not None:
+            table.add_row(number, str(row.nodes), POLICIES[row.policy], *_numbers(row, bool(preempted)))
+        elif row.policy == "fifo":
+            table.add_row(number, str(row.nodes), "no room for some cell")
     return table
 
 
 def _numbers(row: Row, preempted: bool) -> list[str]:
-    if row.lower_bound is None or row.utilisation is None:
-        return ["no room for some cell"]
+    assert row.utilisation is not None, "there is room"
     disturbed = [hours(row.mean), f"{hours(row.low)} to {hours(row.high)}"] if preempted else []
     work = [f"{number:,.1f}" for number in (row.gpu_hours_used, row.gpu_hours_lost) if number is not None]
     return [hours(row.lower_bound), hours(row.makespan), *disturbed, *work, f"{row.utilisation:.0%}"]

@@ -105,7 +105,7 @@ class Sharing:
         return 0
 
     def buckets(self, gradients: int, largest: int) -> int:
-        """Bytes of buffers that gradients are reduced in; `largest` is a block's gradients, or an embedding's."""
+        """Bytes of buffers that gradients are reduced in; `largest` is a block's gradients, or the embeddings'."""
         if self.strategy == "ddp":
             return gradients  # gradient_as_bucket_view is False
         if self.strategy == "fsdp":

@@ -71,6 +71,21 @@ def test_grahams_bounds(lengths, gpus):
     assert lower_bound(jobs_of(lengths), gpus) <= best
 
 
+def list_schedule(lengths: Sequence[int], gpus: int) -> float:
+    """Each cell in turn on the GPU that is free first."""
+    free = [0] * gpus
+    for length in lengths:
+        free[free.index(min(free))] += length
+    return max(free)
+
+
+@given(LENGTHS, st.integers(1, 10))
+def test_cells_of_one_gpu_are_list_scheduled(lengths, gpus):
+    """In their order, and sorted, longest first."""
+    assert simulate(jobs_of(lengths), gpus, 4, "fifo").makespan == list_schedule(lengths, gpus)
+    assert simulate(jobs_of(lengths), gpus, 4, "lpt").makespan == list_schedule(sorted(lengths, reverse=True), gpus)
+
+
 def in_use(schedule: Schedule, node: int, time: float) -> int:
     """GPUs of a node that are taken, or away, just after a moment."""
     return sum(a.job.gpus for a in schedule.attempts if node in a.nodes and a.start <= time < a.away)
