@@ -178,7 +178,7 @@ def submissions(jobs: Sequence[Job], request: Request) -> list[str]:
         time = _clock(longest * TIME_MARGIN, 10) if limit is None else _clock(limit, 1)
         at_once = max(1, min(number, request.gpus // (nodes * gpus)))
         found.append(
-            f"sbatch --array=0-{number - 1}%{at_once} --nodes={nodes} --ntasks-per-node={gpus} "
+            f"sbatch --array=0-{number - 1}%{at_once} --nodes={nodes} --ntasks-per-node=1 "
             f"--gpus-per-node={gpus} --time={time}{' --requeue' * interrupted}"
         )
     return found

@@ -1,15 +1,16 @@
 """What a strategy leaves on one device: shares of weights, gradients and optimiser, its buffers, and host memory.
 
-See: Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1 (ZeRO's stages; 2 + 2 + 12 bytes a parameter in mixed
-precision); DeepSpeed's configuration page (buckets, stage3_max_live_parameters, offload); the signature of Lightning's
-DeepSpeedStrategy; PyTorch's documentation of DistributedDataParallel and fully_shard.
+Weights keep the types that they have on one device, under every strategy.
+
+See: Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1 (ZeRO's stages; an optimiser of 12 bytes a parameter);
+DeepSpeed's configuration page (buckets, overlap_comm, stage3_max_live_parameters, offload) and its
+DeepSpeedZeroOptimizer (what is cloned); PyTorch's documentation of DistributedDataParallel and fully_shard.
 """
 
 from dataclasses import dataclass
 
-from hycam_exp.config import Run
 from hycam_exp.method_settings import MethodSettings, RieMoELoRASettings
-from hycam_exp.plan.shape import Bytes, Shape, bytes_of
+from hycam_exp.plan.shape import Bytes, Shape
 
 SHARDED = {
     "zero1": ("optimiser",),
@@ -20,17 +21,9 @@ SHARDED = {
 """What a strategy splits over the devices."""
 ADAMW_STATES = 2  # the moments of the gradient and of its square (Loshchilov and Hutter, arXiv 1711.05101)
 MASTER = 4  # bytes: DeepSpeed's optimiser works on a float32 copy of what is trained, and on moments of that type
-REDUCE_BUCKET = 200_000_000  # elements: Lightning's reduce_bucket_size
+REDUCE_BUCKET = 20_000_000  # elements: DeepSpeed's reduce_bucket_size as this project sets it
 MAX_LIVE = 1_000_000_000  # parameters: DeepSpeed's stage3_max_live_parameters
 BLOCKS = 2  # under FSDP: one is computed, one is fetched
-
-
-def width_of(run: Run, trains_backbone: bool) -> Bytes:
-    """Bytes of a number in the run; DeepSpeed casts the whole module to bfloat16, others leave what is trained wide."""
-    width = bytes_of(run.recipe.precision, trains_backbone)
-    if run.trainer.strategy.startswith("zero") and run.recipe.precision == "bf16_mixed":
-        return Bytes(frozen=2, trained=2, stream=2, compute=2)
-    return width
 
 
 def refusal(settings: MethodSettings, strategy: str) -> str | None:
@@ -80,17 +73,21 @@ class Sharing:
         return 0 if self.offload else self.states(trained)
 
     def update(self, trained: int) -> int:
-        """Temporaries of an update of all tensors at once; under ZeRO also the share's gradients in float32."""
+        """Temporaries of an update of all tensors at once; under ZeRO also the share's gradients, flattened."""
         if self.offload:
             return 0
         each = 2 * MASTER if self.zero else self.width.trained
         return self.split(trained * each, "optimiser")
 
     def host(self, weights: int, trained: int) -> int:
-        """Bytes of the host's memory, for one device: its share of the optimiser with gradients, zero3: the weights."""
+        """Bytes of the host's memory, for one device: its share of the optimiser and of the gradients that it works on.
+
+        For zero3 also its share of the weights, for the others a buffer of those that were updated.
+        """
         if not self.offload:
             return 0
-        kept = self.split(weights, "weights") if self.strategy == "zero3" else 0
+        updated = self.split(trained * self.width.trained, "optimiser")
+        kept = self.split(weights, "weights") if self.strategy == "zero3" else updated
         return kept + self.states(trained) + self.split(trained * MASTER, "optimiser")
 
     def gathered(self, shape: Shape, weights: int) -> int:
@@ -112,5 +109,5 @@ class Sharing:
             return 2 * largest  # whole gradients, and the reduce-scatter's input
         if not self.zero:
             return 0
-        overlapping = 1 if self.strategy == "zero3" else 2  # overlap_comm is Lightning's default
+        overlapping = 1 if self.strategy == "zero3" else 2  # overlap_comm is on
         return overlapping * REDUCE_BUCKET * self.width.trained

@@ -6,8 +6,8 @@ from hycam_exp.config import Run
 from hycam_exp.method_settings import METHODS
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.memory import Step
-from hycam_exp.plan.shape import Batch, Shape
-from hycam_exp.plan.strategies import refusal, width_of
+from hycam_exp.plan.shape import Batch, Shape, bytes_of
+from hycam_exp.plan.strategies import refusal
 
 
 def step_of(run: Run, shape: Shape, device: Accelerator) -> Step:
@@ -19,7 +19,7 @@ def step_of(run: Run, shape: Shape, device: Accelerator) -> Step:
     return Step(
         shape=shape,
         settings=run.method,
-        width=width_of(run, METHODS[run.method.name].trains_backbone),
+        width=bytes_of(recipe.precision, METHODS[run.method.name].trains_backbone),
         batch=Batch(rows=rows, length=run.data.max_length, padded=rows > 1 or run.data.padding == "max_length"),
         attention=run.model.attention,
         checkpointing=trainer.activation_checkpointing,

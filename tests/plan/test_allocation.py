@@ -58,7 +58,7 @@ def test_the_line_for_slurm():
     jobs = [*JOBS, Job(name="wide", gpus=4, nodes=2, train=3.0)]
     assert submissions(jobs, Request(gpus=8)) == [
         "sbatch --array=0-9%8 --nodes=1 --ntasks-per-node=1 --gpus-per-node=1 --time=02:40:00",
-        "sbatch --array=0-0%1 --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 --time=03:50:00",
+        "sbatch --array=0-0%1 --nodes=2 --ntasks-per-node=1 --gpus-per-node=4 --time=03:50:00",
     ]
     (line,) = submissions(JOBS, Request(gpus=2, time_limit=1.1))
     assert line.endswith("--array=0-9%2 --nodes=1 --ntasks-per-node=1 --gpus-per-node=1 --time=01:06:00 --requeue")

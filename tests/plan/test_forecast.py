@@ -39,9 +39,9 @@ def test_a_plan_names_no_memory_for_what_cannot_run():
 
 
 def test_offload_fills_the_hosts_memory():
-    """A node of 8 holds half of the optimiser of 16 devices, and in float32 the gradients that it updates by."""
+    """A node of 8 holds half of the optimiser of 16 devices, the gradients that it updates by, and what it updated."""
     found = of(paper("lora", "trainer=zero2", "trainer.num_nodes=2", "trainer.offload=true"))
-    assert found.host_per_node == 8 * (159_907_840 // 16 * 12 + 159_907_840 // 16 * 4)
+    assert found.host_per_node == 8 * (12 + 4 + 4) * 159_907_840 // 16
     assert (found.devices, found.num_nodes, found.offload) == (16, 2, True)
     assert found.memory is not None
     assert found.memory.optimiser == found.memory.gradients == 0

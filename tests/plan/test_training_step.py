@@ -22,10 +22,10 @@ def test_micro_batches_are_those_of_the_schedule():
 
 
 def test_the_strategy_and_the_devices_of_all_nodes_are_the_trainers():
-    """A step knows its strategy, and on how many devices it is; DeepSpeed trains in bfloat16."""
+    """A step knows its strategy, and on how many devices it is; types are those of one device."""
     found = step("trainer=zero2", "trainer.num_nodes=2", "trainer.offload=true")
     assert (found.strategy, found.devices, found.accumulation, found.offload) == ("zero2", 16, 1, True)
-    assert (found.width.trained, step("trainer=fsdp").width.trained) == (2, 4)
+    assert (found.width.trained, step("trainer=fsdp").width.trained) == (4, 4)
 
 
 def test_what_cannot_run_does_not_fit():
