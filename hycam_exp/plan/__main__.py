@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 
 from hycam_exp.grid import expand, runs
 from hycam_exp.plan.accelerators import NAMES, UTILISATION, accelerator
@@ -62,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _request(parsed: argparse.Namespace) -> Request | None:
     """The allocation to simulate; None: none was asked for."""
     if parsed.simulate is None:
+        usual = {field.name: None if field.default is MISSING else field.default for field in fields(Request)}
+        given = [name for name, value in {**usual, "with_remedies": False}.items() if getattr(parsed, name) != value]
+        if given:
+            raise ValueError(f"--{given[0].replace('_', '-')}={getattr(parsed, given[0])}: needs --simulate slurm")
         return None
     if parsed.gpus is None:
         raise ValueError("--simulate: needs --gpus")

@@ -12,7 +12,7 @@ from hycam_exp.plan.forecast import Forecast
 from hycam_exp.plan.lines import STATUSES, Line, Status
 from hycam_exp.plan.memory import Parts
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WIDE = 200  # columns, where there is no terminal to be asked
 PARTS = ("weights", "gradients", "optimiser", "activations", "method", "logits", "working", "buffers")
 

@@ -136,6 +136,36 @@ def test_a_long_job_overtakes_on_what_is_left_over():
     assert {a.job.name: a.start for a in simulate(jobs, 3, 8, "fifo").attempts} == {"A": 0, "D": 0, "B": 4}
 
 
+def test_what_is_left_over_is_given_away_once():
+    """Of five GPUs B will need four: D takes the fifth, and E, which is as long, waits for B."""
+    lengths = {"A": (3, 4), "B": (4, 1), "D": (1, 9), "E": (1, 9)}
+    jobs = [Job(name=name, gpus=gpus, train=length) for name, (gpus, length) in lengths.items()]
+    assert {a.job.name: a.start for a in simulate(jobs, 5, 8, "fifo").attempts} == {"A": 0, "D": 0, "B": 4, "E": 5}
+
+
+class Once(random.Random):
+    """One preemption after an hour, and never again."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.next = iter([1.0])
+
+    def expovariate(self, lambd: float = 1.0) -> float:
+        return next(self.next, math.inf)
+
+
+def test_a_preempted_jobs_gpu_is_away():
+    """Until the job may start again: no other has it meanwhile, and in the grid's order the job is before the others."""
+    jobs = [Job(name="A", train=3, checkpoint=0.75), Job(name="B", train=1)]
+    schedule = simulate(jobs, 1, 8, "fifo", Disturbance(rate=1, requeue=0.5), Once())
+    assert [(a.job.name, a.start, a.end) for a in schedule.attempts] == [
+        ("A", 0, 1),
+        ("A", 1.5, 3.75),
+        ("B", 3.75, 4.75),
+    ]
+    assert schedule.lost == 0.25
+
+
 def test_a_time_limit_costs_what_lies_behind_the_last_checkpoint():
     """Two hours a start, half of one lost to starting: one checkpoint each time, four times, and an hour at last."""
     job = Job(name="", train=5, checkpoint=1, start=0.5)
