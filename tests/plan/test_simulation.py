@@ -155,7 +155,7 @@ class Once(random.Random):
 
 
 def test_a_preempted_jobs_gpu_is_away():
-    """Until the job may start again: no other has it meanwhile, and in the grid's order the job is before the others."""
+    """Until the job may start again: no other has it meanwhile, and the job is again before the others."""
     jobs = [Job(name="A", train=3, checkpoint=0.75), Job(name="B", train=1)]
     schedule = simulate(jobs, 1, 8, "fifo", Disturbance(rate=1, requeue=0.5), Once())
     assert [(a.job.name, a.start, a.end) for a in schedule.attempts] == [
