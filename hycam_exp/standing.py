@@ -30,25 +30,29 @@ def store_of(run: Run) -> Store:
 
 @dataclass(frozen=True)
 class Standing:
-    """A cell's state, and for a failed one its last reason."""
+    """A cell's state, how often it has failed, and the last reason."""
 
     run_id: str
     state: str
+    failures: int = 0
     reason: str | None = None
+
+    @property
+    def retried(self) -> bool:
+        """It has failed, and the next grid tries it again."""
+        return self.state == MISSING and self.failures > 0
 
 
 def standing(run_id: str, store: Store) -> Standing:
-    """Done if there is a record, failed if it has failed as often as a cell may, else missing.
+    """Done if there is a record, failed if it has failed as often as a cell may, else missing: a grid runs it.
 
     Raises:
         ValueError: the record is not whole, or of a newer schema.
     """
-    if store.read(run_id) is not None:
-        return Standing(run_id, DONE)
-    failures = store.failures(run_id)
-    if len(failures) >= MAX_FAILURES:
-        return Standing(run_id, FAILED, failures[-1]["message"])
-    return Standing(run_id, MISSING)
+    done, failures = store.read(run_id) is not None, store.failures(run_id)
+    reason = failures[-1]["message"] if failures else None
+    state = DONE if done else FAILED if len(failures) >= MAX_FAILURES else MISSING
+    return Standing(run_id, state, len(failures), reason)
 
 
 @dataclass

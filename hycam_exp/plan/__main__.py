@@ -4,11 +4,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 
 from hycam_exp.grid import expand, runs
 from hycam_exp.plan.accelerators import NAMES, UTILISATION, accelerator
+from hycam_exp.plan.allocation import Request, allocation
+from hycam_exp.plan.jobs import jobs_of
 from hycam_exp.plan.lines import lines
 from hycam_exp.plan.printed import as_json, show
+from hycam_exp.plan.printed_allocation import allocation_as_json, show_allocation
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -18,6 +22,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print JSON, described in docs/plan.md")
     parser.add_argument("--accelerator", choices=NAMES, help="default: h100_80gb, or cpu if all cells run there")
     parser.add_argument("--utilisation", type=float, default=UTILISATION, help="share of the peak that is reached")
+    simulated = parser.add_argument_group("simulation of the cells that are left")
+    simulated.add_argument("--simulate", choices=("slurm",), help="how long the grid takes on a cluster; needs --gpus")
+    simulated.add_argument("--gpus", type=int, help="that you think of asking for")
+    for field in fields(Request)[1:]:
+        kind, words = type(field.default) if field.default is not None else float, field.metadata["help"]
+        simulated.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default, help=words)
+    simulated.add_argument("--with-remedies", action="store_true", help="run what does not fit with its remedy")
     return parser
 
 
@@ -31,13 +42,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = runs(cells)
         gpu = any(run.trainer.accelerator == "gpu" for run in found)
         device = accelerator(parsed.accelerator or ("h100_80gb" if gpu else "cpu"))
+        request = _request(parsed)
         planned = lines(cells, found, device, parsed.utilisation)
+        jobs, left_out = jobs_of(planned, request.start_minutes / 60, parsed.with_remedies) if request else ([], [])
+        simulated = allocation(jobs, request) if request else None
     except ValueError as error:
         sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
     if parsed.json:
-        print(json.dumps(as_json(planned, device, parsed.utilisation), indent=1))
-    else:
-        show(planned, device)
+        plan = as_json(planned, device, parsed.utilisation)
+        if request and simulated:
+            plan["simulation"] = allocation_as_json(simulated, left_out, request)
+        print(json.dumps(plan, indent=1))
+        return
+    show(planned, device)
+    if request and simulated:
+        show_allocation(simulated, left_out, request, device.name)
+
+
+def _request(parsed: argparse.Namespace) -> Request | None:
+    """The allocation to simulate; None: none was asked for."""
+    if parsed.simulate is None:
+        usual = {field.name: None if field.default is MISSING else field.default for field in fields(Request)}
+        given = [name for name, value in {**usual, "with_remedies": False}.items() if getattr(parsed, name) != value]
+        if given:
+            raise ValueError(f"--{given[0].replace('_', '-')}={getattr(parsed, given[0])}: needs --simulate slurm")
+        return None
+    if parsed.gpus is None:
+        raise ValueError("--simulate: needs --gpus")
+    return Request(**{field.name: getattr(parsed, field.name) for field in fields(Request)})
 
 
 if __name__ == "__main__":

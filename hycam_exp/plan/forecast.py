@@ -1,18 +1,17 @@
 """The forecast of one cell: parameters, memory, work, time, the adapter's size, and whether it fits."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hycam_exp.config import Run
-from hycam_exp.method_settings import METHODS
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.flops import work
 from hycam_exp.plan.memory import Parts, Step
-from hycam_exp.plan.shape import Batch, Shape, bytes_of
+from hycam_exp.plan.remedies import remedy
+from hycam_exp.plan.shape import Batch, Shape
+from hycam_exp.plan.strategies import refusal
+from hycam_exp.plan.training_step import step_of
 from hycam_exp.plan.workload import Workload
-
-MOST_DEVICES = 64  # that sharding is tried on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +37,18 @@ class Forecast:
     parameters_trainable: int
     checkpointing: bool
     """Whether the cell's trainer recomputes activations: which of the two memories counts."""
-    memory_checkpointed: Parts
-    memory_plain: Parts
+    memory_checkpointed: Parts | None
+    """None where the method cannot run under the strategy."""
+    memory_plain: Parts | None
+    host_per_node: int
+    """Bytes of a node's own memory that the strategy fills; 0 without offload."""
     strategy: str
     devices: int
+    """Of all nodes."""
+    num_nodes: int
+    offload: bool
+    refusal: str | None
+    """Why the method cannot run under the strategy."""
     rows: int
     """Of a micro-batch."""
     accumulation: int
@@ -50,15 +57,17 @@ class Forecast:
     flops_per_step: int
     """Of one optimiser step over all devices, at the mean length of a row."""
     steps: int | None
+    checkpoint_steps: int
+    """Optimiser steps between two checkpoints, at most."""
     hours: Hours
     adapter_bytes: int
     workload: Workload | None
     fits: bool
     remedy: str | None
-    """What would make it fit, the least change first; None where it fits, or nothing that is tried helps."""
+    """Overrides that would make it fit, the least change; None where it fits, or nothing that is tried helps."""
 
     @property
-    def memory(self) -> Parts:
+    def memory(self) -> Parts | None:
         """At the peak, as the cell is configured."""
         return self.memory_checkpointed if self.checkpointing else self.memory_plain
 
@@ -70,79 +79,49 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
         ValueError: the method does not fit the backbone, or the texts its positions.
     """
     run.method.check_width(shape.width)
-    step = step_of(run, shape, device, run.trainer.micro_batch_size)
-    peaks = {on: replace(step, checkpointing=on).peak() for on in (True, False)}
+    step, refused = step_of(run, shape, device), refusal(run.method, run.trainer.strategy)
+    peaks = {} if refused else {on: replace(step, checkpointing=on).peak() for on in (True, False)}
+    memory = peaks.get(step.checkpointing)
     mean = math.ceil(load.tokens) if load else run.data.max_length
     once = work(shape, run.method, replace(step.batch, length=mean), step.checkpointing)
     per_step = once.total * step.accumulation * step.devices
     steps = math.ceil(load.train / run.recipe.global_batch_size) * run.recipe.epochs if load else None
     saved = step.total_parameters if step.trains_backbone else step.total_parameters - shape.dimensions.parameters
-    fits = peaks[step.checkpointing].total <= device.memory
+    fits = memory is not None and memory.total <= device.memory
+    change = None if fits else remedy(run, shape, device)
     return Forecast(
         parameters_total=step.total_parameters,
         parameters_trainable=step.trained,
         checkpointing=step.checkpointing,
-        memory_checkpointed=peaks[True],
-        memory_plain=peaks[False],
+        memory_checkpointed=peaks.get(True),
+        memory_plain=peaks.get(False),
+        host_per_node=memory.host * run.trainer.devices if memory else 0,
         strategy=step.strategy,
         devices=step.devices,
+        num_nodes=run.trainer.num_nodes,
+        offload=step.offload,
+        refusal=refused,
         rows=step.batch.rows,
         accumulation=step.accumulation,
         length=step.batch.length,
         flops_per_step=per_step,
         steps=steps,
+        checkpoint_steps=_checkpoint_steps(run, load),
         hours=_hours(run, shape, load, steps, per_step, step, device, utilisation),
         adapter_bytes=saved * step.width.trained,
         workload=load,
         fits=fits,
-        remedy=None if fits else remedy(run, shape, device),
+        remedy=None if change is None else str(change),
     )
 
 
-def step_of(run: Run, shape: Shape, device: Accelerator, micro_batch_size: int) -> Step:
-    """A training step of the run with micro-batches of at most so many records (as `data.batches.Schedule`)."""
-    recipe, trainer = run.recipe, run.trainer
-    micro = min(micro_batch_size, recipe.global_batch_size)
-    accumulation = math.ceil(recipe.global_batch_size / (micro * trainer.world_size))
-    rows = math.ceil(recipe.global_batch_size / (accumulation * trainer.world_size))
-    return Step(
-        shape=shape,
-        settings=run.method,
-        width=bytes_of(recipe.precision, METHODS[run.method.name].trains_backbone),
-        batch=Batch(rows=rows, length=run.data.max_length, padded=rows > 1 or run.data.padding == "max_length"),
-        attention=run.model.attention,
-        checkpointing=trainer.activation_checkpointing,
-        accumulation=accumulation,
-        foreach=device.gpu,
-        strategy=trainer.strategy,
-        devices=trainer.world_size,
-    )
-
-
-def remedies(run: Run, shape: Shape, device: Accelerator) -> Iterator[tuple[str, Step]]:
-    """What can be changed without changing the result, the least change first: the words, and the step then."""
-    now = step_of(run, shape, device, run.trainer.micro_batch_size)
-    checkpointed = replace(now, checkpointing=True)
-    words = "" if now.checkpointing else "trainer.activation_checkpointing=true"
-    if words:
-        yield words, checkpointed
-    micro = now.batch.rows // 2
-    while micro >= 1:
-        smaller = replace(step_of(run, shape, device, micro), checkpointing=True)
-        yield f"{words} trainer.micro_batch_size={micro}".strip(), smaller
-        micro //= 2
-    smallest = replace(step_of(run, shape, device, 1), checkpointing=True)
-    devices = 2
-    while device.gpu and devices <= MOST_DEVICES:
-        sharded = replace(smallest, strategy="fsdp", devices=devices)
-        yield f"{words} trainer.micro_batch_size=1, weights sharded over {devices} GPUs".strip(), sharded
-        devices *= 2
-
-
-def remedy(run: Run, shape: Shape, device: Accelerator) -> str | None:
-    """The first of `remedies` with which the run fits."""
-    found = (words for words, step in remedies(run, shape, device) if step.peak().total <= device.memory)
-    return next(found, None)
+def _checkpoint_steps(run: Run, load: Workload | None) -> int:
+    """Those of the trainer, or of a validation, after which there is one as well (`training.Checkpoints`)."""
+    every = run.trainer.checkpoint_every_steps
+    if load is None:
+        return every
+    windows = math.ceil(load.train / run.recipe.global_batch_size)
+    return min(every, max(1, windows // run.recipe.validations_per_epoch))
 
 
 def _hours(

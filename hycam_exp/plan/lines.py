@@ -3,17 +3,17 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from hycam_exp import backbones
 from hycam_exp.config import ModelSettings, Run, run_id
 from hycam_exp.plan import workload
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast
+from hycam_exp.plan.remedies import remedy
 from hycam_exp.plan.shape import architecture_of, shape_of
-from hycam_exp.runs import Store
+from hycam_exp.standing import DONE, FAILED, MISSING, standing, store_of
 
-STATUSES = ("done", "failed", "missing", "unknown data", "unreadable")
+STATUSES = (DONE, FAILED, MISSING, "unknown data", "unreadable")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,8 @@ class Status:
     """One of `STATUSES`."""
     reason: str | None
     """Of a failure, of unknown data, or of an unreadable record."""
+    runs: bool
+    """The same grid, started now, runs it: it is missing, or failed and is tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class Line:
     """What was swept or given beside groups, fold and seed: it tells lines of the same names apart."""
     cells: tuple[Status, ...]
     forecast: Forecast
+    remedied: Forecast | None
+    """With the forecast's remedy, where it has one."""
 
     def count(self, status: str) -> int:
         """Cells of that status."""
@@ -99,7 +103,9 @@ def _line(
 ) -> Line:
     overrides, run = members[0]
     data = reader.data(run)
-    shape = shape_of(architecture_of(run.model))
+    shape, load = shape_of(architecture_of(run.model)), reader.load(run)
+    found = forecast(run, shape, load, device, utilisation)
+    change = None if found.remedy is None else remedy(run, shape, device)
     return Line(
         model=run.model.name,
         method=run.method.name,
@@ -107,24 +113,22 @@ def _line(
         recipe=run.recipe.name,
         overrides=tuple(o for o in overrides if o.partition("=")[0] not in ("model", "method", "data", "fold", "seed")),
         cells=tuple(status(run, data, reader) for _, run in members),
-        forecast=forecast(run, shape, reader.load(run), device, utilisation),
+        forecast=found,
+        remedied=None if change is None else forecast(change.run, shape, load, device, utilisation),
     )
 
 
 def status(run: Run, data: workload.Data, reader: _Reader) -> Status:
     """Where a cell stands, by its record and its failures."""
+    place = {"fold": run.fold, "seed": run.seed}
     if data.hash is None:
-        return Status(run_id=None, fold=run.fold, seed=run.seed, status="unknown data", reason=data.problem)
+        return Status(run_id=None, status="unknown data", reason=data.problem, runs=True, **place)
     identifier = run_id(run, reader.contents(run.model, data.hash))
-    found, reason = _found(Store(Path(run.paths.results), Path(run.paths.outputs)), identifier)
-    return Status(run_id=identifier, fold=run.fold, seed=run.seed, status=found, reason=reason)
-
-
-def _found(store: Store, identifier: str) -> tuple[str, str | None]:
     try:
-        if store.read(identifier) is not None:
-            return "done", None
+        now = standing(identifier, store_of(run))
     except ValueError as error:
-        return "unreadable", str(error)
-    failures = store.failures(identifier)
-    return ("failed", failures[-1]["message"]) if failures else ("missing", None)
+        return Status(run_id=identifier, status="unreadable", reason=str(error), runs=False, **place)
+    shown = FAILED if now.retried else now.state
+    wanted = {DONE: run.overwrite, FAILED: run.retry, MISSING: True}[now.state]
+    reason = now.reason if shown == FAILED else None
+    return Status(run_id=identifier, status=shown, reason=reason, runs=wanted, **place)

@@ -13,17 +13,10 @@ from hycam_exp.method_settings import FullFTSettings, HyCAMSettings, MethodSetti
 from hycam_exp.plan.attached import frozen_parameters, largest_tensor, resolved, trains_linears
 from hycam_exp.plan.block import Block
 from hycam_exp.plan.shape import Batch, Bytes, Shape
+from hycam_exp.plan.strategies import Sharing
 from hycam_exp.plan.tape import Kept, Moment, Tape, worst
 
-ADAMW_STATES = 2  # the moments of the gradient and of its square (Loshchilov and Hutter, arXiv 1711.05101)
 LOOP_TEMPORARIES = 3  # torch's loop over tensors: the last tensor's denominator, a root, and the root scaled
-SHARDED = {
-    "zero1": ("optimiser",),
-    "zero2": ("optimiser", "gradients"),
-    "zero3": ("optimiser", "gradients", "weights"),
-    "fsdp": ("optimiser", "gradients", "weights"),
-}
-"""What a strategy splits over the devices (Rajbhandari et al. 2020, arXiv 1910.02054, stages 1 to 3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +34,16 @@ class Parts:
     logits: int = 0
     """Of the size of the logits: they, their copy in float32, log p, and the gradients of these."""
     working: int = 0
-    """Gradients of activations, temporaries, buffers of the strategy."""
+    """Gradients of activations, temporaries."""
+    buffers: int = 0
+    """What the strategy gathers, and what it reduces gradients in."""
+    host: int = 0
+    """Of the host's memory, for one device; not in the sum."""
 
     @property
     def total(self) -> int:
-        return (
-            self.weights + self.gradients + self.optimiser + self.activations + self.method + self.logits + self.working
-        )
+        trained = self.weights + self.gradients + self.optimiser
+        return trained + self.activations + self.method + self.logits + self.working + self.buffers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +63,7 @@ class Step:
     """AdamW works on all tensors at once, as torch does on a GPU: one more copy of what it updates."""
     strategy: str = "single"
     devices: int = 1
+    offload: bool = False
 
     @cached_property
     def trained(self) -> int:
@@ -97,8 +94,13 @@ class Step:
 
     @property
     def optimiser(self) -> int:
-        """Bytes of AdamW's states."""
-        return ADAMW_STATES * self.gradients
+        """Bytes of the optimiser on one device."""
+        return self.sharing.optimiser(self.trained)
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        """How the strategy divides the step."""
+        return Sharing(strategy=self.strategy, devices=self.devices, offload=self.offload, width=self.width)
 
     @cached_property
     def modulated(self) -> set[int]:
@@ -179,8 +181,10 @@ class Step:
             gradients += self.tapes[number].trained
         yield self._at("input embedding", self._shared, self.gradients, 0, self._vocabulary)
         largest = largest_tensor(self.settings, self.shape) * self.width.trained
-        update = self.gradients if self.foreach else LOOP_TEMPORARIES * largest
-        yield self._at("optimiser", self._shared, self.gradients, 0, self._split(update, "optimiser"))
+        update = self.sharing.update(self.trained)
+        if not self.foreach and not self.sharing.zero:
+            update = self.sharing.split(LOOP_TEMPORARIES * largest, "optimiser")
+        yield self._at("optimiser", self._shared, self.gradients, 0, update)
 
     def _block_moments(self, number: int) -> Iterator[Moment]:
         """The worst of computing a block again, and the worst of its backward pass."""
@@ -211,30 +215,26 @@ class Step:
         cached = sum(tape.cached for tape in self.tapes) if self.checkpointing else 0
         return Kept(backbone=cached) if self.trains_backbone else Kept(method=cached)
 
-    def _split(self, size: int, part: str) -> int:
-        """A part's bytes on one device."""
-        return -(-size // self.devices) if part in SHARDED.get(self.strategy, ()) else size
-
     @cached_property
-    def _gathered(self) -> int:
-        """What a strategy holds beside: two blocks whole (FSDP, ZeRO-3: one computed, one fetched), DDP's buckets.
-
-        See: PyTorch's documentation of DistributedDataParallel, gradient_as_bucket_view=False.
-        """
-        if "weights" in SHARDED.get(self.strategy, ()):
-            return 2 * self.shape.block_parameters * self.width.frozen
-        return self.gradients if self.strategy == "ddp" else 0
+    def _buffers(self) -> tuple[int, int]:
+        """Before the update, and in it, when only DDP's buckets are left."""
+        root = self._vocabulary * (1 if self.shape.tied else 2)
+        largest = max(root, *(tape.trained for tape in self.tapes))
+        buckets = self.sharing.buckets(self.gradients, largest)
+        return self.sharing.gathered(self.shape, self.weights) + buckets, buckets if self.strategy == "ddp" else 0
 
     def _at(self, moment: str, kept: Kept, gradients: int, logits: int, working: int = 0) -> Parts:
         return Parts(
             moment=moment,
-            weights=self._split(self.weights, "weights"),
-            gradients=self._split(gradients, "gradients"),
-            optimiser=self._split(self.optimiser, "optimiser"),
+            weights=self.sharing.weights(self.weights),
+            gradients=self.sharing.gradients(gradients),
+            optimiser=self.optimiser,
             activations=kept.backbone,
             method=kept.method,
             logits=logits,
-            working=working + self._gathered,
+            working=working,
+            buffers=self._buffers[moment == "optimiser"],
+            host=self.sharing.host(self.weights, self.trained),
         )
 
     def peak(self) -> Parts:

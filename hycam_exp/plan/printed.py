@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from hycam_exp.plan.accelerators import Accelerator
-from hycam_exp.plan.lines import STATUSES, Line
+from hycam_exp.plan.forecast import Forecast
+from hycam_exp.plan.lines import STATUSES, Line, Status
 from hycam_exp.plan.memory import Parts
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WIDE = 200  # columns, where there is no terminal to be asked
-PARTS = ("weights", "gradients", "optimiser", "activations", "method", "logits", "working")
+PARTS = ("weights", "gradients", "optimiser", "activations", "method", "logits", "working", "buffers")
 
 
 def size(number: int) -> str:
@@ -57,22 +58,32 @@ def _names(line: Line, lines: Sequence[Line]) -> str:
 
 
 def _statuses(line: Line) -> str:
-    return ", ".join(f"{line.count(status)} {status}" for status in STATUSES if line.count(status))
+    counts = [f"{line.count(status)} {status}" for status in STATUSES if line.count(status)]
+    again = sum(cell.status == "failed" and cell.runs for cell in line.cells)
+    return ", ".join([*counts, *([f"{again} tried again"] if again else [])])
+
+
+def _devices(line: Line) -> str:
+    """As in "8 fsdp", "2 x 8 zero3 offload"."""
+    found = line.forecast
+    nodes = f"{found.num_nodes} x " if found.num_nodes > 1 else ""
+    return f"{nodes}{found.devices // found.num_nodes} {found.strategy}{' offload' * found.offload}"
 
 
 def _cells_table(lines: Sequence[Line], device: Accelerator) -> Table:
-    table = Table(title=f"Cells, each on {lines[0].forecast.devices} x {device.name}", title_justify="left")
-    for column in ("model", "method", "data", "recipe", "cells"):
+    table = Table(title=f"Cells, on {device.name}", title_justify="left")
+    for column in ("model", "method", "data", "recipe", "on", "cells"):
         table.add_column(column)
     for column in ("parameters", "trained", "adapter", "work of a step", "a cell", "all left"):
         table.add_column(column, justify="right")
     for line in lines:
-        found, left = line.forecast, len(line.cells) - line.count("done")
+        found, left = line.forecast, sum(cell.runs for cell in line.cells)
         table.add_row(
             line.model,
             _names(line, lines),
             line.data,
             line.recipe,
+            _devices(line),
             _statuses(line),
             f"{found.parameters_total:,}",
             f"{found.parameters_trainable:,}",
@@ -96,15 +107,20 @@ def _memory_table(lines: Sequence[Line], device: Accelerator) -> Table:
         found = line.forecast
         for on, parts in ((True, found.memory_checkpointed), (False, found.memory_plain)):
             chosen = on == found.checkpointing
-            verdict = ("fits" if found.fits else _remedy(line)) if chosen else ""
+            verdict = _verdict(line) if chosen else ""
             name = (line.model, _names(line, lines)) if on else ("", "")
-            numbers = [size(getattr(parts, part)) for part in PARTS]
-            table.add_row(*name, "yes" if on else "no", *numbers, size(parts.total), verdict)
+            numbers = [size(getattr(parts, part)) if parts else "-" for part in (*PARTS, "total")]
+            table.add_row(*name, "yes" if on else "no", *numbers, verdict)
     return table
 
 
-def _remedy(line: Line) -> str:
-    return f"fits with {line.forecast.remedy}" if line.forecast.remedy else "does not fit; nothing tried helps"
+def _verdict(line: Line) -> str:
+    found = line.forecast
+    host = f", with {size(found.host_per_node)} of a node's own memory" if found.host_per_node else ""
+    if found.fits:
+        return f"fits{host}"
+    why = f"{found.refusal}; " if found.refusal else ""
+    return f"{why}fits with {found.remedy}" if found.remedy else f"{why}does not fit; nothing tried helps"
 
 
 def show(lines: Sequence[Line], device: Accelerator, console: Console | None = None) -> None:
@@ -114,13 +130,18 @@ def show(lines: Sequence[Line], device: Accelerator, console: Console | None = N
         console.width = max(console.width, WIDE)
     console.print(_cells_table(lines, device))
     console.print(_memory_table(lines, device))
-    reasons = dict.fromkeys(
-        f"{cell.status}: {cell.reason}" for line in lines for cell in line.cells if cell.reason is not None
-    )
+    cells = [cell for line in lines for cell in line.cells if cell.reason is not None]
+    reasons = dict.fromkeys(f"{cell.status}{_again(cell)}: {cell.reason}" for cell in cells)
     for reason in reasons:
         console.print(reason, soft_wrap=True)
     for origin in dict.fromkeys(_origin(line) for line in lines):
         console.print(origin, soft_wrap=True)
+
+
+def _again(cell: Status) -> str:
+    if cell.status != "failed":
+        return ""
+    return ", tried again by the same grid" if cell.runs else ", not tried again without retry=true"
 
 
 def _origin(line: Line) -> str:
@@ -130,8 +151,13 @@ def _origin(line: Line) -> str:
     return f"{line.data}: records by {load.records_from}, {load.tokens:.0f} tokens a record by {load.tokens_from}"
 
 
-def _parts(parts: Parts) -> dict[str, Any]:
-    return {**asdict(parts), "total": parts.total}
+def _parts(parts: Parts | None) -> dict[str, Any] | None:
+    return None if parts is None else {**asdict(parts), "total": parts.total}
+
+
+def _forecast(forecast: Forecast) -> dict[str, Any]:
+    memory = {name: _parts(getattr(forecast, name)) for name in ("memory_checkpointed", "memory_plain")}
+    return {**asdict(forecast), **memory, "hours": {**asdict(forecast.hours), "total": forecast.hours.total}}
 
 
 def as_json(lines: Sequence[Line], device: Accelerator, utilisation: float) -> dict[str, Any]:
@@ -139,11 +165,9 @@ def as_json(lines: Sequence[Line], device: Accelerator, utilisation: float) -> d
     rows = []
     for line in lines:
         found = asdict(line)
-        forecast = found.pop("forecast")
-        for name in ("memory_checkpointed", "memory_plain"):
-            forecast[name] = _parts(getattr(line.forecast, name))
-        forecast["hours"]["total"] = line.forecast.hours.total
-        rows.append({**found, **forecast})
+        del found["forecast"]
+        remedied = None if line.remedied is None else _forecast(line.remedied)
+        rows.append({**found, **_forecast(line.forecast), "remedied": remedied})
     return {
         "schema_version": SCHEMA_VERSION,
         "accelerator": asdict(device),

@@ -42,6 +42,19 @@ def test_failed_unreadable_and_missing(tmp_path):
     assert [cell.status for cell in line.cells] == ["failed", "unreadable", "missing"]
     assert line.cells[0].reason == "no luck"
     assert f"{second}.json" in (line.cells[1].reason or "")
+    assert [cell.runs for cell in line.cells] == [True, False, True]
+
+
+def test_a_cell_that_failed_twice_is_not_tried_again(tmp_path):
+    """As the launcher counts: the first failure is tried again, the second only with retry=true."""
+    (line,) = plan(tmp_path)
+    store = Store(tmp_path / "r", tmp_path / "o")
+    found = []
+    for _ in range(2):
+        store.add_failure(line.cells[0].run_id or "", ValueError("no luck"))
+        found += [plan(tmp_path)[0].cells[0], plan(tmp_path, "retry=true")[0].cells[0]]
+    assert {cell.status for cell in found} == {"failed"}
+    assert [cell.runs for cell in found] == [True, True, False, True]
 
 
 def test_a_record_is_a_done_cell(tmp_path):

@@ -39,6 +39,9 @@ def test_a_grid_as_json_without_torch(tmp_path):
         (["methd=lora"], "error: Could not override 'methd'"),
         (["method.rank=0"], "error: method.rank=0: must be at least 1"),
         (["--utilisation=2"], "error: --utilisation=2.0: must be above 0 and at most 1"),
+        (["--gpus", "8"], "error: --gpus=8: needs --simulate slurm"),
+        (["--simulate", "slurm"], "error: --simulate: needs --gpus"),
+        (["--simulate", "slurm", "--gpus", "0"], "error: --gpus=0: must be at least 1"),
         (["method.layers=[9]"], "error: method.layers=9: the backbone has blocks 0..5"),
     ],
 )
@@ -48,3 +51,15 @@ def test_a_users_mistake_is_one_line(tmp_path, arguments, message):
     assert done.returncode == 1
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_simulated_grid_as_json_without_torch(tmp_path):
+    """25 cells on four GPUs of a cluster that preempts; every key is documented."""
+    options = ["--simulate", "slurm", "--gpus", "4", "--preemptions-per-day", "2", "--repetitions", "5"]
+    done = command("experiment=mini", "--accelerator", "a100_40gb", *options, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["simulation"]
+    assert (found["jobs"], found["left_out"], found["request"]["gpus"]) == (25, [], 4)
+    assert [row["gpus"] for row in found["rows"][::2]] == [1, 2, 4, 8]
+    documented = (ROOT / "docs" / "plan.md").read_text()
+    assert all(key in documented for key in (*found, *found["rows"][0]))

@@ -1,11 +1,11 @@
 """A step's peak: the paper's parameters, strategies, and the moments."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from hycam_exp.config import compose
-from hycam_exp.plan.memory import Step
+from hycam_exp.plan.memory import Parts, Step
 from hycam_exp.plan.shape import Batch, bytes_of, shape_of
 from tests.plan.architectures import LLAMA2_7B, QWEN2_5_0_5B
 
@@ -71,15 +71,56 @@ def test_accumulated_gradients_are_there_throughout():
     assert kept["end of the forward pass"] == once["end of the forward pass"] == step("lora").gradients
 
 
+def first(strategy: str, devices: int = 4, offload: bool = False, method: str = "full_ft") -> Parts:
+    """The first moment under a strategy."""
+    return next(iter(replace(step(method), strategy=strategy, devices=devices, offload=offload).moments()))
+
+
 def test_strategies_split_what_they_say():
     """ZeRO 1 the optimiser, 2 the gradients as well, 3 and FSDP the weights, too; DDP adds its buckets."""
     plain = step("full_ft")
-    found = {s: next(iter(replace(plain, strategy=s, devices=4).moments())) for s in ("zero1", "zero2", "zero3", "ddp")}
-    assert [found[s].optimiser * 4 for s in ("zero1", "zero2", "zero3")] == [plain.optimiser] * 3
+    found = {s: first(s) for s in ("zero1", "zero2", "zero3", "fsdp", "ddp")}
+    assert [found[s].optimiser * 4 for s in ("zero1", "zero2", "zero3")] == [12 * plain.trained] * 3
+    assert found["fsdp"].optimiser * 4 == plain.optimiser == 8 * plain.trained
     assert (found["zero1"].gradients, found["zero2"].gradients * 4) == (plain.gradients, plain.gradients)
     assert (found["zero2"].weights, found["zero3"].weights * 4) == (plain.weights, plain.weights)
-    assert found["ddp"].working == plain.gradients
-    assert found["zero3"].working == 2 * 4 * plain.shape.block_parameters
+    assert found["ddp"].buffers == plain.gradients
+    assert all(found[s].host == 0 for s in found)
+
+
+def test_whole_weights_are_counted_where_they_are_split():
+    """FSDP: two blocks, the root, and twice the embeddings' gradients; ZeRO 3: a thousand million weights."""
+    plain = step("full_ft")
+    root = 2 * 32000 * 4096 + 4096
+    assert first("fsdp").buffers == 4 * (2 * plain.shape.block_parameters + root) + 2 * 4 * (root - 4096)
+    assert first("zero3").buffers == 4 * 10**9 + 4 * 20 * 10**6
+    assert first("zero2").buffers == 2 * 4 * 20 * 10**6
+
+
+def test_no_more_is_gathered_than_there_is():
+    """A backbone of 500 million weights is whole on every device."""
+    small = replace(step("lora", QWEN2_5_0_5B), strategy="zero3", devices=4)
+    assert next(iter(small.moments())).buffers == small.weights + 4 * 20 * 10**6
+
+
+def test_offload_leaves_the_device_what_is_whole():
+    """ZeRO 1 keeps all gradients, 2 none, 3 not even weights; each device's share lies on its host, 16 bytes for each
+    trained parameter, and its weight."""
+    plain = step("full_ft")
+    found = [first(s, offload=True) for s in ("zero1", "zero2", "zero3")]
+    assert [parts.optimiser for parts in found] == [0, 0, 0]
+    assert [parts.gradients for parts in found] == [plain.gradients, 0, 0]
+    assert [parts.weights for parts in found] == [plain.weights, plain.weights, 0]
+    assert [parts.host for parts in found] == [5 * plain.trained] * 3
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "zero1", "zero2", "zero3"])
+def test_more_devices_need_less_of_each(strategy):
+    """The peak falls with the number of devices, and its parts add up to it."""
+    peaks = [replace(step("full_ft"), strategy=strategy, devices=n).peak() for n in (1, 2, 8, 64)]
+    assert sorted((p.total for p in peaks), reverse=True) == [p.total for p in peaks]
+    parts = {k: v for k, v in asdict(peaks[1]).items() if k not in ("moment", "host")}
+    assert sum(parts.values()) == peaks[1].total
 
 
 def test_only_blocks_from_the_first_modulated_one_keep_anything():

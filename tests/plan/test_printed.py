@@ -47,5 +47,6 @@ def test_json_has_the_sums(tmp_path):
     plan = as_json(lines(cells, runs(cells), GPUS["rtx4090"], 0.4), GPUS["rtx4090"], 0.4)
     memory = dict(plan["lines"][0]["memory_plain"])
     assert memory.pop("moment")
+    assert memory.pop("host") == 0
     assert memory.pop("total") == sum(memory.values())
     assert plan["lines"][0]["hours"]["total"] > 0

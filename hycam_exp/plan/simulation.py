@@ -1,0 +1,225 @@
+"""A discrete-event simulation of a grid's jobs on a cluster, with a time limit and preemption; see docs/plan.md.
+
+    simulate(jobs, gpus=64, per_node=8, policy="fifo").makespan
+
+See: Graham 1969 (list scheduling, longest processing time first); Lifka 1995 and Mu'alem and Feitelson 2001 (EASY
+backfilling: a job may overtake if it does not delay the first of those that wait).
+"""
+
+import heapq
+import itertools
+import math
+import random
+from bisect import insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from hycam_exp.plan.cluster import Cluster, place
+from hycam_exp.plan.jobs import BEGINNING, Job, Progress
+
+POLICIES = {"fifo": "first come, first served", "lpt": "longest first"}
+DONE, PREEMPTED, LIMIT = "done", "preempted", "time limit"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disturbance:
+    """What ends a job before its work is done, in hours."""
+
+    rate: float = 0.0
+    """Preemptions an hour of a running job: a Poisson process."""
+    requeue: float = 0.0
+    """After an interruption, until the job may start again; after a preemption its GPUs are away as long."""
+    limit: float = math.inf
+    """Of one start."""
+
+
+UNDISTURBED = Disturbance()
+
+
+class Attempt(NamedTuple):
+    """One start of a job."""
+
+    job: Job
+    nodes: tuple[int, ...]
+    start: float
+    end: float
+    away: float
+    """When its GPUs can be used again."""
+    ended: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What became of the jobs."""
+
+    gpus: int
+    attempts: list[Attempt]
+
+    @property
+    def makespan(self) -> float:
+        """Hours until the last job is done."""
+        return max((a.end for a in self.attempts), default=0.0)
+
+    @property
+    def used(self) -> float:
+        """GPU-hours in which jobs ran."""
+        return sum((a.end - a.start) * a.job.width for a in self.attempts)
+
+    @property
+    def lost(self) -> float:
+        """Of them, what went on work that was done again and on starting again."""
+        return self.used - sum(a.job.undisturbed * a.job.width for a in self.attempts if a.ended == DONE)
+
+    @property
+    def utilisation(self) -> float:
+        """The share of the allocation's GPU-hours in which jobs ran."""
+        return self.used / (self.gpus * self.makespan) if self.makespan else 0.0
+
+
+def lower_bound(jobs: Sequence[Job], gpus: int) -> float:
+    """No schedule is shorter: all work over all GPUs, and the longest job."""
+    work = sum(job.undisturbed * job.width for job in jobs)
+    return max([work / gpus, *(job.undisturbed for job in jobs)])
+
+
+def simulate(
+    jobs: Sequence[Job],
+    gpus: int,
+    per_node: int,
+    policy: str,
+    disturbance: Disturbance = UNDISTURBED,
+    rng: random.Random | None = None,
+) -> Schedule:
+    """The schedule of the jobs; the same for the same state of `rng`, which only preemption draws from."""
+    cluster = Cluster(gpus, per_node)
+    assert cluster.holds(jobs), "every job has room on the empty cluster"
+    run = _Simulation(jobs, cluster, policy, disturbance, rng or random.Random(0))
+    return Schedule(gpus, run.attempts_until_done())
+
+
+@dataclass
+class _Reservation:
+    """For the first job that has to wait: when it can start, and what is free beside it then."""
+
+    time: float
+    spare: list[int]
+
+    def allows(self, job: Job, nodes: Sequence[int], end: float) -> bool:
+        """The job would not delay it; if it runs into that time, it takes of what is spare."""
+        if end <= self.time:
+            return True
+        if any(self.spare[node] < job.gpus for node in nodes):
+            return False
+        for node in nodes:
+            self.spare[node] -= job.gpus
+        return True
+
+
+@dataclass
+class _Simulation:
+    jobs: Sequence[Job]
+    cluster: Cluster
+    policy: str
+    disturbance: Disturbance
+    rng: random.Random
+    now: float = 0.0
+    progress: list[Progress] = field(init=False)
+    ready: list[tuple[float, int]] = field(default_factory=list)
+    """Order of the policy, number of the job."""
+    events: list[tuple[float, int, int | None, int | None]] = field(default_factory=list)
+    """When, a number that breaks ties, the attempt whose GPUs are free then, the job that is ready then."""
+    planned: list[float] = field(init=False)
+    """Hours of every job's next attempt, if it is not preempted."""
+    expected: dict[int, float] = field(default_factory=dict)
+    """For every attempt that holds GPUs, when it frees them if nothing disturbs it."""
+    attempts: list[Attempt] = field(default_factory=list)
+    counted: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.progress, self.planned = [BEGINNING] * len(self.jobs), [0.0] * len(self.jobs)
+        for number in range(len(self.jobs)):
+            self._enqueue(number)
+
+    def attempts_until_done(self) -> list[Attempt]:
+        """Start what there is room for, go on to the next event, until there is none."""
+        self._start_ready()
+        while self.events:
+            self.now = self.events[0][0]
+            while self.events and self.events[0][0] == self.now:
+                _, _, freed, number = heapq.heappop(self.events)
+                if freed is not None:
+                    del self.expected[freed]
+                    self.cluster.give_back(self.attempts[freed].job, self.attempts[freed].nodes)
+                if number is not None:
+                    self._enqueue(number)
+            self._start_ready()
+        assert not self.ready, "every job has had its turn"
+        return self.attempts
+
+    def _enqueue(self, number: int) -> None:
+        job, left = self.jobs[number], self.jobs[number].left(self.progress[number])
+        self.planned[number] = min(job.start + left, self.disturbance.limit)
+        insort(self.ready, (-left if self.policy == "lpt" else 0.0, number))
+
+    def _start_ready(self) -> None:
+        """In the policy's order; behind the first job without room, those that do not delay it."""
+        reservation: _Reservation | None = None
+        refused: dict[tuple[int, int], float] = {}  # of a shape of jobs, the shortest that could not start
+        started = []
+        room = sum(self.cluster.free)
+        for entry in self.ready if room else ():
+            number = entry[1]
+            job, planned = self.jobs[number], self.planned[number]
+            shape = (job.gpus, job.nodes)
+            if planned >= refused.get(shape, math.inf):
+                continue
+            nodes = place(self.cluster.free, job)
+            if nodes is None:
+                refused[shape] = 0.0
+                reservation = reservation or self._reserve(job)
+            elif reservation is None or reservation.allows(job, nodes, self.now + planned):
+                self._start(number, nodes)
+                started.append(entry)
+                room -= job.width
+                if not room:
+                    break
+            else:
+                refused[shape] = planned
+        for entry in started:
+            self.ready.remove(entry)
+
+    def _reserve(self, job: Job) -> _Reservation:
+        """The first moment at which the job has room, if the running attempts end as expected."""
+        free = list(self.cluster.free)
+        for end, number in sorted((end, number) for number, end in self.expected.items()):
+            attempt = self.attempts[number]
+            for node in attempt.nodes:
+                free[node] += attempt.job.gpus
+            nodes = place(free, job)
+            if nodes is not None:
+                return _Reservation(end, [room - job.gpus * (node in nodes) for node, room in enumerate(free)])
+        raise AssertionError("the empty cluster has room for every job")
+
+    def _start(self, number: int, nodes: tuple[int, ...]) -> None:
+        job, disturbance, index = self.jobs[number], self.disturbance, len(self.attempts)
+        whole = job.start + job.left(self.progress[number])
+        planned = self.planned[number]
+        until = self.rng.expovariate(disturbance.rate) if disturbance.rate else math.inf
+        length = min(planned, until)
+        end, away, ended, again = self.now + length, self.now + length, DONE, None
+        if length < whole:
+            ended, again = (PREEMPTED if until < planned else LIMIT), number
+            self.progress[number] = job.after(self.progress[number], length - job.start)
+            ready = end + disturbance.requeue
+            away = ready if ended == PREEMPTED else end
+            if ready > away:
+                self._event(ready, None, number)
+                again = None
+        self.attempts.append(Attempt(job, nodes, self.now, end, away, ended))
+        self.expected[index] = self.now + planned
+        self.cluster.take(job, nodes)
+        self._event(away, index, again)
+
+    def _event(self, time: float, freed: int | None, ready: int | None) -> None:
+        heapq.heappush(self.events, (time, next(self.counted), freed, ready))

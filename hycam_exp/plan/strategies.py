@@ -1,0 +1,113 @@
+"""What a strategy leaves on one device: shares of weights, gradients and optimiser, its buffers, and host memory.
+
+Weights keep the types that they have on one device, under every strategy.
+
+See: Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1 (ZeRO's stages; an optimiser of 12 bytes a parameter);
+DeepSpeed's configuration page (buckets, overlap_comm, stage3_max_live_parameters, offload) and its
+DeepSpeedZeroOptimizer (what is cloned); PyTorch's documentation of DistributedDataParallel and fully_shard.
+"""
+
+from dataclasses import dataclass
+
+from hycam_exp.method_settings import MethodSettings, RieMoELoRASettings
+from hycam_exp.plan.shape import Bytes, Shape
+
+SHARDED = {
+    "zero1": ("optimiser",),
+    "zero2": ("optimiser", "gradients"),
+    "zero3": ("optimiser", "gradients", "weights"),
+    "fsdp": ("optimiser", "gradients", "weights"),
+}
+"""What a strategy splits over the devices."""
+ADAMW_STATES = 2  # the moments of the gradient and of its square (Loshchilov and Hutter, arXiv 1711.05101)
+MASTER = 4  # bytes: DeepSpeed's optimiser works on a float32 copy of what is trained, and on moments of that type
+REDUCE_BUCKET = 20_000_000  # elements: DeepSpeed's reduce_bucket_size as this project sets it
+MAX_LIVE = 1_000_000_000  # parameters: DeepSpeed's stage3_max_live_parameters
+BLOCKS = 2  # under FSDP: one is computed, one is fetched
+
+
+def refusal(settings: MethodSettings, strategy: str) -> str | None:
+    """Why the method cannot run under the strategy; None: it can."""
+    if isinstance(settings, RieMoELoRASettings) and "weights" in SHARDED.get(strategy, ()):
+        return f"{settings.name} cannot run under {strategy}: its preconditioner needs whole factors"
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """A strategy over `devices` of which each holds a share."""
+
+    strategy: str
+    devices: int
+    offload: bool
+    width: Bytes
+
+    @property
+    def zero(self) -> bool:
+        """It is DeepSpeed's."""
+        return self.strategy.startswith("zero")
+
+    def split(self, size: int, part: str) -> int:
+        """A part's bytes that one device is responsible for, wherever they lie."""
+        return -(-size // self.devices) if part in SHARDED.get(self.strategy, ()) else size
+
+    def weights(self, size: int) -> int:
+        """Bytes of weights that stay on the device."""
+        return 0 if self.offload and self.strategy == "zero3" else self.split(size, "weights")
+
+    def gradients(self, size: int) -> int:
+        """Bytes of gradients that stay on the device; offload takes what is split."""
+        return 0 if self._offloaded_gradients else self.split(size, "gradients")
+
+    @property
+    def _offloaded_gradients(self) -> bool:
+        return self.offload and "gradients" in SHARDED[self.strategy]
+
+    def states(self, trained: int) -> int:
+        """Bytes of one share of the optimiser: AdamW's moments, and under ZeRO the copy that it updates."""
+        each = MASTER * (1 + ADAMW_STATES) if self.zero else ADAMW_STATES * self.width.trained
+        return self.split(trained * each, "optimiser")
+
+    def optimiser(self, trained: int) -> int:
+        """The share that lies on the device."""
+        return 0 if self.offload else self.states(trained)
+
+    def update(self, trained: int) -> int:
+        """Temporaries of an update of all tensors at once; under ZeRO also the share's gradients, flattened."""
+        if self.offload:
+            return 0
+        each = 2 * MASTER if self.zero else self.width.trained
+        return self.split(trained * each, "optimiser")
+
+    def host(self, weights: int, trained: int) -> int:
+        """Bytes of the host's memory, for one device: its share of the optimiser and of the gradients that it works on.
+
+        For zero3 also its share of the weights, for the others a buffer of those that were updated.
+        """
+        if not self.offload:
+            return 0
+        updated = self.split(trained * self.width.trained, "optimiser")
+        kept = self.split(weights, "weights") if self.strategy == "zero3" else updated
+        return kept + self.states(trained) + self.split(trained * MASTER, "optimiser")
+
+    def gathered(self, shape: Shape, weights: int) -> int:
+        """Bytes of weights that are whole on the device for a while, all of them at most."""
+        c = self.width.frozen
+        embedding = shape.vocabulary * shape.width
+        if self.strategy == "fsdp":  # the root keeps its own from forward to backward
+            root = embedding * (1 if shape.tied else 2) + shape.width
+            return min(weights, (BLOCKS * shape.block_parameters + root) * c)
+        if self.strategy == "zero3":
+            return min(weights, max(MAX_LIVE, embedding) * c)
+        return 0
+
+    def buckets(self, gradients: int, largest: int) -> int:
+        """Bytes of buffers that gradients are reduced in; `largest` is a block's gradients, or the embeddings'."""
+        if self.strategy == "ddp":
+            return gradients  # gradient_as_bucket_view is False
+        if self.strategy == "fsdp":
+            return 2 * largest  # whole gradients, and the reduce-scatter's input
+        if not self.zero:
+            return 0
+        overlapping = 1 if self.strategy == "zero3" else 2  # overlap_comm is on
+        return overlapping * REDUCE_BUCKET * self.width.trained

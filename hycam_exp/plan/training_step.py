@@ -1,0 +1,37 @@
+"""The training step of a run, as its trainer cuts it into micro-batches, and whether it fits a device."""
+
+import math
+
+from hycam_exp.config import Run
+from hycam_exp.method_settings import METHODS
+from hycam_exp.plan.accelerators import Accelerator
+from hycam_exp.plan.memory import Step
+from hycam_exp.plan.shape import Batch, Shape, bytes_of
+from hycam_exp.plan.strategies import refusal
+
+
+def step_of(run: Run, shape: Shape, device: Accelerator) -> Step:
+    """A training step of the run (its micro-batches are those of `data.batches.Schedule`)."""
+    recipe, trainer = run.recipe, run.trainer
+    micro = min(trainer.micro_batch_size, recipe.global_batch_size)
+    accumulation = math.ceil(recipe.global_batch_size / (micro * trainer.world_size))
+    rows = math.ceil(recipe.global_batch_size / (accumulation * trainer.world_size))
+    return Step(
+        shape=shape,
+        settings=run.method,
+        width=bytes_of(recipe.precision, METHODS[run.method.name].trains_backbone),
+        batch=Batch(rows=rows, length=run.data.max_length, padded=rows > 1 or run.data.padding == "max_length"),
+        attention=run.model.attention,
+        checkpointing=trainer.activation_checkpointing,
+        accumulation=accumulation,
+        foreach=device.gpu,
+        strategy=trainer.strategy,
+        devices=trainer.world_size,
+        offload=trainer.offload,
+    )
+
+
+def fits(run: Run, shape: Shape, device: Accelerator) -> bool:
+    """The run's method works under its strategy, and the peak is at most the device's memory."""
+    works = refusal(run.method, run.trainer.strategy) is None
+    return works and step_of(run, shape, device).peak().total <= device.memory
