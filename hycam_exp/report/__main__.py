@@ -33,6 +33,7 @@ def everything(arguments: Sequence[str]) -> int:
     memo.save()
     _print_means(summaries)
     _write(chosen.results, report)
+    draw(chosen.results, chosen.outputs, summaries)
     problems = [*collection.problems, *report.problems]
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
@@ -53,6 +54,17 @@ def _write(results: Path, report: Report) -> None:
     print(f"{results / 'tables'}: {len(contents)} files, {len(changed)} of them changed")
     for path in changed:
         print(f"  wrote {path.name}")
+
+
+def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> None:
+    """Every figure that the records give, where it is not there already, and what makes the records of the others."""
+    from hycam_exp.report.figures.catalogue import missing, write_all
+    from hycam_exp.report.figures.drawn import Drawn
+
+    written = write_all(summaries, results / "figures", Drawn(outputs / "report" / "figures.json"))
+    print(f"{results / 'figures'}: {len(written)} files")
+    for figure, command in missing(summaries):
+        print(f"  no {figure} yet: its records come from {command}")
 
 
 def _claims(arguments: Sequence[str]) -> int:

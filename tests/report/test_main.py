@@ -24,6 +24,13 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Drawing takes seconds; the slow test below has it."""
+    if not request.node.get_closest_marker("slow"):
+        monkeypatch.setattr(command, "draw", lambda results, outputs, summaries: None)
+
+
 def report(results: Path, kept: Path, *more: str) -> int:
     return command.everything(["--results", str(results), "--outputs", str(kept), *more])
 
@@ -107,8 +114,9 @@ def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> No
     """A row for each setting; torch and what else is heavy is not loaded."""
     code = (
         "import sys; sys.argv[1:] = {!r}\n"
-        "from hycam_exp.report.__main__ import main\n"
-        "try: main()\n"
+        "from hycam_exp.report import __main__ as command\n"
+        "command.draw = lambda *arguments: None\n"
+        "try: command.main()\n"
         "finally: print(sorted({{'torch', 'transformers', 'pandas', 'matplotlib'}} & set(sys.modules)))"
     ).format(["--results", str(results), "--outputs", str(kept)])
     done = subprocess.run(
@@ -146,3 +154,14 @@ def test_a_sub_command_has_its_own_arguments(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(SystemExit) as exit_:
         command.main()
     assert exit_.value.code == 2
+
+
+@pytest.mark.slow
+def test_figures_come_with_the_tables(results: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the committed records, and a second time none is drawn."""
+    assert report(results, kept) == 0
+    pictures = {path: path.stat().st_mtime_ns for path in (results / "figures").rglob("*.*")}
+    for path in pictures:
+        assert path.read_bytes() == (RESULTS / path.relative_to(results)).read_bytes(), path
+    assert report(results, kept) == 0
+    assert pictures == {path: path.stat().st_mtime_ns for path in pictures}

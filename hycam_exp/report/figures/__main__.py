@@ -5,11 +5,17 @@ and t-SNE. Further: results=DIR, outputs=DIR, folder=DIR (where the figures go; 
 task=NAME (whose text the weight matrix shows) and blocks=N,N,... (t-SNE shows the last).
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hycam_exp.method_settings import require
+
+if TYPE_CHECKING:
+    from hycam_exp.report.records import Problem
 
 OPTIONS = {"run": "", "results": "results", "outputs": "outputs", "folder": "", "task": "", "blocks": ""}
 
@@ -40,24 +46,29 @@ def main(arguments: Sequence[str]) -> None:
     try:
         chosen = options(arguments)
         folder = Path(chosen["folder"] or Path(chosen["results"]) / "figures")
-        written = _of_run(chosen, folder) if chosen["run"] else _of_records(Path(chosen["results"]), folder)
+        found = (_of_run(chosen, folder), []) if chosen["run"] else _of_records(Path(chosen["results"]), folder)
     except ValueError as error:
         sys.exit(f"error: {error}")
+    written, problems = found
     for path in written:
         print(path)
+    if problems:
+        sys.exit("\n".join(f"error: {problem}" for problem in problems))
 
 
-def _of_records(results: Path, folder: Path) -> list[Path]:
+def _of_records(results: Path, folder: Path) -> tuple[list[Path], list[Problem]]:
+    """The files, and the records that were left out."""
     from hycam_exp.report.figures.catalogue import missing, write_all
     from hycam_exp.report.records import read
     from hycam_exp.report.summary import summarise
 
-    summaries = summarise(read(results).records)
+    collection = read(results)
+    summaries = summarise(collection.records)
     require(bool(summaries), "results", results, f"no record in {results / 'runs'}")
     written = write_all(summaries, folder)
     for figure, command in missing(summaries):
         print(f"{figure}: no records yet; they come from {command}", file=sys.stderr)
-    return written
+    return written, collection.problems
 
 
 def _of_run(chosen: dict[str, str], folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from hycam_exp.report.figures import convergence, line, pareto, retention, routing, style, sweep, tasks
+from hycam_exp.report.figures.drawn import Drawn
 from hycam_exp.report.figures.plate import Plate
 from hycam_exp.report.summary import Summary
 
@@ -42,14 +43,22 @@ def by_mix(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
     return {f"{model}-{data}": [s for s in summaries if (s.model, s.data) == (model, data)] for model, data in names}
 
 
-def write_all(summaries: Sequence[Summary], folder: Path) -> list[Path]:
-    """Draw what the records allow, in a folder for each backbone and data mix; the files' paths."""
+def write_all(summaries: Sequence[Summary], folder: Path, drawn: Drawn | None = None) -> list[Path]:
+    """Draw what the records allow, in a folder for each backbone and data mix; the files' paths.
+
+    What `drawn` knows to be there already, of the same records, is not drawn again.
+    """
     written = []
     with style.applied():
         for name, members in by_mix(summaries).items():
-            for entry in CATALOGUE.values():
-                for plate in entry.draw(members):
-                    written += plate.write(folder / name)
+            for figure, entry in CATALOGUE.items():
+                place = f"{name}/{figure}"
+                known = drawn.files(place, members, folder) if drawn else None
+                if known is None:
+                    known = [path for plate in entry.draw(members) for path in plate.write(folder / name)]
+                    if drawn:
+                        drawn.keep(place, members, folder, known)
+                written += known
     return written
 
 

@@ -37,7 +37,7 @@ def record(
             "train": [{"step": step, "loss": 4.0 / step + fold} for step in (1, 2, 3, 4)],
             "validation": [{"step": step, "loss": 3.0 / step + fold} for step in (2, 4)],
         },
-        routing=routing if own else [], counts={"parameters_trainable": 1000},
+        routing=routing if own else [], counts={"parameters_trainable": 1000, "records": {}},
         cost={
             "seconds": {"train": 7.5 + fold}, "peak_memory": {"kind": "rss", "bytes": 2**30},
             "hardware": {"device": "d"},
