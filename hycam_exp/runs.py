@@ -12,13 +12,16 @@ import platform
 import socket
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from hycam_exp import lease
 
 SCHEMA_VERSION = 1
 MAX_FAILURES = 2
@@ -27,9 +30,10 @@ RECORDED_PACKAGES = (
     "torch", "pytorch-lightning", "transformers", "tokenizers", "peft", "hydra-core", "omegaconf", "sacrebleu",
     "rouge-score", "rapidfuzz", "numpy",
 )  # fmt: skip
-# Sources that decide no result: what is printed, reported or planned.
+# Sources that decide no result: what is printed, reported, planned, launched or held.
 _UNDECISIVE = (
-    "printout.py", "__main__.py", "generate.py", "launcher.py", "grid.py", "lm_eval.py", "mirror.py", "report", "plan",
+    "printout.py", "__main__.py", "generate.py", "jobs.py", "launcher.py", "slurm.py", "lease.py", "grid.py",
+    "lm_eval.py", "mirror.py", "report", "plan",
 )  # fmt: skip
 
 
@@ -90,6 +94,7 @@ class Store:
 
     results: Path
     outputs: Path
+    observer: lease.Observer = field(default_factory=lease.Observer, compare=False, repr=False)
 
     def record_path(self, run_id: str) -> Path:
         return self.results / "runs" / f"{run_id}.json"
@@ -156,36 +161,49 @@ class Store:
             stream.write("\n" * cut + json.dumps(entry) + "\n")
 
     def is_locked(self, run_id: str) -> bool:
-        """Whether a process on this host holds a cell."""
+        """Whether a process holds a cell, here or on another host; a lease of another host counts until this store has
+        seen it stand still for long enough."""
         path = self.folder(run_id) / "lock"
         if not path.is_file():
             return False
         with path.open("a") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _flocked(stream):
                 return True
-        return False
+            return self.observer.look(path.parent).holder is not None
 
     @contextmanager
     def lock(self, run_id: str) -> Iterator[None]:
-        """Hold a cell on this host.
+        """Hold a cell, on this host by flock and before other hosts by a lease.
 
         Raises:
-            ValueError: another process holds it; says which.
+            ValueError: another process holds it; says which. Or the folder cannot be locked.
         """
         path = self.folder(run_id) / "lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _flocked(stream, patience=0.5):  # who only asks whether it is locked, holds it for a moment
                 stream.seek(0)
-                raise ValueError(f"{run_id} is being run by {stream.read().strip() or 'another process'}") from None
+                raise ValueError(f"{run_id} is being run by {stream.read().strip() or 'another process'}")
             stream.truncate(0)
             stream.write(f"process {os.getpid()} on {socket.gethostname()}")
             stream.flush()
-            yield
+            with lease.held(path.parent, run_id):
+                yield
+
+
+def _flocked(stream: IO[str], patience: float = 0.0) -> bool:
+    """Lock the open file for this process; false if another process has it, for `patience` seconds."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.05)
+        except OSError as error:
+            raise ValueError(f"paths.outputs: {stream.name} cannot be locked: {error.strerror}") from error
 
 
 def _failure(line: str) -> dict[str, Any]:
