@@ -32,8 +32,8 @@ RECORDED_PACKAGES = (
 )  # fmt: skip
 # Sources that decide no result: what is printed, reported, planned, launched or held.
 _UNDECISIVE = (
-    "printout.py", "__main__.py", "generate.py", "jobs.py", "launcher.py", "slurm.py", "lease.py", "grid.py",
-    "lm_eval.py", "mirror.py", "report", "plan",
+    "printout.py", "__main__.py", "generate.py", "jobs.py", "launcher.py", "slurm.py", "cluster.py",
+    "cluster_job.py", "lease.py", "grid.py", "lm_eval.py", "mirror.py", "report", "plan",
 )  # fmt: skip
 
 
@@ -107,13 +107,13 @@ class Store:
 
     def check_writable(self) -> None:
         """Raise a `ValueError` that names the folder if a record or an output could not be written."""
-        for field, folder in (("paths.results", self.results / "runs"), ("paths.outputs", self.outputs)):
+        for name, folder in (("paths.results", self.results / "runs"), ("paths.outputs", self.outputs)):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder):
                     pass
             except OSError as error:
-                raise ValueError(f"{field}: cannot write in {folder}: {error.strerror}") from error
+                raise ValueError(f"{name}: cannot write in {folder}: {error.strerror}") from error
 
     def write(self, record: RunRecord) -> Path:
         """The record's file, complete."""
@@ -160,16 +160,17 @@ class Store:
         with path.open("a", encoding="utf-8") as stream:
             stream.write("\n" * cut + json.dumps(entry) + "\n")
 
-    def is_locked(self, run_id: str) -> bool:
-        """Whether a process holds a cell, here or on another host; a lease of another host counts until this store has
-        seen it stand still for long enough."""
+    def is_locked(self, run_id: str) -> bool | None:
+        """Whether a process holds a cell, here or on another host; None while that is not known: of another host's
+        lease this store must see a beat, or see it stand still for long enough."""
         path = self.folder(run_id) / "lock"
         if not path.is_file():
             return False
         with path.open("a") as stream:
             if not _flocked(stream):
                 return True
-            return self.observer.look(path.parent).holder is not None
+            sight = self.observer.look(path.parent)
+            return False if sight.holder is None else sight.beating or None
 
     @contextmanager
     def lock(self, run_id: str) -> Iterator[None]:

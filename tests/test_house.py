@@ -74,7 +74,7 @@ def test_lightning_stays_in_training_and_the_data_module():
 
 def test_hydra_stays_in_config_and_the_entry():
     """Beyond `read` there are plain dataclasses; a grid is what Hydra's sweep makes of a command line."""
-    allowed = {f"hycam_exp/{name}.py" for name in ("config", "__main__", "launcher", "grid")}
+    allowed = {f"hycam_exp/{name}.py" for name in ("config", "__main__", "jobs", "grid")}
     assert importers("hydra") <= allowed
     assert importers("omegaconf") <= allowed
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from hycam_exp import launcher
 from hycam_exp.config import compose, run_id
-from hycam_exp.launcher import Grid, Job
+from hycam_exp.launcher import LocalGrid, LocalJob
 
 WRITE = """
 from pathlib import Path
@@ -26,7 +26,7 @@ FAIL = "import sys; sys.exit('error: no luck')"
 
 
 @dataclass
-class Scripted(Job):
+class Scripted(LocalJob):
     """A cell whose attempts are the given scripts."""
 
     scripts: tuple[str, ...] = ()
@@ -54,11 +54,11 @@ def job(folder: Path, run_id: str, *scripts: str, **changes: str) -> Scripted:
     return Scripted([], run, run_id, scripts=scripts)
 
 
-def grid(*jobs: Job, n_jobs: int = 2) -> Grid:
-    return Grid(list(jobs), n_jobs, [{}], console=Console(width=200, record=True, quiet=True))
+def grid(*jobs: LocalJob, n_jobs: int = 2) -> LocalGrid:
+    return LocalGrid(list(jobs), n_jobs, [{}], console=Console(width=200, record=True, quiet=True))
 
 
-def names(jobs: list[Job]) -> list[str]:
+def names(jobs: list[LocalJob]) -> list[str]:
     return sorted(job.run_id for job in jobs)
 
 
@@ -157,9 +157,9 @@ def test_cells_take_gpus_in_turn_and_share_the_cores(monkeypatch: pytest.MonkeyP
     assert launcher.LocalLauncher(n_jobs=1, threads=3, gpus=None)._environments() == [{"OMP_NUM_THREADS": "3"}]
 
 
-def command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def command(*overrides: str, cwd: Path, seconds: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "hycam_exp", *overrides], cwd=cwd, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "hycam_exp", *overrides], cwd=cwd, capture_output=True, text=True, timeout=seconds
     )
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -237,11 +236,10 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become hundredths."""
     for name, seconds in (("BEAT", 0.05), ("STALE", 0.6), ("LOOK", 0.01)):
         monkeypatch.setattr(lease, name, seconds)
-    yield
 
 
 def test_a_cell_beats_while_it_is_held(store: Store, quick: None) -> None:
@@ -256,7 +254,7 @@ def test_a_cell_beats_while_it_is_held(store: Store, quick: None) -> None:
         assert found is not None
         assert found.process == os.getpid()
     assert path.read_bytes() == b""
-    assert not store.is_locked("cell")
+    assert store.is_locked("cell") is False
 
 
 def test_a_cell_of_a_living_process_on_another_host_is_refused(store: Store, quick: None) -> None:
@@ -269,10 +267,11 @@ def test_a_cell_of_a_living_process_on_another_host_is_refused(store: Store, qui
     keeper.start()
     try:
         (folder / "lock").touch()
-        assert store.is_locked("cell")
+        assert store.is_locked("cell") is None
         message = r"^cell is being run by process 1 on far \(SLURM job 42\)$"
         with pytest.raises(ValueError, match=message), store.lock("cell"):
             pytest.fail("two hosts hold one cell")
+        assert store.is_locked("cell") is True
     finally:
         ended.set()
         keeper.join()
