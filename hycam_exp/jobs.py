@@ -122,6 +122,8 @@ class GridLauncher(Launcher):
             found.run_all()
         except ValueError as error:
             sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+        except OSError as error:
+            sys.exit(f"error: {error}: what is finished is whole, and the same command goes on")
         if found.failed:
             sys.exit(1)
         return [JobReturn(overrides=list(o), status=JobStatus.COMPLETED) for o in job_overrides]

@@ -3,6 +3,7 @@
 Standard library only, so that a report reads records without torch.
 """
 
+import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -83,9 +84,19 @@ def write_atomically(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The file system's fault behind an error, in whatever form a library passes it on; None if it is none."""
+    if isinstance(error, OSError):
+        return error
+    full = os.strerror(errno.ENOSPC)
+    return OSError(errno.ENOSPC, full) if full in str(error) else None
 
 
 @dataclass(frozen=True)
@@ -110,10 +121,17 @@ class Store:
         for name, folder in (("paths.results", self.results / "runs"), ("paths.outputs", self.outputs)):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=folder):
-                    pass
+                with tempfile.TemporaryFile(dir=folder) as stream:
+                    stream.write(bytes(4096))
             except OSError as error:
-                raise ValueError(f"{name}: cannot write in {folder}: {error.strerror}") from error
+                way_out = f"make room there, or give {name}=FOLDER"
+                raise ValueError(f"{name}: cannot write in {folder}: {error.strerror}; {way_out}") from error
+
+    def unwritable(self, run_id: str, error: OSError) -> ValueError:
+        """What a person needs to know when a cell could not write on."""
+        where = error.filename or f"{self.folder(run_id)} or {self.results}"
+        way_out = "make room, then the same command goes on; what is finished is whole"
+        return ValueError(f"{run_id}: cannot write {where}: {error.strerror or error}; {way_out}")
 
     def write(self, record: RunRecord) -> Path:
         """The record's file, complete."""
