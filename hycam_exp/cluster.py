@@ -140,7 +140,7 @@ class Request:
                 raise ValueError(f"hydra.launcher.cluster=slurm: there is no {command} on this machine: {way_out}")
         if self.partition is not None and shutil.which("sinfo") is not None:
             names = partitions()
-            wrong = [name for name in self.partition.split(",") if name not in names]
+            wrong = [name for name in str(self.partition).split(",") if name not in names]
             if wrong and names:
                 there = ", ".join(sorted(names))
                 raise ValueError(f"hydra.launcher.partition={wrong[0]}: this cluster has {there}")

@@ -232,10 +232,10 @@ class SlurmLauncher(GridLauncher):
 
     def grid(self, job_overrides: Sequence[Sequence[str]]) -> SlurmGrid:
         """The cells on the cluster that the fields describe."""
+        _check(self.fields)
         own = {name: self.fields[name] for name in ("nodes", "gpus_per_node", "wait")}
         rest = {name: value for name, value in self.fields.items() if name not in own}
-        request = Request(**{**rest, "setup": list(rest["setup"]), "sbatch": dict(rest["sbatch"])})
-        _check(self.fields)
+        request = Request(**{**rest, "setup": list(rest["setup"] or []), "sbatch": dict(rest["sbatch"] or {})})
         request.check()
         return SlurmGrid(jobs_of(SlurmJob, job_overrides), request, **own)
 
@@ -244,8 +244,9 @@ def _check(fields: dict[str, Any]) -> None:
     """Raise a `ValueError` that names a field whose value is none of its kind."""
     require(fields["cluster"] in CLUSTERS, "hydra.launcher.cluster", fields["cluster"], "must be slurm or local")
     for name in ("cpus", "minutes", "requeues", "array_parallelism"):
-        whole = isinstance(fields[name], int) and fields[name] >= (name != "requeues")
-        require(whole, f"hydra.launcher.{name}", fields[name], "must be a whole number, at least 1")
+        least = 0 if name == "requeues" else 1
+        whole = isinstance(fields[name], int) and fields[name] >= least
+        require(whole, f"hydra.launcher.{name}", fields[name], f"must be a whole number, at least {least}")
     memory = fields["memory"]
     require(isinstance(memory, int | float) and memory > 0, "hydra.launcher.memory", memory, "must be GB, above 0")
     for name in ("wait", "requeue"):

@@ -83,7 +83,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dic
 def test_a_grid_that_is_killed_again_and_again_ends_with_the_same_bits(
     tmp_path: Path, undisturbed: tuple[dict[str, dict], float]
 ) -> None:
-    """Every cell has exactly one record, equal to an undisturbed grid's, and none was written anew once it was there."""
+    """Every cell has one record, equal to an undisturbed grid's, and none was written anew once it was there."""
     expected, seconds = undisturbed
     rng, written = random.Random(0), {}
     for _ in range(5):

@@ -156,7 +156,7 @@ class Host:
 STEP = st.tuples(st.integers(0, 2), st.sampled_from(["turn", "turn", "turn", "die", "end"]), st.floats(-1e6, 1e6))
 
 
-@given(st.lists(STEP, max_size=150))
+@given(st.lists(STEP, max_size=80))
 def test_never_two_holders(steps: list[tuple[int, str, float]]) -> None:
     """Three hosts with jumping clocks take, beat, end and die in any order: at most one lives and holds; and when all
     stand still, the first that looks on gets it."""

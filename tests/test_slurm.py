@@ -59,6 +59,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(state))
     yield state
+    (tmp_path / "go").touch()  # what waits for it ends
     for path in (state / "live").glob("*"):
         subprocess.run(["kill", "--", f"-{path.read_text()}"], capture_output=True)
 
@@ -87,7 +88,7 @@ def directives(script: str) -> dict[str, str | bool]:
     return {name: value.strip("'") if equals else True for name, equals, value in pairs}
 
 
-@pytest.mark.parametrize("where", ["local", "slurm"])
+@pytest.mark.parametrize("where", [pytest.param("local", marks=pytest.mark.slow), "slurm"])
 def test_cells_are_done_skipped_or_failed_and_none_stops_the_others(tmp_path: Path, fake: Path, where: str) -> None:
     """A failing cell is reported with the reason that it printed, a killed one too; finished ones are not submitted
     again by the same command."""
@@ -224,8 +225,9 @@ def test_a_cell_that_failed_before_is_reported_unless_asked_for(tmp_path: Path, 
         assert [j.reason for j in found.failed] == ["no luck at all"] * len(found.failed)
 
 
+@pytest.mark.slow
 def test_overwrite_counts_the_jobs_own_end(tmp_path: Path, fake: Path) -> None:
-    """A failed second run is not taken for the old record's success."""
+    """A failed second run is not taken for the old record's success, and a third may succeed."""
     for script, done in ((WRITE, ["a"]), (FAIL, []), (WRITE, ["a"])):
         found = grid(tmp_path, job(tmp_path, "a", script, overwrite="true"))
         found.run_all()
@@ -345,35 +347,36 @@ def test_a_silent_queue_submits_nothing_and_ends_nothing(
     assert not found._has_ended(cell, cluster.states([cell.submission]))
 
 
-SLURM = ("-m", "fold=0,1", "hydra/launcher=slurm")
-
-
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("changes", "message"),
     [
-        (["hydra.launcher.partition=gpus"], "hydra.launcher.partition=gpus: this cluster has cpu, gpu"),
-        (["hydra.launcher.minutes=soon"], "hydra.launcher.minutes=soon: must be a whole number"),
-        (["hydra.launcher.gpus_per_node=2"], "hydra.launcher.gpus_per_node=2: trainer=cpu of "),
-        (["hydra.launcher.cluster=lsf"], "hydra.launcher.cluster=lsf: must be slurm or local"),
+        ({"partition": "gpus"}, "hydra.launcher.partition=gpus: this cluster has cpu, gpu"),
+        ({"minutes": "soon"}, "hydra.launcher.minutes=soon: must be a whole number, at least 1"),
+        ({"requeues": -1}, "hydra.launcher.requeues=-1: must be a whole number, at least 0"),
+        ({"memory": 0}, "hydra.launcher.memory=0: must be GB, above 0"),
+        ({"gpus_per_node": 2}, "hydra.launcher.gpus_per_node=2: trainer=cpu of "),
+        ({"cluster": "lsf"}, "hydra.launcher.cluster=lsf: must be slurm or local"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_submitted(
-    tmp_path: Path, fake: Path, overrides: list[str], message: str
+    tmp_path: Path, fake: Path, changes: dict[str, object], message: str
 ) -> None:
-    """Field, value and way out, no traceback, and sbatch was never called."""
-    done = command(*SLURM, *overrides, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"error: {message}")
-    assert done.stderr.count("\n") == 1
+    """Field, value and way out, and sbatch was never called."""
+    paths = [f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}"]
+    with pytest.raises(SystemExit) as caught:
+        slurm.SlurmLauncher(**{**FIELDS, **changes}).launch([["fold=0", *paths], ["fold=1", *paths]], 0)
+    assert str(caught.value).startswith(f"error: {message}")
+    assert "\n" not in str(caught.value)
     assert not fake.exists()
 
 
 def test_without_slurm_the_launcher_says_so(tmp_path: Path) -> None:
     """On a machine without sbatch one line names the way out."""
-    done = command(*SLURM, cwd=tmp_path)
+    done = command("-m", "fold=0,1", "hydra/launcher=slurm", cwd=tmp_path)
     expected = "error: hydra.launcher.cluster=slurm: there is no sbatch on this machine: start it on a login node, "
-    assert done.returncode == 1
+    assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(expected)
+    assert done.stderr.count("\n") == 1
 
 
 TINY = (
