@@ -128,7 +128,7 @@ QUICK = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "kilobytes"), [("results", 32), ("outputs", 200), ("outputs", 1500)])
+@pytest.mark.parametrize(("name", "kilobytes"), [("results", 12), ("outputs", 64), ("outputs", 250)])
 def test_a_cell_on_a_disk_that_fills_up_goes_on_when_there_is_room(
     tmp_path: Path, disk: Disk, name: str, kilobytes: int
 ) -> None:

@@ -1,5 +1,6 @@
 """Grids whose launchers and cells are killed at random moments end as if nothing had happened."""
 
+import contextlib
 import json
 import os
 import random
@@ -51,7 +52,9 @@ def comparable(folder: Path) -> dict[str, dict]:
 def kill(process: subprocess.Popen[str], rng: random.Random) -> None:
     """SIGKILL the launcher, one of its cells, or all of them at once, as a machine that goes down would."""
     what = rng.choice(("launcher", "cell", "all"))
-    cells = psutil.Process(process.pid).children() if process.poll() is None else []
+    if process.poll() is not None:
+        return
+    cells = psutil.Process(process.pid).children()
     if what == "all":
         os.killpg(process.pid, signal.SIGKILL)
     elif what == "launcher" or not cells:
@@ -88,9 +91,11 @@ def test_a_grid_that_is_killed_again_and_again_ends_with_the_same_bits(
     rng, written = random.Random(0), {}
     for _ in range(5):
         process = start(tmp_path)
-        time.sleep(rng.uniform(0.2, 0.8) * seconds)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0.1, 0.5) * seconds)
         kill(process, rng)
-        time.sleep(rng.uniform(0, 0.1) * seconds)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0, 0.1) * seconds)
         end(process)
         written |= {name: moment for name, (moment, _) in records(tmp_path).items() if name not in written}
     assert ", 0 failed" in finish(start(tmp_path))
