@@ -129,9 +129,9 @@ class Store:
 
     def unwritable(self, run_id: str, error: OSError) -> ValueError:
         """What a person needs to know when a cell could not write on."""
-        where = error.filename or f"{self.folder(run_id)} or {self.results}"
-        way_out = "make room, then the same command goes on; what is finished is whole"
-        return ValueError(f"{run_id}: cannot write {where}: {error.strerror or error}; {way_out}")
+        where = f" ({error.filename})" if error.filename else ""  # perhaps a library's temporary file
+        way_out = f"make room in {self.outputs} and {self.results}, then the same command goes on"
+        return ValueError(f"{run_id}: {error.strerror or error}{where}; {way_out}; what is finished is whole")
 
     def write(self, record: RunRecord) -> Path:
         """The record's file, complete."""

@@ -96,13 +96,14 @@ def test_the_disks_fault_is_told_from_the_cells(error: Exception, number: int | 
 
 
 def test_what_a_person_is_told(tmp_path: Path) -> None:
-    """The cell, the file or the folders, the system's word, the way out."""
+    """The cell, the system's word, the file where it is known, the folders and the way out."""
     store = Store(tmp_path / "r", tmp_path / "o")
-    full = OSError(errno.ENOSPC, "No space left on device", "/disk/file")
-    way_out = "make room, then the same command goes on; what is finished is whole"
-    assert str(store.unwritable("cell", full)) == f"cell: cannot write /disk/file: No space left on device; {way_out}"
-    without = str(store.unwritable("cell", OSError(errno.ENOSPC, "No space left on device")))
-    assert without == f"cell: cannot write {tmp_path}/o/cell or {tmp_path}/r: No space left on device; {way_out}"
+    for path, where in (("/disk/file", " (/disk/file)"), (None, "")):
+        told = str(store.unwritable("cell", OSError(errno.ENOSPC, "No space left on device", path)))
+        way_out = (
+            f"make room in {tmp_path}/o and {tmp_path}/r, then the same command goes on; what is finished is whole"
+        )
+        assert told == f"cell: No space left on device{where}; {way_out}"
 
 
 def test_a_launcher_that_cannot_write_ends_in_one_line() -> None:
