@@ -6,8 +6,10 @@ import warnings
 import hydra
 from omegaconf import DictConfig
 
-from hycam_exp import launcher
+from hycam_exp import jobs
 from hycam_exp.config import config_dir, read
+from hycam_exp.launcher import LocalLauncher
+from hycam_exp.slurm import SlurmLauncher
 
 # What the libraries say to each other; nothing a user could act on.
 THIRD_PARTY = (".*is_gradient_checkpointing.*is deprecated", ".*isinstance.treespec, LeafSpec.*is deprecated")
@@ -26,7 +28,7 @@ def execute(cfg: DictConfig) -> None:
         sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
 
-launcher.register()
+jobs.register(LocalLauncher, SlurmLauncher)
 main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(execute)
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from hycam_exp.config import Run
 from hycam_exp.cost import Clock
 from hycam_exp.data import sources
 from hycam_exp.method_settings import METHODS
-from hycam_exp.runs import MAX_FAILURES, RunRecord, Store, code_digest, write_atomically
+from hycam_exp.runs import MAX_FAILURES, RunRecord, Store, code_digest, disk_error, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,11 +57,11 @@ def run_cell(run: Run) -> RunRecord:
     failures = store.failures(identifier)
     if len(failures) >= MAX_FAILURES and not run.retry:
         raise ValueError(f"{identifier} failed {len(failures)} times ({failures[-1]['message']}); retry=true runs it")
-    with store.lock(identifier):
-        try:
+    try:
+        with store.lock(identifier):
             record = Cell(run, identifier, store, collection, clock).finish()
-        except OSError as error:  # a full or vanished disk: what is written is whole, and the same command goes on
-            raise ValueError(f"{identifier}: {error}") from error
+    except OSError as error:  # a full or vanished disk: what is written is whole, and the same command goes on
+        raise store.unwritable(identifier, error) from error
     printout.finished(record, store)
     return record
 
@@ -107,9 +107,9 @@ class Cell:
             after = self._measure(adapted, fold.test, "after")
             self._save(adapted)
             record = self._record(fold, fit, before, after, parameters)
-        except OSError:  # the disk's fault, not the cell's
-            raise
         except Exception as error:
+            if (fault := disk_error(error)) is not None:  # not the cell's
+                raise fault from error
             self.store.add_failure(self.identifier, error)
             raise
         mirror.publish(loggers, record, after)

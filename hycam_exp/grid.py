@@ -7,6 +7,7 @@ import copy
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -91,7 +92,7 @@ class Composer:
             ValueError: as `config.compose`.
         """
         try:
-            with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            with _hydra():
                 loader = GlobalHydra.instance().config_loader()
                 parser = OverridesParser.create(loader)
                 lines = list(dict.fromkeys(itertools.chain.from_iterable(cells)))
@@ -141,6 +142,12 @@ class Composer:
             if _REFERS.search(OmegaConf.to_yaml(self.composed[key])):
                 self.varying.add(key)
         return self.composed[key]
+
+
+def _hydra() -> AbstractContextManager[None]:
+    """Hydra as it runs, with the config folders of the command line; outside of a command, one on the package's."""
+    running = GlobalHydra.instance().is_initialized()
+    return nullcontext() if running else initialize_config_dir(str(config_dir()), version_base="1.3")
 
 
 def _is_structural(override: Override, loader: object) -> bool:

@@ -3,6 +3,7 @@
 Standard library only, so that a report reads records without torch.
 """
 
+import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -12,13 +13,16 @@ import platform
 import socket
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from hycam_exp import lease
 
 SCHEMA_VERSION = 1
 MAX_FAILURES = 2
@@ -27,9 +31,10 @@ RECORDED_PACKAGES = (
     "torch", "pytorch-lightning", "transformers", "tokenizers", "peft", "hydra-core", "omegaconf", "sacrebleu",
     "rouge-score", "rapidfuzz", "numpy",
 )  # fmt: skip
-# Sources that decide no result: what is printed, reported or planned.
+# Sources that decide no result: what is printed, reported, planned, launched or held.
 _UNDECISIVE = (
-    "printout.py", "__main__.py", "generate.py", "launcher.py", "grid.py", "lm_eval.py", "mirror.py", "report", "plan",
+    "printout.py", "__main__.py", "generate.py", "jobs.py", "launcher.py", "slurm.py", "cluster.py",
+    "cluster_job.py", "lease.py", "grid.py", "lm_eval.py", "mirror.py", "report", "plan",
 )  # fmt: skip
 
 
@@ -79,9 +84,19 @@ def write_atomically(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The file system's fault behind an error, in whatever form a library passes it on; None if it is none."""
+    if isinstance(error, OSError):
+        return error
+    full = os.strerror(errno.ENOSPC)
+    return OSError(errno.ENOSPC, full) if full in str(error) else None
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,7 @@ class Store:
 
     results: Path
     outputs: Path
+    observer: lease.Observer = field(default_factory=lease.Observer, compare=False, repr=False)
 
     def record_path(self, run_id: str) -> Path:
         return self.results / "runs" / f"{run_id}.json"
@@ -102,13 +118,20 @@ class Store:
 
     def check_writable(self) -> None:
         """Raise a `ValueError` that names the folder if a record or an output could not be written."""
-        for field, folder in (("paths.results", self.results / "runs"), ("paths.outputs", self.outputs)):
+        for name, folder in (("paths.results", self.results / "runs"), ("paths.outputs", self.outputs)):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=folder):
-                    pass
+                with tempfile.TemporaryFile(dir=folder) as stream:
+                    stream.write(bytes(4096))
             except OSError as error:
-                raise ValueError(f"{field}: cannot write in {folder}: {error.strerror}") from error
+                way_out = f"make room there, or give {name}=FOLDER"
+                raise ValueError(f"{name}: cannot write in {folder}: {error.strerror}; {way_out}") from error
+
+    def unwritable(self, run_id: str, error: OSError) -> ValueError:
+        """What a person needs to know when a cell could not write on."""
+        where = f" ({error.filename})" if error.filename else ""  # perhaps a library's temporary file
+        way_out = f"make room in {self.outputs} and {self.results}, then the same command goes on"
+        return ValueError(f"{run_id}: {error.strerror or error}{where}; {way_out}; what is finished is whole")
 
     def write(self, record: RunRecord) -> Path:
         """The record's file, complete."""
@@ -155,37 +178,51 @@ class Store:
         with path.open("a", encoding="utf-8") as stream:
             stream.write("\n" * cut + json.dumps(entry) + "\n")
 
-    def is_locked(self, run_id: str) -> bool:
-        """Whether a process on this host holds a cell."""
+    def is_locked(self, run_id: str) -> bool | None:
+        """Whether a process holds a cell, here or on another host; None while that is not known: of another host's
+        lease this store must see a beat, or see it stand still for long enough."""
         path = self.folder(run_id) / "lock"
         if not path.is_file():
             return False
         with path.open("a") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _flocked(stream):
                 return True
-        return False
+            sight = self.observer.look(path.parent)
+            return False if sight.holder is None else sight.beating or None
 
     @contextmanager
     def lock(self, run_id: str) -> Iterator[None]:
-        """Hold a cell on this host.
+        """Hold a cell, on this host by flock and before other hosts by a lease.
 
         Raises:
-            ValueError: another process holds it; says which.
+            ValueError: another process holds it; says which. Or the folder cannot be locked.
         """
         path = self.folder(run_id) / "lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _flocked(stream, patience=0.5):  # who only asks whether it is locked, holds it for a moment
                 stream.seek(0)
-                raise ValueError(f"{run_id} is being run by {stream.read().strip() or 'another process'}") from None
+                raise ValueError(f"{run_id} is being run by {stream.read().strip() or 'another process'}")
             stream.truncate(0)
             stream.write(f"process {os.getpid()} on {socket.gethostname()}")
             stream.flush()
-            yield
+            with lease.held(path.parent, run_id):
+                yield
+
+
+def _flocked(stream: IO[str], patience: float = 0.0) -> bool:
+    """Lock the open file for this process; false if another process has it, for `patience` seconds."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.05)
+        except OSError as error:
+            raise ValueError(f"paths.outputs: {stream.name} cannot be locked: {error.strerror}") from error
 
 
 def _failure(line: str) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 import re
 
 import pytest
+from hydra import initialize_config_dir
 
 from hycam_exp import grid
-from hycam_exp.config import compose
+from hycam_exp.config import compose, config_dir
 from hycam_exp.grid import Composer, expand, runs
 
 
@@ -90,3 +91,11 @@ def test_a_wrong_override_is_one_line(overrides, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         runs(expand(overrides))
     assert "\n" not in str(caught.value)
+
+
+def test_within_a_running_hydra_its_runs_are_those_of_full_compositions():
+    """A launcher composes its cells under the Hydra of the command: every 31st cell of Table 2 is as composed alone."""
+    cells = expand(["experiment=table2_main"])[::31]
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        found = runs(cells)
+    assert found == [compose(*cell) for cell in cells]

@@ -1,8 +1,12 @@
 """The launcher, with cells that are small scripts instead of trainings."""
 
 import fcntl
+import io
+import itertools
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +16,9 @@ from rich.console import Console
 
 from hycam_exp import launcher
 from hycam_exp.config import compose, run_id
-from hycam_exp.launcher import Grid, Job
+from hycam_exp.jobs import jobs_of
+from hycam_exp.launcher import LocalGrid, LocalJob
+from hycam_exp.runs import SCHEMA_VERSION
 
 WRITE = """
 from pathlib import Path
@@ -26,7 +32,7 @@ FAIL = "import sys; sys.exit('error: no luck')"
 
 
 @dataclass
-class Scripted(Job):
+class Scripted(LocalJob):
     """A cell whose attempts are the given scripts."""
 
     scripts: tuple[str, ...] = ()
@@ -54,11 +60,11 @@ def job(folder: Path, run_id: str, *scripts: str, **changes: str) -> Scripted:
     return Scripted([], run, run_id, scripts=scripts)
 
 
-def grid(*jobs: Job, n_jobs: int = 2) -> Grid:
-    return Grid(list(jobs), n_jobs, [{}], console=Console(width=200, record=True, quiet=True))
+def grid(*jobs: LocalJob, n_jobs: int = 2) -> LocalGrid:
+    return LocalGrid(list(jobs), n_jobs, [{}], console=Console(width=200, record=True, quiet=True))
 
 
-def names(jobs: list[Job]) -> list[str]:
+def names(jobs: list[LocalJob]) -> list[str]:
     return sorted(job.run_id for job in jobs)
 
 
@@ -157,9 +163,9 @@ def test_cells_take_gpus_in_turn_and_share_the_cores(monkeypatch: pytest.MonkeyP
     assert launcher.LocalLauncher(n_jobs=1, threads=3, gpus=None)._environments() == [{"OMP_NUM_THREADS": "3"}]
 
 
-def command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def command(*overrides: str, cwd: Path, seconds: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "hycam_exp", *overrides], cwd=cwd, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "hycam_exp", *overrides], cwd=cwd, capture_output=True, text=True, timeout=seconds
     )
 
 
@@ -180,6 +186,57 @@ def test_a_mistake_in_one_cell_is_told_before_any_starts(tmp_path: Path, overrid
     assert not list(tmp_path.glob("outputs/*f0*"))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "not a whole run record .*; move it away"),
+        (
+            lambda text: text.replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99'),
+            "version 99 is newer",
+        ),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named_and_left_alone(
+    tmp_path: Path, change: Callable[[str], str], message: str
+) -> None:
+    """Before any cell starts, with all others of its kind, overwrite=true or not; the file stays as it is."""
+    paths = [f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}"]
+    cells = [["fold=0", *paths], ["fold=1", *paths], ["fold=2", *paths]]
+    found = jobs_of(LocalJob, cells)
+    broken = []
+    for cell in found[:2]:
+        subprocess.run([sys.executable, "-c", WRITE % {"folder": tmp_path, "run_id": cell.run_id}], check=True)
+        broken.append(cell.store.record_path(cell.run_id))
+        broken[-1].write_text(change(broken[-1].read_text()))
+    before = [path.read_bytes() for path in broken]
+    for extra in ([], ["overwrite=true"]):
+        with pytest.raises(ValueError, match=message) as caught:
+            jobs_of(LocalJob, [[*cell, *extra] for cell in cells])
+        assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [str(path) for path in broken]
+    assert [path.read_bytes() for path in broken] == before
+
+
+def test_a_record_that_breaks_while_the_grid_runs_is_a_failure(tmp_path: Path) -> None:
+    """Its reason names the file, and the other cells are done."""
+    breaks = WRITE + "\nnext(Path('%(folder)s').glob('results/runs/a.json')).write_text('{')\n"
+    found = grid(job(tmp_path, "a", breaks), job(tmp_path, "b", WRITE))
+    found.run_all()
+    assert (names(found.done), names(found.failed)) == (["b"], ["a"])
+    assert "a.json: not a whole run record" in str(found.failed[0].reason)
+
+
+def test_a_clock_that_jumps_changes_no_duration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds and what is left are measured by the monotonic clock: neither is negative, or years."""
+    wall = itertools.cycle([4e9, 0.0, 1e9])
+    monkeypatch.setattr(launcher.time, "time", lambda: next(wall))
+    console = Console(width=200, file=io.StringIO())
+    found = replace(grid(*(job(tmp_path, name, WRITE) for name in "abc"), n_jobs=1), console=console)
+    found.run_all()
+    assert all(0 < cell.seconds < 60 for cell in found.done)
+    assert isinstance(console.file, io.StringIO)
+    assert re.findall(r"about (\d+) s left", console.file.getvalue())
+
+
 def cells_of(experiment: str) -> list[list[str]]:
     """The overrides of every cell that an experiment sweeps over."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -196,11 +253,14 @@ def cells_of(experiment: str) -> list[list[str]]:
     return BasicSweeper.split_arguments(overrides, None)[0]
 
 
-@pytest.mark.parametrize(("experiment", "num_methods"), [("mini", 5), ("mini_ablation", 5), ("paper_vs_released", 10)])
-def test_an_experiments_cells_are_all_different_and_compose(experiment: str, num_methods: int) -> None:
+@pytest.mark.parametrize(
+    ("experiment", "num_forms"),
+    [("mini", 5), ("mini_ablation", 5), ("mini_num_specialized", 8), ("mini_tau", 5), ("paper_vs_released", 10)],
+)
+def test_an_experiments_cells_are_all_different_and_compose(experiment: str, num_forms: int) -> None:
     """So many forms over five folds, in the setting that they share; HyCAM's cells are those of both mini grids."""
     runs = [compose(f"experiment={experiment}", *overrides) for overrides in cells_of(experiment)]
-    assert len({run_id(run, {}) for run in runs}) == len(runs) == 5 * num_methods
+    assert len({run_id(run, {}) for run in runs}) == len(runs) == 5 * num_forms
     assert {run.fold for run in runs} == set(range(5))
     shared = [run_id(run, {}) for run in runs if run.method == compose("experiment=mini").method]
     assert shared == [run_id(compose("experiment=mini", f"fold={fold}"), {}) for fold in range(5)]
