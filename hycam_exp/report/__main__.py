@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hycam_exp.config import NUM_FOLDS
-from hycam_exp.report.summary import Summary, read, summarise
+from hycam_exp.report.records import read
+from hycam_exp.report.summary import Summary, summarise
 
 COLUMNS = (("PPL", "ppl", "mean", 3), ("BLEU-4", "bleu4", "mean", 3), ("ROUGE-L", "rouge_l", "mean", 3))
 
@@ -46,10 +47,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m hycam_exp.report", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args()
-    try:
-        summaries = [s for s in summarise(read(arguments.results)) if s.mean("ppl") is not None]
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    collection = read(arguments.results)
+    for problem in collection.problems:
+        print(f"error: {problem}", file=sys.stderr)
+    summaries = [s for s in summarise(collection.records) if s.mean("ppl") is not None]
     if not summaries:
         sys.exit(f"error: {arguments.results / 'runs'}: no record with scores there")
     console = Console(markup=False, highlight=False)
@@ -58,6 +59,7 @@ def main() -> None:
         console.print(table(of_group, f"{model} x {data}, mean +- standard deviation over folds"))
         if len(set().union(*(s.code for s in of_group))) > 1:
             console.print("note: the records were not all made by the same code")
+    sys.exit(1 if collection.problems else 0)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,14 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from hycam_exp.config import NUM_FOLDS
-from hycam_exp.runs import RunRecord, Store
-
-_PLACES = ("trainer", "logger", "paths", "overwrite", "retry", "resume", "fold")  # decide nothing, or are summed over
+from hycam_exp.report import setting
+from hycam_exp.runs import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +32,11 @@ class Summary:
     def is_complete(self) -> bool:
         """All folds are there."""
         return self.folds == tuple(range(NUM_FOLDS))
+
+    @cached_property
+    def setting(self) -> dict[str, Any]:
+        """The values that its records share and that decide their scores."""
+        return _setting(self.records[0])
 
     def values(self, metric: str, task: str = "mean") -> list[float | None]:
         """A score of every fold."""
@@ -58,17 +62,6 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if known and len(known) == len(values) else None
 
 
-def read(results: Path) -> list[RunRecord]:
-    """Every record of a results folder, in order of id.
-
-    Raises:
-        ValueError: a record is not whole, or of a newer schema; names the file.
-    """
-    store = Store(results, results)
-    found = (store.read(path.stem) for path in sorted((results / "runs").glob("*.json")))
-    return [record for record in found if record is not None]
-
-
 def summarise(records: Iterable[RunRecord]) -> list[Summary]:
     """The settings, by model, data, method and variant."""
     groups: dict[str, list[RunRecord]] = {}
@@ -90,28 +83,11 @@ def _name(record: RunRecord) -> tuple[str, str, str]:
 
 
 def _setting(record: RunRecord) -> dict[str, Any]:
-    """The configured values that decide the result, but for the fold; the data and their split's seed by content."""
-    flat = _flat({key: value for key, value in record.config.items() if key not in _PLACES})
-    flat["data.content"] = record.data["content"]
-    dropped = ("recipe.learning_rates.", "data.root", "data.fields", "model.path", "model.retention_text")
-    return {key: value for key, value in flat.items() if not key.startswith(dropped)}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+    return setting.decisive(record.config, record.data["content"])
 
 
 def _variants(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
     """For each of several settings of one name, the values in which they differ."""
-    settings = [_setting(group[0]) for group in groups]
-    keys = sorted(set().union(*settings))
-    differing = [key for key in keys if len({json.dumps(setting.get(key)) for setting in settings}) > 1]
-    return [", ".join(f"{key}={_shown(setting.get(key))}" for key in differing) for setting in settings]
-
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else str(value)
+    settings: list[setting.Setting] = [_setting(group[0]) for group in groups]
+    keys = setting.differing(settings)
+    return [setting.shown(values, keys) for values in settings]

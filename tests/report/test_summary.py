@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.report.summary import Summary, read, summarise
+from hycam_exp.report.records import read
+from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Score, Store
 
 
@@ -19,7 +20,8 @@ def record(fold: int, ppl: float | None, method: str = "lora", clip: float | Non
     return RunRecord(
         schema_version=SCHEMA_VERSION, run_id=f"m-{method}-f{fold}-{clip}", config=config,
         scores=[Score(task="mean", metric="ppl", value=ppl, n=2)], metrics={}, curves={}, fit={}, routing=[],
-        counts={"parameters_trainable": 7}, cost={}, data={"content": "c"}, code={"digest": "d"}, versions={}, notes=[],
+        counts={"parameters_trainable": 7, "records": {}}, cost={"seconds": {}}, code={"digest": "d"}, versions={},
+        data={"content": "c", "split": f"s{fold}"}, notes=[],
     )  # fmt: skip
 
 
@@ -67,7 +69,7 @@ def test_command_prints_a_row_for_each_setting(tmp_path: Path) -> None:
     store = Store(tmp_path, tmp_path)
     for fold, ppl in enumerate((1.0, 3.0)):
         store.write(record(fold, ppl))
-    assert read(tmp_path) == [record(0, 1.0), record(1, 3.0)]
+    assert read(tmp_path).records == [record(0, 1.0), record(1, 3.0)]
     found = command(tmp_path)
     assert found.returncode == 0
     assert "2.000 +- 1.414" in found.stdout

@@ -1,0 +1,118 @@
+"""Run records from a results folder: those that can be used, and by name what is wrong with the others."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hycam_exp.config import NUM_FOLDS
+from hycam_exp.report import setting
+from hycam_exp.runs import RunRecord, Store
+
+_READ = {
+    "config": ("model", "method", "data", "fold"),
+    "counts": ("parameters_trainable", "records"),
+    "cost": ("seconds",),
+    "data": ("content", "split"),
+    "code": ("digest",),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """Something that keeps a record or a row out of the report."""
+
+    place: str
+    """The file or the row."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The usable records of a results folder in order of id, and what is wrong with the others."""
+
+    records: list[RunRecord]
+    problems: list[Problem]
+
+
+def read(results: Path) -> Collection:
+    """Every record of a results folder. One that is not whole, of a newer schema, with a number that is not finite, or
+    of the same setting and fold as another is left out, and named.
+    """
+    store = Store(results, results)
+    records: list[RunRecord] = []
+    problems: list[Problem] = []
+    for path in sorted((results / "runs").glob("*.json")):
+        try:
+            record = store.read(path.stem)
+        except ValueError as error:
+            problems.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
+            continue
+        assert record is not None, "its file is there"
+        fault = _fault(record, path)
+        if fault is None:
+            records.append(record)
+        else:
+            problems.append(Problem(str(path), fault))
+    doubled = _doubled(records, results)
+    kept = [record for record in records if record.run_id not in doubled]
+    return Collection(kept, sorted([*problems, *doubled.values()]))
+
+
+def _fault(record: RunRecord, path: Path) -> str | None:
+    """What a record lacks, or which of its numbers is none."""
+    for part, keys in _READ.items():
+        held = getattr(record, part)
+        for key in keys:
+            if not isinstance(held, Mapping) or key not in held:
+                return f"has no {part}.{key}"
+    for part in ("model", "method", "data"):
+        if not isinstance(record.config[part], Mapping) or "name" not in record.config[part]:
+            return f"has no config.{part}.name"
+    if record.config["fold"] not in range(NUM_FOLDS):
+        return f"config.fold={record.config['fold']}: must be in 0..{NUM_FOLDS - 1}"
+    if record.run_id != path.stem:
+        return f"holds the record of {record.run_id}"
+    return next((f"{place} is {value}" for place, value in _numbers(record) if not math.isfinite(value)), None)
+
+
+def _numbers(record: RunRecord) -> Iterator[tuple[str, float]]:
+    """Every number that a report may show, with its place."""
+    for score in record.scores:
+        if score.value is not None:
+            yield f"the score {score.metric} of {score.task}", score.value
+    for part in ("curves", "fit", "counts", "cost", "routing"):
+        yield from _within(part, getattr(record, part))
+
+
+def _within(place: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, float):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _within(f"{place}.{key}", inner)
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _within(f"{place}[{position}]", inner)
+
+
+def _doubled(records: list[RunRecord], results: Path) -> dict[str, Problem]:
+    """For each record whose setting and fold another has too, the problem."""
+    cells: dict[tuple[Any, ...], list[RunRecord]] = {}
+    for record in records:
+        decisive = setting.decisive(record.config, record.data["content"])
+        cells.setdefault((record.config["fold"], *map(str, sorted(decisive.items()))), []).append(record)
+    store = Store(results, results)
+    return {
+        record.run_id: Problem(
+            str(store.record_path(record.run_id)),
+            f"the same cell as {', '.join(o.run_id for o in alike if o is not record)}; move all but one away",
+        )
+        for alike in cells.values()
+        if len(alike) > 1
+        for record in alike
+    }

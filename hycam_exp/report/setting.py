@@ -1,0 +1,61 @@
+"""What decides a record's scores, as dotted names and values: two records of one setting differ in their fold alone.
+
+decisive({"model": {"name": "m"}, "fold": 0, "seed": 0}, None)  # {"model.name": "m", "seed": 0}
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+Setting = Mapping[str, Any]
+
+_SECTIONS = ("trainer", "logger", "paths", "overwrite", "retry", "resume", "fold")  # decide nothing, or are summed over
+_FIELDS = ("recipe.learning_rates.", "data.root", "data.fields", "model.retention_text", "model.tokenizer")
+# Of these the scores after adaptation do not depend.
+_BEFORE = ("recipe.generate_before", "recipe.compare_single", "evaluation.generate_before", "evaluation.compare_single")
+
+
+def decisive(config: Mapping[str, Any], content: str | None) -> dict[str, Any]:
+    """The configured values that decide the result, but for the fold, and the hash of the data's content.
+
+    A field that is null is left out, as are fields that there were not yet when a record was written.
+    """
+    flat = _flat({key: value for key, value in config.items() if key not in _SECTIONS}) | {"data.content": content}
+    model = config["model"]
+    dropped = list(_FIELDS)
+    if model.get("hub_id") or model.get("source") != "folder":  # a folder of one's own is known by its path alone
+        dropped.append("model.path")
+    if model.get("source") != "random":
+        dropped.append("model.architecture")
+    return {key: value for key, value in flat.items() if value is not None and not key.startswith(tuple(dropped))}
+
+
+def comparable(setting: Setting) -> dict[str, Any]:
+    """Without what an experiment file leaves open: the data's content, and from where a backbone of the hub is read;
+    and without what the scores after adaptation do not depend on.
+    """
+    left_out = (*_BEFORE, "data.content", *(("model.source",) if "model.hub_id" in setting else ()))
+    return {key: value for key, value in setting.items() if key not in left_out}
+
+
+def differing(settings: list[Setting]) -> list[str]:
+    """The names whose values are not the same in all settings."""
+    keys = sorted(set().union(*settings)) if settings else []
+    return [key for key in keys if len({json.dumps(setting.get(key)) for setting in settings}) > 1]
+
+
+def shown(setting: Setting, keys: list[str]) -> str:
+    """Values as a command line would set them: recipe.clip=null, seed=1."""
+    return ", ".join(f"{key}={_value(setting.get(key))}" for key in keys)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _value(value: Any) -> str:
+    return "null" if value is None else str(value)
