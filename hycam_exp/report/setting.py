@@ -4,7 +4,7 @@ decisive({"model": {"name": "m"}, "fold": 0, "seed": 0}, None)  # {"model.name":
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Setting = Mapping[str, Any]
@@ -38,7 +38,7 @@ def comparable(setting: Setting) -> dict[str, Any]:
     return {key: value for key, value in setting.items() if key not in left_out}
 
 
-def differing(settings: list[Setting]) -> list[str]:
+def differing(settings: Sequence[Setting]) -> list[str]:
     """The names whose values are not the same in all settings."""
     keys = sorted(set().union(*settings)) if settings else []
     return [key for key in keys if len({json.dumps(setting.get(key)) for setting in settings}) > 1]

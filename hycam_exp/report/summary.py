@@ -44,12 +44,11 @@ class Summary:
 
     def mean(self, metric: str, task: str = "mean") -> float | None:
         """The mean over folds; None if a fold has no such score."""
-        return _mean(self.values(metric, task))
+        return mean_of(self.values(metric, task))
 
     def spread(self, metric: str, task: str = "mean") -> float | None:
         """The sample standard deviation over folds; None for fewer than two."""
-        known = [value for value in self.values(metric, task) if value is not None]
-        return statistics.stdev(known) if len(known) > 1 and len(known) == len(self.records) else None
+        return spread_of(self.values(metric, task))
 
     @property
     def code(self) -> set[str]:
@@ -57,9 +56,16 @@ class Summary:
         return {record.code["digest"] for record in self.records}
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """The mean; None if a value is absent or there is none."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if known and len(known) == len(values) else None
+
+
+def spread_of(values: Sequence[float | None]) -> float | None:
+    """The sample standard deviation; None if a value is absent or there are fewer than two."""
+    known = [value for value in values if value is not None]
+    return statistics.stdev(known) if len(known) > 1 and len(known) == len(values) else None
 
 
 def summarise(records: Iterable[RunRecord]) -> list[Summary]:

@@ -35,6 +35,10 @@ class Column:
             return DASH
         return value if isinstance(value, str) else format(value, self.digits)
 
+    def spread_shown(self, spread: float) -> str:
+        """A standard deviation as printed: without a sign."""
+        return format(spread, self.digits.removeprefix("+"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -143,16 +147,15 @@ def _marks(table: Table, position: int) -> dict[int, str]:
     column = table.columns[position]
     if column.better == "none":
         return {}
-    values = {
-        index: float(format(row.cells[position].value, column.digits))
-        for index, row in enumerate(table.rows)
-        if row.cells[position].is_complete and not isinstance(row.cells[position].value, str)
-    }
-    ranked = sorted(set(values.values()), reverse=column.better == "higher")
+    cells = {index: row.cells[position] for index, row in enumerate(table.rows)}
+    values = {i: cell.value for i, cell in cells.items() if cell.is_complete and isinstance(cell.value, int | float)}
+    texts = {index: column.shown(value) for index, value in values.items()}
+    order = sorted(values, key=lambda index: values[index], reverse=column.better == "higher")
+    ranked = list(dict.fromkeys(texts[index] for index in order))
     if len(ranked) < 2:
         return {}
     names = dict(zip(ranked, (BEST, SECOND), strict=False))
-    return {index: names[value] for index, value in values.items() if value in names}
+    return {index: names[text] for index, text in texts.items() if text in names}
 
 
 def published(table: Table) -> Table:

@@ -1,0 +1,166 @@
+"""Which records stand in a row of a table: those of one setting, data, split and code; others are refused by name."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hycam_exp.config import NUM_FOLDS
+from hycam_exp.report import setting
+from hycam_exp.report.expected import Expected
+from hycam_exp.report.summary import Summary
+from hycam_exp.runs import RunRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """A row's records, or why there are none."""
+
+    expected: Expected
+    summary: Summary | None = None
+    """None where no record fits, or those that do were refused."""
+    variant: str = ""
+    """How the setting differs from the experiment's; empty for the experiment's own."""
+    refused: str | None = None
+    """How the records differ that may not stand in one row."""
+    note: str | None = None
+    """What else a reader must know."""
+    mixed: str | None = None
+    """How the records differ that stand in one row because the user allowed it."""
+
+    @property
+    def place(self) -> str:
+        """The row's name for a list of problems."""
+        variant = f" ({self.variant})" if self.variant else ""
+        return " x ".join(self.expected.names) + variant
+
+
+def match(expected: Expected, summaries: Sequence[Summary], allow_mixed: bool) -> Match:
+    """The row's records among all: those of the experiment's setting; with `allow_mixed` others fill the gaps."""
+    named = [s for s in summaries if (s.model, s.method, s.data) == expected.names]
+    near = [s for s in named if not _between(expected, s, ("method.", "seed"))]
+    exact = [s for s in near if not _between(expected, s, ("",))]
+    others = [s for s in near if s not in exact]
+    if allow_mixed:
+        return _filled(expected, _by_folds(exact) + _by_folds(others), len(exact))
+    found = [record for s in _by_folds(exact) for record in s.records]
+    difference = _mixing(found)
+    lacking = [fold for fold in range(NUM_FOLDS) if fold not in {r.config["fold"] for r in found}]
+    elsewhere = [text for s in others if (text := _elsewhere(expected, s, lacking))]
+    note = f"not mixed in: {'; '.join(elsewhere)}" if elsewhere else None
+    if difference:
+        return Match(expected=expected, refused=difference, note=note)
+    in_part = bool(found) and any(_may_mix(expected, s, lacking) for s in others)
+    return Match(
+        expected=expected,
+        summary=_joined(expected, found) if found else None,
+        refused=note.removeprefix("not mixed in: ") if note and in_part else None,
+        note=note,
+    )
+
+
+def variants(expected: Expected, summaries: Sequence[Summary]) -> list[Match]:
+    """Settings on the same data that differ from the experiment's in their recipe, by their differences."""
+    found = []
+    for s in summaries:
+        keys = _between(expected, s, ("",)) if (s.model, s.method, s.data) == expected.names else []
+        if keys and all(key.startswith("recipe.") for key in keys):
+            variant = setting.shown(s.setting, keys)
+            difference = _mixing(s.records)
+            found.append(
+                Match(expected=expected, variant=variant, summary=None if difference else s, refused=difference)
+            )
+    return sorted(found, key=lambda m: m.variant)
+
+
+def same_splits(matches: Sequence[Match], allow_mixed: bool) -> list[Match]:
+    """Rows to compare, of one model and data: one whose split or data differ from most others' in a fold is refused."""
+    votes: dict[int, Counter[str]] = {}
+    for match in matches:
+        for record in match.summary.records if match.summary else ():
+            votes.setdefault(record.config["fold"], Counter())[_split(record)] += 1
+    return [_with_split(match, votes, allow_mixed) for match in matches]
+
+
+def _with_split(match: Match, votes: dict[int, Counter[str]], allow_mixed: bool) -> Match:
+    for record in match.summary.records if match.summary else ():
+        fold, own = record.config["fold"], _split(record)
+        others = {split: count for split, count in votes[fold].items() if split != own}
+        if others and max(others.values()) >= votes[fold][own]:
+            other = max(sorted(others), key=lambda split: others[split])
+            text = f"split digest of fold {fold}: {own[:8]}, in other rows {other[:8]}"
+            if allow_mixed:
+                return replace(match, mixed="; ".join(filter(None, (match.mixed, text))))
+            return replace(match, summary=None, refused="; ".join(filter(None, (match.refused, text))))
+    return match
+
+
+def _split(record: RunRecord) -> str:
+    return str(record.data["split"])
+
+
+def _between(expected: Expected, summary: Summary, prefixes: tuple[str, ...]) -> list[str]:
+    """The names of values in which a setting differs from the expected one; where the data lie and are is no such."""
+    pair = [setting.comparable(expected.setting), setting.comparable(summary.setting)]
+    return [key for key in setting.differing(pair) if key.startswith(prefixes)]
+
+
+def _by_folds(summaries: Sequence[Summary]) -> list[Summary]:
+    return sorted(summaries, key=lambda s: (-len(s.folds), s.variant, s.records[0].run_id))
+
+
+def _elsewhere(expected: Expected, summary: Summary, lacking: Sequence[int]) -> str | None:
+    """The missing folds that a summary of another setting has, and the difference."""
+    folds = [fold for fold in summary.folds if fold in lacking]
+    shown = setting.shown(summary.setting, _between(expected, summary, ("",)))
+    return f"{_folds(folds)} with {shown}" if folds else None
+
+
+def _may_mix(expected: Expected, summary: Summary, lacking: Sequence[int]) -> bool:
+    """It could be taken for a part of the row: other folds of the same mix of data."""
+    keys = _between(expected, summary, ("",))
+    return bool(set(summary.folds) & set(lacking)) and not any(key.startswith("data.") for key in keys)
+
+
+def _filled(expected: Expected, summaries: Sequence[Summary], exact: int) -> Match:
+    """The folds of the first summaries that have them."""
+    chosen: dict[int, RunRecord] = {}
+    texts = []
+    for position, s in enumerate(summaries):
+        new = [r for r in s.records if r.config["fold"] not in chosen]
+        chosen |= {r.config["fold"]: r for r in new}
+        if new and position >= exact:
+            texts.append(_elsewhere(expected, s, [r.config["fold"] for r in new]))
+    if not chosen:
+        return Match(expected=expected)
+    found = list(chosen.values())
+    mixed = "; ".join(filter(None, (*texts, _mixing(found))))
+    return Match(expected=expected, summary=_joined(expected, found), mixed=mixed or None)
+
+
+def _joined(expected: Expected, records: Sequence[RunRecord]) -> Summary:
+    model, method, data = expected.names
+    ordered = tuple(sorted(records, key=lambda record: record.config["fold"]))
+    return Summary(model=model, method=method, data=data, variant="", records=ordered)
+
+
+def _mixing(records: Sequence[RunRecord]) -> str | None:
+    """How records differ in code, in the data's content, or in where the model came from; None if they do not."""
+    texts = [_by_value("code digest", [(record.config["fold"], record.code["digest"]) for record in records])]
+    texts.append(_by_value("data content", [(record.config["fold"], record.data["content"]) for record in records]))
+    sources = [(record.config["fold"], str(record.config["model"].get("source"))) for record in records]
+    texts.append(_by_value("model.source", sources))
+    return "; ".join(filter(None, texts)) or None
+
+
+def _by_value(name: str, values: Sequence[tuple[int, str]]) -> str | None:
+    """code digest: a1 (folds 0, 1), b2 (fold 2)."""
+    folds: dict[str, list[int]] = {}
+    for fold, value in sorted(values):
+        folds.setdefault(value, []).append(fold)
+    if len(folds) < 2:
+        return None
+    return f"{name}: " + ", ".join(f"{value[:40]} ({_folds(of_value)})" for value, of_value in folds.items())
+
+
+def _folds(folds: Sequence[int]) -> str:
+    return f"fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}"

@@ -1,0 +1,71 @@
+"""The stars of a table: HyCAM against the best PEFT baseline in every column, corrected for the number of columns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hycam_exp.report.match import Match
+from hycam_exp.report.summary import Summary
+from hycam_exp.report.titles import method as title
+
+OURS = "hycam"
+
+
+@dataclass(frozen=True)
+class Star:
+    """What a column's comparison gave; `reason` says why there is no star, and is empty where there is no record."""
+
+    corrected: bool = False
+    uncorrected: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Test:
+    """One column to test: its rows by method, and the score."""
+
+    rows: Mapping[str, Match]
+    metric: str
+    task: str
+
+
+def stars(tests: Sequence[Test]) -> list[Star]:
+    """A star for every column of one table."""
+    from hycam_exp.report.statistics import compare, with_holm
+
+    obstacles = [_obstacle(test) for test in tests]
+    made = [
+        compare(_summary(test.rows[OURS]), [_summary(m) for m in _baselines(test).values()], test.metric, test.task)
+        for test, obstacle in zip(tests, obstacles, strict=True)
+        if obstacle is None
+    ]
+    found = iter(with_holm(made))
+    return [_star(next(found)) if obstacle is None else Star(reason=obstacle) for obstacle in obstacles]
+
+
+def _star(comparison: object) -> Star:
+    from hycam_exp.report.statistics import Comparison
+
+    assert isinstance(comparison, Comparison)
+    return Star(comparison.star, comparison.uncorrected_star, comparison.reason)
+
+
+def _baselines(test: Test) -> dict[str, Match]:
+    """The rows that the paper's star is against: parameter-efficient methods other than HyCAM and its forms."""
+    return {name: m for name, m in test.rows.items() if name != "full_ft" and not name.startswith(OURS)}
+
+
+def _obstacle(test: Test) -> str | None:
+    """Why nothing can be tested: no row of ours, a missing baseline, or records that the user mixed."""
+    compared = {name: m for name, m in test.rows.items() if name == OURS} | _baselines(test)
+    absent = [title(name) for name, m in compared.items() if m.summary is None]
+    if len(absent) == len(compared):
+        return ""
+    if absent:
+        return f"{', '.join(absent)} missing"
+    mixed = [title(name) for name, m in compared.items() if m.mixed]
+    return f"{', '.join(mixed)} mixed" if mixed else None
+
+
+def _summary(match: Match) -> Summary:
+    assert match.summary is not None, "an obstacle otherwise"
+    return match.summary

@@ -1,0 +1,198 @@
+"""The tables of the report from summaries and experiment files.
+
+build(summarise(read(Path("results")).records), Experiments(Memo(None))).tables[1].name  # table2_main
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hycam_exp.data import published
+from hycam_exp.report import titles
+from hycam_exp.report.datasets import datasets
+from hycam_exp.report.design import DESIGNS, Design
+from hycam_exp.report.expected import Expected, Experiments
+from hycam_exp.report.match import Match, match, same_splits, variants
+from hycam_exp.report.measure import Measure, note_of
+from hycam_exp.report.records import Problem
+from hycam_exp.report.stars import OURS, Star, Test, stars
+from hycam_exp.report.summary import Summary
+from hycam_exp.report.table import Cell, Row, Table, marked
+
+Matches = dict[str, dict[str, Match]]
+"""Row by label, then the group's key."""
+PublishedCells = Mapping[tuple[str, str, str], Mapping[str, str]]
+"""Of the paper's files, by row, group's key and metric."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The tables, and what was refused."""
+
+    tables: list[Table]
+    problems: list[Problem]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A group of columns: its key in published files, its title, and the task whose scores it shows."""
+
+    key: str
+    title: str
+    task: str | None
+
+
+def build(summaries: Sequence[Summary], experiments: Experiments, allow_mixed: bool = False) -> Report:
+    """Every table, in the paper's order, then ours."""
+    scored = [s for s in summaries if any(value is not None for value in s.values("ppl"))]
+    tables, problems = [datasets(scored)], set()
+    for design in DESIGNS:
+        rows = _matches(design, experiments.rows(design.experiment), scored, allow_mixed)
+        tables.append(_table(design, rows))
+        found = [m for of_row in rows.values() for m in of_row.values()]
+        problems |= {Problem(m.place, f"refused: {m.refused}") for m in found if m.refused}
+    return Report(tables, sorted(problems))
+
+
+def _matches(design: Design, expected: Sequence[Expected], summaries: Sequence[Summary], allow_mixed: bool) -> Matches:
+    """The rows' records; what stands in one group of columns was tested on the same records."""
+    rows: Matches = {}
+    for model in dict.fromkeys(e.names[0] for e in expected):
+        of_model: list[tuple[str, Match]] = []
+        for e in (e for e in expected if e.names[0] == model):
+            of_model.append((_label(design, e), match(e, summaries, allow_mixed)))
+            if design.has_variants:
+                of_model += [(f"{_label(design, e)} ({v.variant})", v) for v in variants(e, summaries)]
+        checked = same_splits([m for _, m in of_model], allow_mixed)
+        for (label, _), m in zip(of_model, checked, strict=True):
+            rows.setdefault(label, {})[model] = m
+    return rows
+
+
+def _label(design: Design, expected: Expected) -> str:
+    if design.label == "method":
+        return titles.method(expected.names[1])
+    switches = dict(line.split("=", 1) for line in expected.overrides)["released"].strip("[]")
+    return f"+ {switches.split(',')[-1]}" if switches else "HyCAM (paper)"
+
+
+def _table(design: Design, rows: Matches) -> Table:
+    groups = _groups(design, rows)
+    theirs = _published(design)
+    cells = {
+        (label, group.key, measure.name): _cell(design, measure, of_row, group, theirs)
+        for label, of_row in rows.items()
+        for group in groups
+        for measure in design.measures
+    }
+    notes = [*_row_notes(design, rows), *_code_notes(rows)]
+    if design.has_star:
+        notes += _with_stars(cells, design, rows, groups)
+    columns = [measure.column(group.title) for group in groups for measure in design.measures]
+    places = [(group.key, measure.name) for group in groups for measure in design.measures]
+    table = Table(
+        name=design.name,
+        title=design.title,
+        corner={"": "Variant" if "ablation" in design.name else "Method"}.get(design.by, "Metric"),
+        group_heading={"model": "Backbone LLM", "task": "Data set"}.get(design.by, ""),
+        columns=columns,
+        rows=[
+            Row(
+                label=label, cells=[cells[label, *place] for place in places], rule=label == titles.method("multi_lora")
+            )
+            for label in rows
+        ],
+        notes=notes,
+        has_published=design.published is not None,
+        is_wide=design.is_wide,
+    )
+    return marked(table)
+
+
+def _groups(design: Design, rows: Matches) -> list[_Group]:
+    if design.by == "task":
+        return [_Group(task, title, task) for task, title in titles.TASKS.items()]
+    models = dict.fromkeys(model for of_row in rows.values() for model in of_row)
+    return [_Group(model, titles.model(model) if design.by else "", None) for model in models]
+
+
+def _cell(design: Design, measure: Measure, of_row: Mapping[str, Match], group: _Group, theirs: PublishedCells) -> Cell:
+    m = of_row.get(group.key) or next(iter(of_row.values()))
+    cell = measure.cell(m, group.task)
+    found = theirs.get((m.expected.names[1], group.key if design.published_key else "", measure.metric))
+    if found is None or m.variant:
+        return cell
+    return replace(
+        cell,
+        published=float(found["value"]),
+        published_mark=found.get("mark") or None,
+        published_star=found.get("starred") == "yes",
+    )
+
+
+def _published(design: Design) -> PublishedCells:
+    """The paper's numbers by method, group and metric."""
+    if design.published is None:
+        return {}
+    rows = published.table(design.published)
+    if design.published_key is None:
+        names = {variant: name for name, variant in titles.ABLATIONS.items()}
+        best = min(float(row["ppl"]) for row in rows)
+        return {
+            (names[row["variant"]], "", "ppl"): {
+                "value": row["ppl"],
+                "mark": "best" if float(row["ppl"]) == best else "",
+            }
+            for row in rows
+        }
+    methods = {title: name for name, title in titles.METHODS.items()}
+    return {(methods[row["method"]], row[design.published_key], row["metric"]): row for row in rows}
+
+
+def _with_stars(
+    cells: dict[tuple[str, str, str], Cell], design: Design, rows: Matches, groups: Sequence[_Group]
+) -> list[str]:
+    """Set HyCAM's stars in the cells; the notes say where there are none and why."""
+    places = [(group, measure) for group in groups for measure in design.measures if measure.is_score]
+    by_method = {
+        group.key: {
+            m.expected.names[1]: m
+            for of_row in rows.values()
+            if not (m := of_row.get(group.key) or next(iter(of_row.values()))).variant
+        }
+        for group in groups
+    }
+    tests = [Test(by_method[group.key], measure.metric, group.task or measure.task) for group, measure in places]
+    notes: list[str] = []
+    for (group, measure), star in zip(places, stars(tests), strict=True):
+        place = (titles.method(OURS), group.key, measure.name)
+        cells[place] = _starred(cells[place], star)
+        if star.reason:
+            notes.append(f"no star{f' for {group.title}' if group.title else ''}: {star.reason}")
+    return list(dict.fromkeys(notes))
+
+
+def _starred(cell: Cell, star: Star) -> Cell:
+    return replace(cell, star=star.corrected, star_uncorrected=star.uncorrected)
+
+
+def _row_notes(design: Design, rows: Matches) -> list[str]:
+    """What was refused, mixed or lies elsewhere, by row."""
+    return [
+        f"{label}{f', {titles.model(model)}' if design.by == 'model' else ''}: {note}"
+        for label, of_row in rows.items()
+        for model, m in of_row.items()
+        if (note := note_of(m))
+    ]
+
+
+def _code_notes(rows: Matches) -> list[str]:
+    """Which rows were made by which code, if it was not the same."""
+    labels: dict[str, dict[str, None]] = {}
+    for label, of_row in rows.items():
+        for m in of_row.values():
+            for digest in sorted(m.summary.code) if m.summary else ():
+                labels.setdefault(digest, {})[label] = None
+    if len(labels) < 2:
+        return []
+    shown = "; ".join(f"{digest[:8]} ({', '.join(found)})" for digest, found in labels.items())
+    return [f"the rows were not all made by the same code; digests: {shown}"]
