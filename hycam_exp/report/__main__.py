@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hycam_exp.report import files, printed
+from hycam_exp.report import files, page, printed
 from hycam_exp.report.expected import Experiments, Memo
-from hycam_exp.report.records import read
+from hycam_exp.report.progress import Progress, progress
+from hycam_exp.report.records import Problem, read
 from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.report.tables import Report, build
 
@@ -26,11 +27,14 @@ def everything(arguments: Sequence[str]) -> int:
         sys.exit(f"error: {chosen.results / 'runs'}: no record with scores there")
     summaries = summarise(collection.records)
     memo = Memo(chosen.outputs / "report")
-    report = build(summaries, Experiments(memo), chosen.allow_mixed)
+    experiments = Experiments(memo)
+    report = build(summaries, experiments, chosen.allow_mixed)
+    grids = progress(experiments, summaries)
     memo.save()
     _print_means(summaries)
     _write(chosen.results, report)
     problems = [*collection.problems, *report.problems]
+    _write_page(chosen.results, summaries, report, grids, problems)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -50,6 +54,17 @@ def _write(results: Path, report: Report) -> None:
     print(f"{results / 'tables'}: {len(contents)} files, {len(changed)} of them changed")
     for path in changed:
         print(f"  wrote {path.name}")
+
+
+def _write_page(
+    results: Path, summaries: Sequence[Summary], report: Report, grids: Sequence[Progress], problems: Sequence[Problem]
+) -> None:
+    content = page.PageContent(
+        results=results, summaries=summaries, tables=report.tables, grids=grids, problems=problems,
+        figures=sorted((results / "figures").rglob("*.png")),
+    )  # fmt: skip
+    path = results / "report.html"
+    print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {}
