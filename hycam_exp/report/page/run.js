@@ -96,7 +96,7 @@ async function runView(id) {
   const { method, model, data } = run.config;
   return [
     html("p", {}, `${titles.methods[method.name] ?? method.name} on ${titles.models[model.name] ?? model.name}, ${data.name}, fold ${run.config.fold}, seed ${plain(run.config.seed)}.`),
-    run.notes.length ? html("div", { class: "problems" }, html("h3", {}, "Notes"), html("ul", {}, run.notes.map((note) => html("li", {}, note)))) : null,
+    run.notes.length ? html("div", { class: "problems" }, html("h2", {}, "Notes"), html("ul", {}, run.notes.map((note) => html("li", {}, note)))) : null,
     scoresOf(run, titles),
     drawn.length ? section("Curves", html("div", { class: "charts" }, drawn), cut ? html("p", { class: "hint" }, `Shown: ${cut}, and the last.`) : null) : null,
     samplesOf(run, titles),

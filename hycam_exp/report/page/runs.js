@@ -37,6 +37,7 @@ function startRuns() {
   const form = byId("run-filters");
   form.hidden = false;
   form.addEventListener("input", filterRuns);
+  form.addEventListener("change", filterRuns);
   form.addEventListener("reset", () => setTimeout(filterRuns));
   form.addEventListener("submit", (event) => event.preventDefault());
 }

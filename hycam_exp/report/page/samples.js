@@ -8,9 +8,9 @@ function sampleView(sample, title) {
   const [left, right] = compared ? compared.map(marked) : [[reference], [prediction]];
   const numbers = [`PPL ${fixed(ppl)}`, `ROUGE-L ${fixed(rouge)}`, capped ? "reached the most new tokens" : null].filter(Boolean);
   const column = (name, text, raw) =>
-    html("div", {}, html("h5", {}, name), html("p", { class: "text" }, raw === "" ? html("em", {}, "empty") : text));
+    html("div", {}, html("h4", {}, name), html("p", { class: "text" }, raw === "" ? html("em", {}, "empty") : text));
   return html("article", { class: "sample" },
-    html("h4", {}, title ?? id, " ", html("span", { class: "hint" }, numbers.join(", "))),
+    html("h3", {}, title ?? id, " ", html("span", { class: "hint" }, numbers.join(", "))),
     html("div", { class: "pair" }, column("Reference", left, reference), column("Prediction", right, prediction)));
 }
 
