@@ -218,6 +218,8 @@ def test_a_run_opens_and_closes_by_keyboard(reader: Reader) -> None:
     reader.open("#run=no%20such%3Cb%3E")
     assert reader.until("#run-content .problems").text == "There is no such run in this report."
     assert reader.all("#run-title")[0].text == "no such<b>"
+    reader.open("#run=%E0")  # no valid address
+    assert reader.until("#run-content .problems").text == "There is no such run in this report."
 
 
 def test_a_run_shows_what_was_recorded(reader: Reader) -> None:

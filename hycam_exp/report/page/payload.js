@@ -29,5 +29,3 @@ async function openRun(id) {
   }
   return unpackedRuns.get(id);
 }
-
-const titleOf = async (kind, name) => (await shared()).titles[kind][name] ?? name;

@@ -1,8 +1,19 @@
 // What the address asks for: a run by #run=ID, else the report, at the place that the address names.
 let openedFrom = null;
 
+// The run's id; an address that is no valid one is taken as it stands.
+function addressed() {
+  const text = location.hash.slice("#run=".length);
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return text;
+    throw error;
+  }
+}
+
 async function route() {
-  const id = location.hash.startsWith("#run=") ? decodeURIComponent(location.hash.slice("#run=".length)) : null;
+  const id = location.hash.startsWith("#run=") ? addressed() : null;
   if (id === null) showReport();
   else await showRun(id);
 }

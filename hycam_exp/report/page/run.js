@@ -66,8 +66,9 @@ function costOf(run) {
 }
 
 function environmentOf(run) {
-  return section("Environment", facts(Object.entries(run.cost.hardware ?? {}).map(([key, value]) => [key, written(value)])),
-    facts([["commit", written(run.code.commit ?? null)], ["checkout differs from it", written(run.code.dirty ?? null)], ["digest of the code", written(run.code.digest)]]),
+  const hardware = Object.entries(run.cost.hardware ?? {}).map(([key, value]) => [key, written(value)]);
+  const code = [["commit", "commit"], ["checkout differs from it", "dirty"], ["digest of the code", "digest"]];
+  return section("Environment", facts([...hardware, ...code.map(([name, key]) => [name, written(run.code[key] ?? null)])]),
     html("details", {}, html("summary", {}, "Versions"), facts(Object.entries(run.versions))),
     html("details", {}, html("summary", {}, "Data"), tree(run.data)),
     html("details", {}, html("summary", {}, "Records"), tree(run.counts.records ?? {})));

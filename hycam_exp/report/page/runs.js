@@ -4,7 +4,7 @@ const runRows = () => [...document.querySelectorAll("#run-list tbody tr")];
 async function filterRuns() {
   const chosen = {};
   for (const control of byId("run-filters").querySelectorAll("[data-filter]")) {
-    chosen[control.dataset.filter] = control.value.trim().toLowerCase();
+    chosen[control.dataset.filter] = control.value.trim();
   }
   const { scores } = await shared();
   let shown = 0;
@@ -13,15 +13,16 @@ async function filterRuns() {
     shown += !row.hidden;
     showScores(row, scores[row.dataset.run][chosen.task || "mean"] ?? []);
   }
+  sortAgain(byId("run-list"));
   const text = `${shown} of ${runRows().length} runs${chosen.task ? `, scores of ${chosen.task}` : ""}`;
   byId("run-count").textContent = text;
   announce(text);
 }
 
 function matches(row, chosen) {
-  const exact = ["method", "model", "data"].every((name) => !chosen[name] || row.dataset[name].toLowerCase() === chosen[name]);
-  const words = chosen.words.split(/\s+/).every((word) => row.dataset.words.includes(word));
-  return exact && words && (!chosen.task || row.dataset.task.toLowerCase().split(" ").includes(chosen.task));
+  const exact = ["method", "model", "data"].every((name) => !chosen[name] || row.dataset[name] === chosen[name]);
+  const words = chosen.words.toLowerCase().split(/\s+/).every((word) => row.dataset.words.includes(word));
+  return exact && words && (!chosen.task || row.dataset.task.split(" ").includes(chosen.task));
 }
 
 function showScores(row, values) {

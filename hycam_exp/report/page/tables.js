@@ -20,6 +20,12 @@ function sortBy(table, heading) {
   announce(order === "none" ? "In the first order" : `Sorted by ${name}, ${order}`);
 }
 
+// The rows as the sorted heading asks for, after their values have changed.
+function sortAgain(table) {
+  const heading = table.tHead.querySelector("[aria-sort=ascending], [aria-sort=descending]");
+  if (heading) for (const body of table.tBodies) sortBody(body, Number(heading.dataset.column), heading.getAttribute("aria-sort"));
+}
+
 function sortBody(body, column, order) {
   const rows = [...body.rows].filter((row) => !row.classList.contains("section"));
   const sign = order === "descending" ? -1 : 1;
