@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 export DS_BUILD_OPS := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check format tiny-backbone
+.PHONY: help run tables test test-slow check format tiny-backbone
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,6 +18,9 @@ $(VENV)/.ready: constraints.txt pyproject.toml
 
 run: $(VENV)/.ready  ## adapt the embedded backbone to the mini set (ARGS="method=lora" to override)
 	$(RUN) -m hycam_exp $(ARGS)
+
+tables: $(VENV)/.ready  ## the paper's tables and ours from results/runs (ARGS="--results DIR")
+	$(RUN) -m hycam_exp.report $(ARGS)
 
 test: $(VENV)/.ready  ## the tests: at most 8 minutes, no network, no GPU
 	$(RUN) -m pytest $(ARGS)

@@ -1,4 +1,7 @@
-"""`python -m hycam_exp.report [--results DIR]`: the paper's tables, and ours, from the run records."""
+"""`python -m hycam_exp.report [--results DIR]`: the paper's tables, and ours, from the run records.
+
+`python -m hycam_exp.report claims` recomputes the paper's statements.
+"""
 
 import argparse
 import sys
@@ -24,7 +27,7 @@ def everything(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     collection = read(chosen.results)
     if not collection.records and not collection.problems:
-        sys.exit(f"error: {chosen.results / 'runs'}: no record with scores there")
+        sys.exit(f"error: {chosen.results / 'runs'}: no record there")
     summaries = summarise(collection.records)
     memo = Memo(chosen.outputs / "report")
     experiments = Experiments(memo)
@@ -59,24 +62,33 @@ def _write(results: Path, report: Report) -> None:
 def _write_page(
     results: Path, summaries: Sequence[Summary], report: Report, grids: Sequence[Progress], problems: Sequence[Problem]
 ) -> None:
+    from hycam_exp.report import claims
+
     content = page.PageContent(
         results=results, summaries=summaries, tables=report.tables, grids=grids, problems=problems,
-        figures=sorted((results / "figures").rglob("*.png")),
+        figures=sorted((results / "figures").rglob("*.png")), claims=claims.statements(None, summaries),
     )  # fmt: skip
     path = results / "report.html"
     print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {}
+def _claims(arguments: Sequence[str]) -> int:
+    from hycam_exp.report import claims
+
+    return claims.main(arguments)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"claims": _claims}
 """Sub-commands by name; without one everything is written."""
 
 
 def main() -> None:
-    """Hand over to a sub-command."""
+    """Hand over to a sub-command; what a user can mend ends in one line."""
     name, *rest = sys.argv[1:] or [""]
-    if name in COMMANDS:
-        sys.exit(COMMANDS[name](rest))
-    sys.exit(everything(sys.argv[1:]))
+    try:
+        sys.exit(COMMANDS[name](rest) if name in COMMANDS else everything(sys.argv[1:]))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

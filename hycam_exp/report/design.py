@@ -19,8 +19,6 @@ class Design:
     """What the rows are labelled by: method, or released for a ladder of switches."""
     published: str | None = None
     """The file of results/published, without its suffix."""
-    published_key: str | None = None
-    """The column of that file that names the group of columns."""
     has_star: bool = False
     has_variants: bool = False
     """Rows for other recipes on the same data, too."""
@@ -31,22 +29,20 @@ _MINI_SCORES = (*SCORES, GENERAL_TEXT, PARAMETERS, SECONDS)
 DESIGNS = (
     Design(
         name="table2_main", title="Experimental results across different backbone LLMs.", experiment="table2_main",
-        measures=SCORES, by="model", published="table2_main", published_key="backbone", has_star=True,
+        measures=SCORES, by="model", published="table2_main", has_star=True,
     ),
     Design(
         name="table3_qwen_sizes", title="Results with different sizes of the Qwen 2.5 family.",
-        experiment="table3_qwen_sizes", measures=SCORES, by="model", published="table3_qwen_sizes",
-        published_key="backbone", has_star=True,
+        experiment="table3_qwen_sizes", measures=SCORES, by="model", published="table3_qwen_sizes", has_star=True,
     ),
     Design(
         name="table4_llama32", title="Results with different sizes of Llama 3.2.", experiment="table4_llama32",
-        measures=SCORES, by="model", published="table4_llama32", published_key="backbone", has_star=True,
+        measures=SCORES, by="model", published="table4_llama32", has_star=True,
         is_wide=False,
     ),
     Design(
         name="table5_tasks", title="Detailed experimental results across the five data sets, on Llama 2 7B.",
-        experiment="table5_tasks", measures=SCORES, by="task", published="table5_tasks_llama2_7b",
-        published_key="task", has_star=True,
+        experiment="table5_tasks", measures=SCORES, by="task", published="table5_tasks_llama2_7b", has_star=True,
     ),
     Design(
         name="table6_ablation", title="Ablation study of HyCAM on Llama 2 7B.", experiment="table6_ablation",

@@ -6,7 +6,7 @@ Experiments(Memo(None)).rows("table2_main")[0].names  # ("llama2_7b", "full_ft",
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hycam_exp import config
+from hycam_exp import config, method_settings
 from hycam_exp.config import NUM_FOLDS, Run, config_dir
 from hycam_exp.report import setting
 from hycam_exp.runs import write_atomically
@@ -33,6 +33,11 @@ class Expected:
     names: tuple[str, str, str]
     """Model, method and data."""
     compose: Callable[["Expected"], setting.Setting]
+
+    @property
+    def key(self) -> str:
+        """Its cell by name."""
+        return " ".join((self.experiment, *self.overrides))
 
     @cached_property
     def setting(self) -> setting.Setting:
@@ -69,7 +74,7 @@ class Memo:
         """Keep what was made, in the place of what other files of conf/ gave."""
         if self.path and self.is_changed:
             for old in self.path.parent.glob("settings-*.json"):
-                old.unlink()
+                old.unlink(missing_ok=True)
             write_atomically(self.path, json.dumps(self.values, sort_keys=True).encode())
 
 
@@ -84,7 +89,7 @@ def _held(path: Path) -> dict[str, Any]:
 def _conf_digest() -> str:
     """A hash of conf/ and of what reads it."""
     sha = hashlib.sha256()
-    sources = [Path(module) for module in (config.__file__, setting.__file__, __file__)]
+    sources = [Path(module) for module in (config.__file__, method_settings.__file__, setting.__file__, __file__)]
     for path in [*sorted(config_dir().rglob("*.yaml")), *sources]:
         sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()[:16]
@@ -109,22 +114,36 @@ class Experiments:
         default = self._run(experiment, cells[0])
         return [(cell, _names(cell, default)) for cell in cells]
 
+    def prepare(self, experiments: Iterable[str], present: Container[tuple[str, str, str]]) -> None:
+        """Compose at once what will be asked for: the settings of rows that there are records of by name."""
+        rows = [e for name in dict.fromkeys(experiments) for e in self.rows(name)]
+        wanted = {e.key: e for e in rows if e.names in present and e.key not in self.memo.values}
+        runs = self._runs([(e.experiment, e.overrides) for e in wanted.values()])
+        for key, run in zip(wanted, runs, strict=True):
+            self.memo.get(key, lambda run=run: setting.decisive(asdict(run), None))  # type: ignore[misc]
+
     def _setting(self, expected: Expected) -> setting.Setting:
-        key = " ".join((expected.experiment, *expected.overrides))
-        found: dict[str, Any] = self.memo.get(key, lambda: self._composed(expected))
+        found: dict[str, Any] = self.memo.get(expected.key, lambda: self._composed(expected))
         return found
 
     def _composed(self, expected: Expected) -> setting.Setting:
         return setting.decisive(asdict(self._run(expected.experiment, expected.overrides)), None)
 
     def _run(self, experiment: str, overrides: Sequence[str]) -> Run:
-        """The cell's run; an experiment that only sweeps is left out, so that experiments share what is composed."""
+        return self._runs([(experiment, overrides)])[0]
+
+    def _runs(self, cells: Sequence[tuple[str, Sequence[str]]]) -> list[Run]:
+        """The runs of cells; an experiment that only sweeps is left out, so that experiments share what is composed."""
         from hycam_exp.grid import Composer
 
         self._composer = self._composer or Composer()
-        own = yaml.safe_load((config_dir() / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8"))
-        beside = [] if set(own) == {"hydra"} else [f"experiment={experiment}"]
-        return next(iter(self._composer([[*overrides, *beside]])))
+        return list(self._composer([[*overrides, *_beside(experiment)] for experiment, overrides in cells]))
+
+
+def _beside(experiment: str) -> list[str]:
+    """The experiment as an override; nothing where its file holds a sweep alone."""
+    own = yaml.safe_load((config_dir() / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8"))
+    return [] if set(own) == {"hydra"} else [f"experiment={experiment}"]
 
 
 def _without_experiment(cell: Sequence[str]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """A table as LaTeX in the paper's layout, with booktabs and graphicx; `document` is a whole file for a look at it."""
 
+import re
 from collections.abc import Sequence
 
 from hycam_exp.report.legend import folds, legend, stars
@@ -10,8 +11,9 @@ _ESCAPES = str.maketrans({
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "\n": " ",
     "\N{DOWNWARDS ARROW}": r"$\downarrow$", "\N{UPWARDS ARROW}": r"$\uparrow$", "\N{PLUS-MINUS SIGN}": r"$\pm$",
-    "\N{EN DASH}": "--", "\N{DAGGER}": r"\textsuperscript{\textdagger}",
+    "\N{EN DASH}": r"\textendash{}", "\N{DAGGER}": r"\textsuperscript{\textdagger}",
 })  # fmt: skip
+_MINUS = re.compile(r"-(?=\d)")
 
 
 def latex(table: Table) -> str:
@@ -22,13 +24,19 @@ def latex(table: Table) -> str:
         r"\centering",
         rf"\caption{{{escape(' '.join((table.title, *legend(table))))}}}",
         rf"\label{{tab:{table.name}}}",
-        r"\resizebox{0.95\linewidth}{!}{",
-        *_tabular(table),
-        "}",
+        *_fitted(table),
         *(rf"\par\smallskip{{\footnotesize {escape(note)}}}" for note in table.notes),
         rf"\end{{{kind}}}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _fitted(table: Table) -> list[str]:
+    """The tabular, as wide as the page unless it is narrow anyway."""
+    if len(table.columns) <= 2:
+        return _tabular(table)
+    close = [r"\setlength{\tabcolsep}{3pt}"] if len(table.columns) > 9 else []
+    return [r"\resizebox{0.95\linewidth}{!}{%", *close, *_tabular(table), "}"]
 
 
 def _tabular(table: Table) -> list[str]:
@@ -69,7 +77,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def cell_text(cell: Cell, column: Column) -> str:
     """A value with its star inside its mark, as in the paper, then spread and folds in small."""
-    text = escape(column.shown(cell.value) + stars(cell)).replace("*", r"\textsuperscript{*}")
+    text = _MINUS.sub("$-$", escape(column.shown(cell.value) + stars(cell)))
     if cell.value is not None:
         text = {BEST: rf"\textbf{{{text}}}", SECOND: rf"\underline{{{text}}}", None: text}[cell.mark]
     small = [] if cell.spread is None else [rf"$\pm${escape(column.spread_shown(cell.spread))}"]
@@ -79,7 +87,7 @@ def cell_text(cell: Cell, column: Column) -> str:
 
 def escape(text: str) -> str:
     """The text with no sign of LaTeX's left."""
-    return text.translate(_ESCAPES)
+    return text.translate(_ESCAPES).replace("--", "-{}-")
 
 
 def document(tables: Sequence[str]) -> str:

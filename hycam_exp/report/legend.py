@@ -1,7 +1,5 @@
 """What the marks of a table mean: a sentence for each that occurs in it."""
 
-from collections.abc import Iterable
-
 from hycam_exp.report.table import DASH, PLUS_MINUS, Cell, Table
 
 MIXED = "\N{DAGGER}"
@@ -21,30 +19,26 @@ def folds(cell: Cell) -> str:
 
 def legend(table: Table) -> list[str]:
     """The sentences, in a fixed order."""
-    cells = [cell for row in table.rows for cell in row.cells]
-    means = any(cell.folds for cell in cells)
-    published = table.name.endswith("_published")
+    placed = [(column, cell) for row in table.rows for column, cell in zip(table.columns, row.cells, strict=True)]
+    cells = [cell for _, cell in placed]
+    ours = [cell for column, cell in placed if not column.is_published]
+    theirs = [cell for column, cell in placed if column.is_published]
     found = [
-        (means, f"Means over folds {PLUS_MINUS} sample standard deviation."),
+        (any(cell.folds for cell in ours), f"Means over folds {PLUS_MINUS} sample standard deviation."),
         (any(cell.mark for cell in cells), "Best of a column bold, second best underlined, as printed."),
-        (any(map(folds, cells)), "(k/5): the mean of k of 5 folds, not ranked, never starred."),
-        (any(cell.star for cell in cells), f"{STAR}: {_star(published)}."),
-        (any(cell.star_uncorrected and not cell.star for cell in cells), f"{UNCORRECTED}: {_uncorrected()}."),
-        (any(cell.is_mixed for cell in cells), f"{MIXED}: of records that differ in more than their fold."),
-        (_has_dash(cells), f"{DASH}: not published." if published else f"{DASH}: no value."),
+        (any(map(folds, ours)), "(k/5): the mean of k of 5 folds, not ranked, never starred."),
+        (any(cell.star for cell in ours), f"{STAR}: {_BETTER} after Holm's correction over the table."),
+        (any(map(_is_uncorrected, ours)), f"{UNCORRECTED}: {_BETTER} without a correction, as in the paper."),
+        (any(cell.star for cell in theirs), f"{STAR} (published): {_PUBLISHED}."),
+        (any(cell.is_mixed for cell in ours), f"{MIXED}: of records that differ in more than their fold."),
+        (any(cell.value is None for cell in cells), f"{DASH}: no value."),
     ]
     return [sentence for holds, sentence in found if holds]
 
 
-def _has_dash(cells: Iterable[Cell]) -> bool:
-    return any(cell.value is None for cell in cells)
+_BETTER = "better than the best PEFT baseline, paired p < 0.05 over folds"
+_PUBLISHED = "p < 0.05 by the paper's two-sided t-test against the best PEFT baseline"
 
 
-def _star(published: bool) -> str:
-    if published:
-        return "the paper's: p < 0.05 by a two-sided t-test against the best PEFT baseline"
-    return "better than the best PEFT baseline, paired p < 0.05 over folds after Holm's correction over the table"
-
-
-def _uncorrected() -> str:
-    return "better than the best PEFT baseline, paired p < 0.05 over folds without a correction, as in the paper"
+def _is_uncorrected(cell: Cell) -> bool:
+    return cell.star_uncorrected and not cell.star

@@ -28,8 +28,11 @@ def markdown(table: Table) -> str:
     parts = [f"## {escape(table.title)}", "\n".join(lines)]
     if sentences := legend(table):
         parts.append(escape(" ".join(sentences)))
-    if table.notes:
-        parts.append("\n".join(f"- {escape(note)}" for note in table.notes))
+    notes = [escape(note) for note in table.notes]
+    if table.command and not table.is_whole:
+        notes.append(f"what is missing: `{table.command}`")
+    if notes:
+        parts.append("\n".join(f"- {note}" for note in notes))
     return "\n\n".join(parts) + "\n"
 
 

@@ -38,9 +38,10 @@ class Measure:
         return summary.values(self.metric, task or self.task)
 
     def cell(self, match: Match, task: str | None = None) -> Cell:
-        """The cell of a row; without records a dash with the command that makes them."""
+        """The cell of a row; without records a dash with the command that makes them, unless they were refused."""
         if match.summary is None:
-            return Cell(folds=0, num_folds=NUM_FOLDS, note=note_of(match), command=match.expected.missing(()))
+            command = None if match.refused else match.expected.missing(())
+            return Cell(folds=0, num_folds=NUM_FOLDS, note=note_of(match), command=command)
         values = self.values(match.summary, task)
         mean, note = mean_of(values), note_of(match)
         if mean is None:

@@ -27,6 +27,7 @@ class Progress:
 def progress(experiments: Experiments, summaries: Sequence[Summary]) -> list[Progress]:
     """Every grid, by name."""
     names = sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
+    experiments.prepare(names, {(s.model, s.method, s.data) for s in summaries})
     return [_of(name, experiments, summaries) for name in names]
 
 

@@ -77,11 +77,15 @@ def _fault(record: RunRecord, path: Path) -> str | None:
         return f"config.fold={record.config['fold']}: must be in 0..{NUM_FOLDS - 1}"
     if record.run_id != path.stem:
         return f"holds the record of {record.run_id}"
-    return next((f"{place} is {value}" for place, value in _numbers(record) if not math.isfinite(value)), None)
+    return next((f"{place} is {value}" for place, value in _numbers(record) if not _is_finite(value)), None)
 
 
-def _numbers(record: RunRecord) -> Iterator[tuple[str, float]]:
-    """Every number that a report may show, with its place."""
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _numbers(record: RunRecord) -> Iterator[tuple[str, Any]]:
+    """Everything that should be a number that a report may show, with its place."""
     for score in record.scores:
         if score.value is not None:
             yield f"the score {score.metric} of {score.task}", score.value
@@ -89,7 +93,7 @@ def _numbers(record: RunRecord) -> Iterator[tuple[str, float]]:
         yield from _within(part, getattr(record, part))
 
 
-def _within(place: str, value: Any) -> Iterator[tuple[str, float]]:
+def _within(place: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, float):
         yield place, value
     elif isinstance(value, Mapping):

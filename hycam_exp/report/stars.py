@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hycam_exp.report.match import Match
+from hycam_exp.report.scoreboard import OURS
 from hycam_exp.report.summary import Summary
 from hycam_exp.report.titles import method as title
 
-OURS = "hycam"
+if TYPE_CHECKING:
+    from hycam_exp.report.statistics import Comparison
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Star:
 
 
 @dataclass(frozen=True)
-class Test:
+class Contest:
     """One column to test: its rows by method, and the score."""
 
     rows: Mapping[str, Match]
@@ -28,7 +31,7 @@ class Test:
     task: str
 
 
-def stars(tests: Sequence[Test]) -> list[Star]:
+def stars(tests: Sequence[Contest]) -> list[Star]:
     """A star for every column of one table."""
     from hycam_exp.report.statistics import compare, with_holm
 
@@ -42,19 +45,16 @@ def stars(tests: Sequence[Test]) -> list[Star]:
     return [_star(next(found)) if obstacle is None else Star(reason=obstacle) for obstacle in obstacles]
 
 
-def _star(comparison: object) -> Star:
-    from hycam_exp.report.statistics import Comparison
-
-    assert isinstance(comparison, Comparison)
+def _star(comparison: "Comparison") -> Star:
     return Star(comparison.star, comparison.uncorrected_star, comparison.reason)
 
 
-def _baselines(test: Test) -> dict[str, Match]:
+def _baselines(test: Contest) -> dict[str, Match]:
     """The rows that the paper's star is against: parameter-efficient methods other than HyCAM and its forms."""
     return {name: m for name, m in test.rows.items() if name != "full_ft" and not name.startswith(OURS)}
 
 
-def _obstacle(test: Test) -> str | None:
+def _obstacle(test: Contest) -> str | None:
     """Why nothing can be tested: no row of ours, a missing baseline, or records that the user mixed."""
     compared = {name: m for name, m in test.rows.items() if name == OURS} | _baselines(test)
     absent = [title(name) for name, m in compared.items() if m.summary is None]

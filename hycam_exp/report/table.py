@@ -4,7 +4,7 @@ Table(name="t", title="T", corner="Method", columns=[Column(group="", name="PPL"
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 BEST, SECOND = "best", "second"
 ARROWS = {"lower": "\N{DOWNWARDS ARROW}", "higher": "\N{UPWARDS ARROW}", "none": ""}
@@ -23,6 +23,8 @@ class Column:
     """lower, higher, or none where neither is: decides arrow and marks."""
     digits: str = ".3f"
     """The format of a value; a text is shown as it is."""
+    is_published: bool = False
+    """Its values, marks and stars are the paper's."""
 
     @property
     def heading(self) -> str:
@@ -112,11 +114,18 @@ class Table:
     group_heading: str = ""
     """What the groups of columns are: Backbone LLM, Data set."""
     has_published: bool = False
-    is_wide: bool = field(default=True)
+    is_wide: bool = True
     """Over both columns of a page."""
+    command: str | None = None
+    """What runs all of it, skipping what is finished."""
 
     def __post_init__(self) -> None:
         assert all(len(row.cells) == len(self.columns) for row in self.rows), self.name
+
+    @property
+    def is_whole(self) -> bool:
+        """No cell lacks anything that a command would add."""
+        return all(cell.command is None for row in self.rows for cell in row.cells)
 
     @property
     def groups(self) -> list[tuple[str, int]]:
@@ -169,7 +178,9 @@ def published(table: Table) -> Table:
         )
         for row in table.rows
     ]
-    return replace(table, name=f"{table.name}_published", title=f"{table.title} As published.", rows=rows, notes=())
+    columns = [replace(column, is_published=True) for column in table.columns]
+    title = f"{table.title} As published."
+    return replace(table, name=f"{table.name}_published", title=title, columns=columns, rows=rows, notes=())
 
 
 def compared(table: Table) -> Table:
@@ -187,12 +198,17 @@ def compared(table: Table) -> Table:
             cells = [part for place in places for part in _compared_cells(row.cells[place], table.columns[place])]
             rows.append(Row(label=row.label, cells=cells, section=group, rule=number == 0 and bool(rows)))
     title = f"{table.title} Ours beside published; difference = ours - published (share of the published value)."
-    return replace(table, name=f"{table.name}_compared", title=title, columns=columns, rows=rows, group_heading="")
+    corner = "Method" if table.corner == "Metric" else table.corner
+    return replace(
+        table, name=f"{table.name}_compared", title=title, columns=columns, rows=rows, corner=corner,
+        group_heading="Metric",
+    )  # fmt: skip
 
 
 def _compared_columns(column: Column) -> list[Column]:
-    plain = [Column(group=column.heading, name=name, digits=column.digits) for name in ("ours", "published")]
-    return [*plain, Column(group=column.heading, name="difference", digits="")]
+    ours = Column(group=column.heading, name="ours", digits=column.digits)
+    published = replace(ours, name="published", is_published=True)
+    return [ours, published, replace(ours, name="difference", digits="")]
 
 
 def _compared_cells(cell: Cell, column: Column) -> list[Cell]:

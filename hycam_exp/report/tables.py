@@ -6,21 +6,22 @@ build(summarise(read(Path("results")).records), Experiments(Memo(None))).tables[
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hycam_exp.data import published
-from hycam_exp.report import titles
+from hycam_exp.report import published, titles
 from hycam_exp.report.datasets import datasets
 from hycam_exp.report.design import DESIGNS, Design
 from hycam_exp.report.expected import Expected, Experiments
 from hycam_exp.report.match import Match, match, same_splits, variants
 from hycam_exp.report.measure import Measure, note_of
+from hycam_exp.report.published import Published
 from hycam_exp.report.records import Problem
-from hycam_exp.report.stars import OURS, Star, Test, stars
+from hycam_exp.report.scoreboard import OURS
+from hycam_exp.report.stars import Contest, Star, stars
 from hycam_exp.report.summary import Summary
-from hycam_exp.report.table import Cell, Row, Table, marked
+from hycam_exp.report.table import BEST, Cell, Row, Table, marked
 
 Matches = dict[str, dict[str, Match]]
 """Row by label, then the group's key."""
-PublishedCells = Mapping[tuple[str, str, str], Mapping[str, str]]
+PublishedCells = Mapping[tuple[str, str, str], Cell]
 """Of the paper's files, by row, group's key and metric."""
 
 
@@ -44,10 +45,12 @@ class _Group:
 def build(summaries: Sequence[Summary], experiments: Experiments, allow_mixed: bool = False) -> Report:
     """Every table, in the paper's order, then ours."""
     scored = [s for s in summaries if any(value is not None for value in s.values("ppl"))]
+    experiments.prepare((design.experiment for design in DESIGNS), {(s.model, s.method, s.data) for s in scored})
+    papers = published.read()
     tables, problems = [datasets(scored)], set()
     for design in DESIGNS:
         rows = _matches(design, experiments.rows(design.experiment), scored, allow_mixed)
-        tables.append(_table(design, rows))
+        tables.append(_table(design, rows, papers))
         found = [m for of_row in rows.values() for m in of_row.values()]
         problems |= {Problem(m.place, f"refused: {m.refused}") for m in found if m.refused}
     return Report(tables, sorted(problems))
@@ -75,9 +78,9 @@ def _label(design: Design, expected: Expected) -> str:
     return f"+ {switches.split(',')[-1]}" if switches else "HyCAM (paper)"
 
 
-def _table(design: Design, rows: Matches) -> Table:
+def _table(design: Design, rows: Matches, papers: Published) -> Table:
     groups = _groups(design, rows)
-    theirs = _published(design)
+    theirs = _published(design, papers)
     cells = {
         (label, group.key, measure.name): _cell(design, measure, of_row, group, theirs)
         for label, of_row in rows.items()
@@ -104,6 +107,7 @@ def _table(design: Design, rows: Matches) -> Table:
         notes=notes,
         has_published=design.published is not None,
         is_wide=design.is_wide,
+        command=f"python -m hycam_exp -m experiment={design.experiment}",
     )
     return marked(table)
 
@@ -118,34 +122,26 @@ def _groups(design: Design, rows: Matches) -> list[_Group]:
 def _cell(design: Design, measure: Measure, of_row: Mapping[str, Match], group: _Group, theirs: PublishedCells) -> Cell:
     m = of_row.get(group.key) or next(iter(of_row.values()))
     cell = measure.cell(m, group.task)
-    found = theirs.get((m.expected.names[1], group.key if design.published_key else "", measure.metric))
+    found = theirs.get((m.expected.names[1], group.key if design.by else "", measure.metric))
     if found is None or m.variant:
         return cell
     return replace(
-        cell,
-        published=float(found["value"]),
-        published_mark=found.get("mark") or None,
-        published_star=found.get("starred") == "yes",
+        cell, published=found.published, published_mark=found.published_mark, published_star=found.published_star
     )
 
 
-def _published(design: Design) -> PublishedCells:
+def _published(design: Design, papers: Published) -> PublishedCells:
     """The paper's numbers by method, group and metric."""
-    if design.published is None:
-        return {}
-    rows = published.table(design.published)
-    if design.published_key is None:
-        names = {variant: name for name, variant in titles.ABLATIONS.items()}
-        best = min(float(row["ppl"]) for row in rows)
+    if design.published == published.ABLATION:
+        best = min(papers.ablation.values())
         return {
-            (names[row["variant"]], "", "ppl"): {
-                "value": row["ppl"],
-                "mark": "best" if float(row["ppl"]) == best else "",
-            }
-            for row in rows
+            (method, "", "ppl"): Cell(published=ppl, published_mark=BEST if ppl == best else None)
+            for method, ppl in papers.ablation.items()
         }
-    methods = {title: name for name, title in titles.METHODS.items()}
-    return {(methods[row["method"]], row[design.published_key], row["metric"]): row for row in rows}
+    return {
+        (c.method, c.column, c.metric): Cell(published=c.value, published_mark=c.mark or None, published_star=c.starred)
+        for c in papers.tables.get(design.published or "", ())
+    }
 
 
 def _with_stars(
@@ -161,7 +157,7 @@ def _with_stars(
         }
         for group in groups
     }
-    tests = [Test(by_method[group.key], measure.metric, group.task or measure.task) for group, measure in places]
+    tests = [Contest(by_method[group.key], measure.metric, group.task or measure.task) for group, measure in places]
     notes: list[str] = []
     for (group, measure), star in zip(places, stars(tests), strict=True):
         place = (titles.method(OURS), group.key, measure.name)

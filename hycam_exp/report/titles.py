@@ -1,26 +1,22 @@
 """What backbones, methods and tasks are called in a table: the paper's names where it has one."""
 
+from hycam_exp.report import published
+
 MODELS = {
     "llama2_7b": "Llama 2 7B", "llama3_8b": "Llama 3 8B", "llama3_1_8b": "Llama 3.1 8B", "mistral_7b": "Mistral 7B",
     "qwen2_5_0_5b": "Qwen 2.5 0.5B", "qwen2_5_1_5b": "Qwen 2.5 1.5B", "qwen2_5_3b": "Qwen 2.5 3B",
     "qwen2_5_7b": "Qwen 2.5 7B", "qwen2_5_14b": "Qwen 2.5 14B",
     "llama3_2_1b": "Llama 3.2 1B", "llama3_2_3b": "Llama 3.2 3B",
 }  # fmt: skip
-METHODS = {
-    "full_ft": "Full Finetune", "lora": "LoRA", "lora_matched": "LoRA (matched)", "multi_lora": "Multi LoRA",
-    "riemoe_lora": "RieMoE-LoRA", "hycam": "HyCAM", "hycam_shared_only": "Shared-CAM-Only",
-    "hycam_full_spec": "HyCAM-FullSpec", "hycam_spec_only": "HyCAM-SpecOnly",
-    "hycam_inverse_peft": "HyCAM-InversePEFT", "hycam_released": "HyCAM (released)",
+METHODS = {method: printed for printed, method in published.METHODS.items()} | {
+    "lora_matched": "LoRA (matched)", "hycam_shared_only": "Shared-CAM-Only", "hycam_full_spec": "HyCAM-FullSpec",
+    "hycam_spec_only": "HyCAM-SpecOnly", "hycam_inverse_peft": "HyCAM-InversePEFT",
+    "hycam_released": "HyCAM (released)",
 }  # fmt: skip
 TASKS = {
     "auto_cot": "Auto CoT", "icliniq": "iCliniq", "dolly": "Dolly 2.0", "code_alpaca": "CodeAlpaca",
     "web_gpt": "WebGPT",
 }  # fmt: skip
-ABLATIONS = {
-    "hycam_shared_only": "shared_cam_only", "hycam_full_spec": "full_spec", "hycam_spec_only": "spec_only",
-    "hycam_inverse_peft": "inverse_peft", "hycam": "hycam",
-}  # fmt: skip
-"""The variants of published Table 6 by method."""
 
 
 def model(name: str) -> str:

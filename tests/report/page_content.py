@@ -7,9 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hycam_exp.report.page import Claim, Finding, PageContent
+from hycam_exp.report.page import PageContent
 from hycam_exp.report.progress import Progress
 from hycam_exp.report.records import Problem
+from hycam_exp.report.statement import Finding, Statement
 from hycam_exp.report.summary import summarise
 from hycam_exp.report.table import Cell, Column, Row, Table, marked
 from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Score, Store
@@ -104,11 +105,13 @@ def content(results: Path, folds: int = 2) -> PageContent:
         grids=[Progress(experiment="mini", about=HOSTILE, done=6, total=25)],
         problems=[Problem("runs/x.json", HOSTILE)],
         claims=[
-            Claim(
+            Statement(
+                id="x",
                 statement=HOSTILE,
                 where="Abstract",
                 definition="of means",
-                findings=[Finding(source="published tables", verdict="holds", text="+3.65%")],
+                published=Finding(verdict="holds", text="+3.65%"),
+                ours=[Finding(verdict="does not hold", text="-2%", setting="the mini set")],
             )
         ],
     )

@@ -24,7 +24,9 @@ def test_a_grid_counts_its_cells_that_have_a_record() -> None:
             for m in methods
         ]  # fmt: skip
 
-    experiments: Any = SimpleNamespace(rows=rows, memo=SimpleNamespace(get=lambda key, make: [0, 1, 2]))
+    experiments: Any = SimpleNamespace(
+        rows=rows, prepare=lambda *_: None, memo=SimpleNamespace(get=lambda key, make: [0, 1, 2])
+    )
     found = {grid.experiment: grid for grid in progress(experiments, summarise(records))}
     assert found["mini"] == Progress(experiment="mini", about=_about("mini"), done=2, total=6)
     assert found["mini"].command == "python -m hycam_exp -m experiment=mini"

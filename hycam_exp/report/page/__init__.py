@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from hycam_exp.report.page.content import Claim, Finding, PageContent
+from hycam_exp.report.page.content import PageContent
 from hycam_exp.report.page.document import document
 from hycam_exp.runs import write_atomically
 
-__all__ = ["Claim", "Finding", "PageContent", "document", "write"]
+__all__ = ["PageContent", "document", "write"]
 
 
 def write(path: Path, content: PageContent) -> bool:

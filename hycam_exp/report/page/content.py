@@ -6,28 +6,9 @@ from pathlib import Path
 
 from hycam_exp.report.progress import Progress
 from hycam_exp.report.records import Problem
+from hycam_exp.report.statement import Statement
 from hycam_exp.report.summary import Summary
 from hycam_exp.report.table import Table
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What one source says of a claim."""
-
-    source: str
-    """The published tables, or our records of some data mix."""
-    verdict: str
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A statement of the paper, the definition by which it is checked, and what was found."""
-
-    statement: str
-    where: str
-    definition: str
-    findings: Sequence[Finding]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,4 +25,4 @@ class PageContent:
     """A figure's name, and the command that makes its records."""
     grids: Sequence[Progress] = ()
     problems: Sequence[Problem] = ()
-    claims: Sequence[Claim] = ()
+    claims: Sequence[Statement] = ()

@@ -1,0 +1,196 @@
+"""The paper's claims about cost: trained parameters by closed form, seconds and memory of our runs, convergence."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from statistics import fmean
+
+from hycam_exp.config import compose
+from hycam_exp.dimensions import dimensions_of
+from hycam_exp.report.evidence import BASELINES, Backbone, Evidence
+from hycam_exp.report.performance import of_backbones
+from hycam_exp.report.scoreboard import OURS
+from hycam_exp.report.statement import UNKNOWN, Finding, Statement, listed, verdict
+from hycam_exp.report.summary import Summary
+from hycam_exp.runs import RunRecord
+
+SHOWN = ("llama2_7b", "qwen2_5_14b")
+"""The backbones whose trained parameters are shown."""
+
+
+def statements(evidence: Sequence[Evidence]) -> list[Statement]:
+    """What the paper says of cost."""
+    return [_small_fraction(evidence), _as_light_as_lora(evidence), _convergence(evidence), _resources(evidence)]
+
+
+@cache
+def parameters(model: str, method: str) -> int:
+    """Trained parameters of a published backbone under the paper's recipe, without loading anything."""
+    run = compose(f"model={model}", f"method={method}")
+    assert run.model.architecture is not None
+    return run.method.num_parameters(dimensions_of(run.model.architecture))
+
+
+def _trained(summary: Summary) -> float:
+    return float(summary.records[0].counts["parameters_trainable"])
+
+
+def _ratio(trained: dict[str, float], baseline: str, largest: float) -> Finding:
+    """HyCAM's parameters over the baseline's are below `largest`."""
+    share = trained[OURS] / trained[baseline]
+    text = f"{trained[OURS]:,.0f} over {trained[baseline]:,.0f} is {share:.3g}"
+    return Finding(verdict=verdict(share < largest), text=text, values={**trained, "ratio": share})
+
+
+def _parameters(
+    evidence: Sequence[Evidence], id: str, statement: str, where: str, definition: str, baseline: str, largest: float
+) -> Statement:
+    closed = {model: {name: float(parameters(model, name)) for name in (OURS, baseline)} for model in SHOWN}
+    found = {model: _ratio(trained, baseline, largest) for model, trained in closed.items()}
+
+    def check(backbone: Backbone) -> Finding:
+        trained = backbone.values((OURS, baseline), _trained)
+        if baseline not in trained:
+            return Finding(verdict=UNKNOWN, text=f"{baseline} was not run")
+        return _ratio(trained, baseline, largest)
+
+    return Statement(
+        id=id,
+        statement=statement,
+        where=where,
+        definition=definition + "; published: by closed form at rank 64 (the paper does not state HyCAM's rank)",
+        published=Finding(
+            verdict=verdict(all(finding.verdict == verdict(True) for finding in found.values())),
+            text="; ".join(f"{model}: {finding.text}" for model, finding in found.items())
+            + f"; the shared CAM alone, whatever the rank: {_shared_alone()}",
+            values={f"{model}_{name}": value for model, f in found.items() for name, value in f.values.items()},
+        ),
+        ours=of_backbones(evidence, check),
+    )
+
+
+def _shared_alone() -> str:
+    return ", ".join(f"{parameters(model, 'hycam_shared_only'):,} on {model}" for model in SHOWN)
+
+
+def _small_fraction(evidence: Sequence[Evidence]) -> Statement:
+    return _parameters(
+        evidence,
+        "fraction_of_full",
+        "HyCAM updates a small fraction of the parameters of full fine-tuning",
+        "4.2",
+        "trained parameters over those of full fine-tuning: below a tenth",
+        "full_ft",
+        1 / 10,
+    )
+
+
+def _as_light_as_lora(evidence: Sequence[Evidence]) -> Statement:
+    return _parameters(
+        evidence,
+        "parameters_against_lora",
+        "minimal additional trainable parameters",
+        "introduction",
+        "no more trained parameters than LoRA on all linear layers at the same rank",
+        "lora",
+        1.0 + 1e-9,
+    )
+
+
+def mean_training_loss(record: RunRecord) -> float:
+    """The area under the training loss by step, divided by the steps."""
+    return fmean(row["loss"] for row in record.curves["train"])
+
+
+def steps_to(record: RunRecord, loss: float) -> float | None:
+    """The step where the validation loss first reaches a value, linear between validations; None if it never does."""
+    before: tuple[float, float] | None = None
+    for row in record.curves["validation"]:
+        step, value = row["step"], row["loss"]
+        if value <= loss:
+            if before is None or before[1] == value:
+                return float(step)
+            return before[0] + (before[1] - loss) / (before[1] - value) * (step - before[0])
+        before = (step, value)
+    return None
+
+
+def _convergence(evidence: Sequence[Evidence]) -> Statement:
+    def check(backbone: Backbone) -> Finding:
+        settings = backbone.settings((OURS, *BASELINES))
+        if len(settings) < 2 or not all(
+            r.curves.get("train") and r.curves.get("validation") for r in _records(settings)
+        ):
+            return Finding(verdict=UNKNOWN, text="no curves of a baseline")
+        if len({len(r.curves["train"]) for r in _records(settings)}) > 1:
+            return Finding(verdict=UNKNOWN, text="the runs have different numbers of steps")
+        areas = backbone.values((OURS, *BASELINES), lambda s: fmean(map(mean_training_loss, s.records)))
+        steps = backbone.values((OURS, *BASELINES), lambda s: _steps(s, settings))
+        first = all(min(values, key=lambda name: values[name]) == OURS for values in (areas, steps))
+        text = f"mean training loss: {listed(areas, '{:.3f}')}; steps to the loss: {listed(steps, '{:.1f}')}"
+        values = {f"area {name}": area for name, area in areas.items()}
+        return Finding(verdict=verdict(first), text=text, values=values | {f"steps {n}": s for n, s in steps.items()})
+
+    return Statement(
+        id="faster_convergence",
+        statement="HyCAM achieves lower loss more rapidly than the baselines",
+        where="introduction, 4.6",
+        definition="the smallest area under the training loss over equal steps, and the fewest steps to the validation"
+        " loss that the slowest method ends with in that fold; means over folds",
+        published=Finding(verdict=UNKNOWN, text="a figure without numbers"),
+        ours=of_backbones(evidence, check),
+    )
+
+
+def _steps(summary: Summary, settings: Sequence[Summary]) -> float | None:
+    found = []
+    for fold, record in enumerate(summary.records):
+        lowest = [min(row["loss"] for row in s.records[fold].curves["validation"]) for s in settings]
+        steps = steps_to(record, max(lowest))
+        assert steps is not None
+        found.append(steps)
+    return fmean(found)
+
+
+def _records(settings: Sequence[Summary]) -> list[RunRecord]:
+    return [record for summary in settings for record in summary.records]
+
+
+def _resources(evidence: Sequence[Evidence]) -> Statement:
+    def check(backbone: Backbone) -> Finding:
+        settings = backbone.settings((OURS, "full_ft", "lora"))
+        records = _records(settings)
+        if not {"full_ft", "lora"} <= {s.method for s in settings} or not all(map(_measured, records)):
+            return Finding(verdict=UNKNOWN, text="full fine-tuning or LoRA was not run, or its cost not measured")
+        if len({(r.cost["hardware"]["device"], r.cost["peak_memory"]["kind"]) for r in records}) > 1:
+            return Finding(verdict=UNKNOWN, text="measured on different hardware")
+        measures: dict[str, Callable[[RunRecord], float]] = {
+            "seconds of training": lambda r: float(r.cost["seconds"]["train"]),
+            f"peak memory in MB ({records[0].cost['peak_memory']['kind']})": lambda r: (
+                r.cost["peak_memory"]["bytes"] / 1e6
+            ),
+        }
+        of_measure = {name: _means(backbone, measure) for name, measure in measures.items()}
+        cheaper = all(values[OURS] < values["full_ft"] for values in of_measure.values())
+        text = "; ".join(f"{name}: {listed(values, '{:.1f}')}" for name, values in of_measure.items())
+        flat = {f"{name} {method}": v for name, values in of_measure.items() for method, v in values.items()}
+        return Finding(
+            verdict=verdict(cheaper), text=f"{text}; on {records[0].cost['hardware']['device']}", values=flat
+        )
+
+    return Statement(
+        id="computational_efficiency",
+        statement="HyCAM is computationally more efficient than full fine-tuning",
+        where="4.2",
+        definition="fewer seconds of training and a lower peak memory than full fine-tuning; LoRA is shown beside it",
+        published=Finding(verdict=UNKNOWN, text="no time and no memory is given"),
+        ours=of_backbones(evidence, check),
+    )
+
+
+def _means(backbone: Backbone, measure: Callable[[RunRecord], float]) -> dict[str, float]:
+    return backbone.values((OURS, "full_ft", "lora"), lambda s: fmean(map(measure, s.records)))
+
+
+def _measured(record: RunRecord) -> bool:
+    seconds, memory = record.cost.get("seconds") or {}, record.cost.get("peak_memory") or {}
+    return seconds.get("train") is not None and memory.get("bytes") is not None

@@ -1,0 +1,134 @@
+"""What our own records can say of the paper's claims: by data mix, the settings that may be compared, and scores."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from hycam_exp.config import NUM_FOLDS, compose
+from hycam_exp.report.published import METRICS, VARIANTS
+from hycam_exp.report.scoreboard import OURS, Scoreboard
+from hycam_exp.report.statistics import PEFT_BASELINES, check_same_records, label
+from hycam_exp.report.summary import Summary
+
+BASELINES = ("full_ft", *PEFT_BASELINES)
+AGGREGATES = ("mean", "pooled", "retention")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """One backbone on a data mix: HyCAM as the paper sets it, and what was tested on the same records."""
+
+    model: str
+    hycam: Summary
+    others: list[Summary]
+    """Baselines and ablations with all folds, each in all its settings."""
+
+    def settings(self, methods: Iterable[str]) -> list[Summary]:
+        """Those of some methods, HyCAM first if it is among them."""
+        chosen = set(methods)
+        return [s for s in (self.hycam, *self.others) if s.method in chosen]
+
+    def values(self, methods: Iterable[str], value: Callable[[Summary], float | None]) -> dict[str, float]:
+        """A number of every setting that has it, by its name; HyCAM is `hycam` whatever its setting is called."""
+        named = {OURS if s is self.hycam else label(s): value(s) for s in self.settings(methods)}
+        return {name: number for name, number in named.items() if number is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The records of one data mix."""
+
+    setting: str
+    """What they are, in words: not the paper's setting unless it is that data mix on that backbone."""
+    backbones: list[Backbone]
+
+    def scoreboard(self) -> Scoreboard:
+        """Scores as means over tasks, a column for each backbone."""
+        return Scoreboard(
+            {
+                (name, backbone.model, metric): value
+                for backbone in self.backbones
+                for metric in METRICS
+                for name, value in backbone.values((OURS, *BASELINES), _score(metric, "mean")).items()
+            }
+        )
+
+    def tasks(self) -> list[Scoreboard]:
+        """For each backbone the scores by task."""
+        return [
+            Scoreboard(
+                {
+                    (name, task, metric): value
+                    for task in _tasks(backbone.hycam)
+                    for metric in METRICS
+                    for name, value in backbone.values((OURS, *BASELINES), _score(metric, task)).items()
+                }
+            )
+            for backbone in self.backbones
+        ]
+
+
+def _score(metric: str, task: str) -> Callable[[Summary], float | None]:
+    return lambda summary: summary.mean(metric, task)
+
+
+def _tasks(summary: Summary) -> list[str]:
+    found = {score.task for record in summary.records for score in record.scores}
+    return sorted(found - set(AGGREGATES))
+
+
+def gather(summaries: Sequence[Summary]) -> list[Evidence]:
+    """The evidence of every data mix that HyCAM was run on."""
+    found = []
+    for data in sorted({s.data for s in summaries}):
+        of_data = [s for s in summaries if s.data == data]
+        backbones, left_out = [], []
+        for model in dict.fromkeys(s.model for s in of_data):
+            backbone, incomplete = _backbone(model, [s for s in of_data if s.model == model])
+            backbones += [backbone] if backbone else []
+            left_out += incomplete
+        if backbones:
+            found.append(Evidence(setting=_setting(data, backbones, left_out), backbones=backbones))
+    return found
+
+
+def _setting(data: str, backbones: Sequence[Backbone], left_out: Sequence[str]) -> str:
+    words = [f"the {data} set", ", ".join(b.model for b in backbones)]
+    folds = {len(b.hycam.folds) for b in backbones}
+    words.append(f"{'/'.join(map(str, sorted(folds)))} of {NUM_FOLDS} folds")
+    words += [f"HyCAM as {b.hycam.variant}" for b in backbones if b.hycam.variant]
+    words += [f"left out for missing folds: {', '.join(left_out)}"] if left_out else []
+    return "; ".join(words)
+
+
+def _backbone(model: str, summaries: Sequence[Summary]) -> tuple[Backbone | None, list[str]]:
+    """The backbone, if it has HyCAM as the paper sets it, and the names of settings that lack folds."""
+    hycam = _papers_setting([s for s in summaries if s.method == OURS and s.mean("ppl") is not None])
+    if hycam is None:
+        return None, []
+    methods = {*BASELINES, *VARIANTS.values()} - {OURS}
+    rivals = [s for s in summaries if s.method in methods and _comparable(hycam, s)]
+    complete = [s for s in rivals if s.folds == hycam.folds]
+    incomplete = [f"{label(s)} on {model}" for s in rivals if s.folds != hycam.folds]
+    return Backbone(model=model, hycam=hycam, others=complete), incomplete
+
+
+def _papers_setting(candidates: Sequence[Summary]) -> Summary | None:
+    """HyCAM with the method's own YAML, of any rank; the one with most folds, then the first by name, if several."""
+    if not candidates:
+        return None
+    declared = asdict(compose(f"method={OURS}").method)
+    alike = [
+        s
+        for s in candidates
+        if all(declared[k] == v for k, v in s.records[0].config["method"].items() if k in declared and k != "rank")
+    ]
+    return min(alike, key=lambda s: (-len(s.folds), s.variant), default=None)
+
+
+def _comparable(a: Summary, b: Summary) -> bool:
+    """Tested on the same records in the folds that both have."""
+    try:
+        check_same_records(a, b)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,28 @@
+"""What the report's tests share: experiment files composed once, since composing is slow."""
+
+from pathlib import Path
+
+import pytest
+
+from hycam_exp.report.expected import Experiments, Memo
+from hycam_exp.report.records import read
+from hycam_exp.report.summary import summarise
+from hycam_exp.report.tables import build
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of outputs that holds the settings that the committed records need."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    memo = Memo(outputs / "report")
+    build(summarise(read(RESULTS).records), Experiments(memo))
+    memo.save()
+    return outputs
+
+
+@pytest.fixture(scope="session")
+def experiments(kept: Path) -> Experiments:
+    """Experiment files, mostly composed already."""
+    return Experiments(Memo(kept / "report"))

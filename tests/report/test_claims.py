@@ -1,0 +1,91 @@
+"""`python -m hycam_exp.report claims`: what it prints, for people and for programs, and what it refuses."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hycam_exp.report.claims import claims, lines, main
+from hycam_exp.report.statement import FAILS, HOLDS, UNKNOWN
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = ROOT / "results" / "published"
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict]:
+    assert main([*arguments, "--json"]) == 0
+    return {claim["id"]: claim for claim in json.loads(capsys.readouterr().out)["claims"]}
+
+
+def test_the_command_loads_no_torch_and_finds_the_papers_errors() -> None:
+    """From a shell: three marks of Table 5 and the samples of CodeAlpaca, with file and line, without torch."""
+    code = (
+        "import sys; sys.argv = ['report', 'claims']; import runpy;\n"
+        "try: runpy.run_module('hycam_exp.report', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert not {'torch', 'transformers', 'peft'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    text = " ".join(done.stdout.split())
+    for found in ("table5_tasks_llama2_7b.csv:69 HyCAM dolly bleu4 0.093 is marked second, not nothing",
+                  "table5_tasks_llama2_7b.csv:39 Multi LoRA dolly bleu4 0.101 is marked nothing, not second",
+                  "table5_tasks_llama2_7b.csv:51 RieMoE-LoRA icliniq bleu4 0.051 is marked nothing, not second",
+                  "table1_datasets.csv:5 code_alpaca has 20,222 samples",
+                  "does not hold on the mini set",
+                  "ours: the mini set; tiny_llama; 5 of 5 folds"):  # fmt: skip
+        assert found in text
+
+
+def test_json_has_statement_definition_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every claim with its place in the paper; ours labelled with its setting; consistency of tables has no ours."""
+    found = as_json(capsys, "--results", str(ROOT / "results"))
+    assert set(found["ablation"]) == {"id", "statement", "where", "definition", "published", "ours"}
+    for claim in found.values():
+        assert claim["statement"]
+        assert claim["definition"]
+        assert {f["verdict"] for f in (claim["published"], *claim["ours"])} <= {HOLDS, FAILS, UNKNOWN}
+    assert found["average_improvement"]["ours"][0]["setting"].startswith("the mini set; tiny_llama")
+    assert found["marks_table5"]["ours"] == []
+
+
+def test_another_copy_of_the_numbers_changes_the_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One changed mark and one changed value turn a verdict each; the rest stays."""
+    copy = Path(shutil.copytree(COMMITTED, tmp_path / "copy"))
+    before = as_json(capsys, "--results", str(tmp_path))
+    for name, old, new in (("table2_main", "HyCAM,llama2_7b,ppl,3.081,best", "HyCAM,llama2_7b,ppl,3.081,second"),
+                           ("table6_ablation_llama2_7b", "full_spec,3.102", "full_spec,3.002")):  # fmt: skip
+        path = copy / f"{name}.csv"
+        path.write_text(path.read_text().replace(old, new))
+    after = as_json(capsys, "--results", str(tmp_path), "--published", str(copy))
+    verdicts = {name: (before[name]["published"]["verdict"], after[name]["published"]["verdict"]) for name in before}
+    assert {name: pair for name, pair in verdicts.items() if pair[0] != pair[1]} == {
+        "marks_table2": (HOLDS, FAILS), "ablation": (HOLDS, FAILS),
+    }  # fmt: skip
+    assert "table2_main.csv:62 HyCAM llama2_7b ppl 3.081 is marked second" in after["marks_table2"]["published"]["text"]
+
+
+def test_without_records_ours_cannot_be_told(tmp_path: Path) -> None:
+    """And the last line says that there are none; the text keeps to the width."""
+    shown = list(lines(claims(None, tmp_path), 80))
+    assert "  ours        cannot be told: no records of HyCAM" in shown
+    assert shown[-1] == "ours: no records of HyCAM"
+    assert max(map(len, shown)) <= 80
+
+
+def test_what_a_user_can_mend_is_one_line(tmp_path: Path) -> None:
+    """A bad number with file and line; a missing table; a broken record."""
+    copy = Path(shutil.copytree(COMMITTED, tmp_path / "copy"))
+    path = copy / "table2_main.csv"
+    path.write_text(path.read_text().replace("3.193", "3,193", 1))
+    with pytest.raises(SystemExit, match=r"^error: .*table2_main\.csv:2: more values than there are columns"):
+        main(["--published", str(copy), "--results", str(tmp_path)])
+    path.unlink()
+    with pytest.raises(SystemExit, match=r"^error: .*table2_main\.csv: cannot be read"):
+        main(["--published", str(copy), "--results", str(tmp_path)])
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "broken.json").write_text("{")
+    with pytest.raises(SystemExit, match=r"^error: .*broken\.json"):
+        main(["--results", str(tmp_path)])

@@ -1,0 +1,93 @@
+"""Claims about cost: closed forms, and curves by hand."""
+
+import dataclasses
+
+import pytest
+
+from hycam_exp.report.efficiency import mean_training_loss, parameters, statements, steps_to
+from hycam_exp.report.evidence import gather
+from hycam_exp.report.statement import FAILS, HOLDS, UNKNOWN, Finding
+from hycam_exp.runs import RunRecord
+from tests.report.test_evidence import SUMMARIES, of
+
+
+def ours(summaries: list) -> dict[str, Finding]:
+    return {statement.id: statement.ours[0] for statement in statements(gather(summaries))}
+
+
+@pytest.mark.parametrize(
+    ("model", "hycam", "lora"),
+    [("llama2_7b", 622_067_712, 159_907_840), ("qwen2_5_14b", 1_417_789_440, 275_251_200)],
+)
+def test_parameters_of_published_backbones(model: str, hycam: int, lora: int) -> None:
+    """By hand: blocks x (d^2 + 5 (2 d r + r^2 + d)), and r (inputs + outputs) of every linear layer, r = 64."""
+    blocks, d = {"llama2_7b": (32, 4096), "qwen2_5_14b": (48, 5120)}[model]
+    assert parameters(model, "hycam") == hycam == blocks * (d * d + 5 * (2 * d * 64 + 64 * 64 + d))
+    assert parameters(model, "lora") == lora
+    assert parameters(model, "hycam_shared_only") == blocks * d * d > lora
+
+
+def test_published_verdicts_follow_from_the_closed_forms() -> None:
+    """9.2 and 9.6% of full fine-tuning; 3.89 and 5.15 times LoRA; time, memory and curves are not published."""
+    found = {statement.id: statement.published for statement in statements([])}
+    assert {name: finding.verdict for name, finding in found.items()} == {
+        "fraction_of_full": HOLDS, "parameters_against_lora": FAILS, "faster_convergence": UNKNOWN,
+        "computational_efficiency": UNKNOWN,
+    }  # fmt: skip
+    assert found["fraction_of_full"].values["llama2_7b_ratio"] == pytest.approx(0.0923, abs=5e-5)
+    assert found["parameters_against_lora"].values["qwen2_5_14b_ratio"] == pytest.approx(5.15, abs=5e-3)
+    assert all(s.ours[0].verdict == UNKNOWN for s in statements([]))
+
+
+def curves(train: list[float], validation: list[tuple[int, float]]) -> RunRecord:
+    record = of("lora").records[0]
+    rows = {
+        "train": [{"step": i + 1, "loss": loss} for i, loss in enumerate(train)],
+        "validation": [{"step": step, "loss": loss} for step, loss in validation],
+    }
+    return dataclasses.replace(record, curves=rows)
+
+
+def test_curves_by_hand() -> None:
+    """The mean training loss; the first crossing, linear between validations, at the first one, or never."""
+    record = curves([4.0, 2.0, 3.0], [(5, 3.0), (10, 2.0), (15, 2.5), (20, 1.0)])
+    assert mean_training_loss(record) == 3.0
+    assert steps_to(record, 2.5) == 7.5
+    assert steps_to(record, 2.0) == 10.0
+    assert steps_to(record, 3.5) == 5.0
+    assert steps_to(record, 1.5) == pytest.approx(15 + 5 * 2 / 3)
+    assert steps_to(record, 0.5) is None
+
+
+def test_convergence_compares_runs_of_equal_steps() -> None:
+    """The verdict is HyCAM's if it is first in both measures; other numbers of steps, or no curves, tell nothing."""
+    hycam, lora = of("hycam"), of("lora")
+
+    def both(first: RunRecord, second: RunRecord) -> Finding:
+        settings = [
+            dataclasses.replace(s, records=tuple(dataclasses.replace(r, curves=c.curves) for r in s.records))
+            for s, c in ((hycam, first), (lora, second))
+        ]
+        return ours(settings)["faster_convergence"]
+
+    fast, slow = curves([3.0, 1.0], [(1, 2.0), (2, 1.0)]), curves([3.0, 2.0], [(1, 3.0), (2, 2.0)])
+    found = both(fast, slow)
+    assert (found.verdict, found.values["steps hycam"], found.values["steps lora"]) == (HOLDS, 1.0, 2.0)
+    assert both(slow, fast).verdict == FAILS
+    assert both(fast, curves([3.0], [(1, 3.0)])).verdict == UNKNOWN
+    assert both(fast, curves([], [])).verdict == UNKNOWN
+
+
+def test_cost_is_compared_on_one_kind_of_hardware() -> None:
+    """Seconds and memory from the records; other hardware, or a missing baseline, tells nothing."""
+    assert ours(SUMMARIES)["computational_efficiency"].verdict in (HOLDS, FAILS)
+    assert ours([of("hycam"), of("full_ft")])["computational_efficiency"].verdict == UNKNOWN
+    other = dataclasses.replace(
+        of("lora"),
+        records=tuple(
+            dataclasses.replace(r, cost={**r.cost, "hardware": {**r.cost["hardware"], "device": "other"}})
+            for r in of("lora").records
+        ),
+    )
+    found = ours([of("hycam"), of("full_ft"), other])["computational_efficiency"]
+    assert (found.verdict, found.text) == (UNKNOWN, "measured on different hardware")

@@ -1,0 +1,64 @@
+"""Which records may speak for the paper's claims."""
+
+import dataclasses
+from pathlib import Path
+
+from hycam_exp.report.evidence import gather
+from hycam_exp.report.records import read
+from hycam_exp.report.scoreboard import OURS
+from hycam_exp.report.summary import Summary, summarise
+
+RESULTS = Path(__file__).parents[2] / "results"
+SUMMARIES = summarise(read(RESULTS).records)
+
+
+def of(method: str) -> Summary:
+    return next(s for s in SUMMARIES if s.method == method)
+
+
+def with_config(summary: Summary, **method: object) -> Summary:
+    """The same records as if other fields of the method had been set."""
+    records = tuple(
+        dataclasses.replace(record, config={**record.config, "method": {**record.config["method"], **method}})
+        for record in summary.records
+    )
+    return dataclasses.replace(summary, records=records, variant=str(method))
+
+
+def test_the_committed_records_are_one_data_mix() -> None:
+    """Labelled as the mini set with its backbone and folds; every baseline in every setting has its scores."""
+    (mix,) = gather(SUMMARIES)
+    assert mix.setting == "the mini set; tiny_llama; 5 of 5 folds"
+    board = mix.scoreboard()
+    assert board.values[OURS, "tiny_llama", "ppl"] == of(OURS).mean("ppl")
+    assert sorted(board.scores("tiny_llama", "ppl", ["riemoe_lora"])) == [
+        "riemoe_lora (recipe.clip=1.0)", "riemoe_lora (recipe.clip=null)",
+    ]  # fmt: skip
+    (tasks,) = mix.tasks()
+    assert tasks.columns == ["auto_cot", "code_alpaca", "dolly", "icliniq", "web_gpt"]
+    assert tasks.values[OURS, "dolly", "bleu4"] == of(OURS).mean("bleu4", "dolly")
+
+
+def test_hycam_is_the_papers_setting_of_any_rank() -> None:
+    """A sweep's other settings do not speak for HyCAM; another rank does, and is named."""
+    sweep = [with_config(of(OURS), num_specialized=3), of("lora")]
+    assert gather(sweep) == []
+    (mix,) = gather([with_config(of(OURS), rank=4), of("lora")])
+    assert "HyCAM as {'rank': 4}" in mix.setting
+
+
+def test_incomplete_or_other_records_are_left_out() -> None:
+    """A baseline without all folds is named; one that was tested on other records is not compared."""
+    partial = dataclasses.replace(of("lora"), records=of("lora").records[:3])
+    (mix,) = gather([of(OURS), partial, of("full_ft")])
+    assert mix.setting.endswith("left out for missing folds: lora on tiny_llama")
+    assert [s.method for s in mix.backbones[0].others] == ["full_ft"]
+    records = [dataclasses.replace(record, data={**record.data, "split": "other"}) for record in of("lora").records]
+    (mix,) = gather([of(OURS), dataclasses.replace(of("lora"), records=tuple(records))])
+    assert mix.backbones[0].others == []
+
+
+def test_without_hycam_there_is_no_evidence() -> None:
+    """Baselines alone say nothing of the paper's method."""
+    assert gather([of("lora")]) == []
+    assert gather([]) == []

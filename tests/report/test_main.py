@@ -1,0 +1,148 @@
+"""The command: what it writes and prints, and how it ends."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hycam_exp.report import __main__ as command
+from tests.report.conftest import RESULTS
+
+HYCAM = "tiny_llama-hycam-mini-f0-s0-cc47b70f.json"
+SUFFIXES = {".md", ".tex", ".csv"}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A copy of the committed records."""
+    shutil.copytree(RESULTS / "runs", tmp_path / "runs", ignore=shutil.ignore_patterns("*.parquet"))
+    return tmp_path
+
+
+def report(results: Path, kept: Path, *more: str) -> int:
+    return command.everything(["--results", str(results), "--outputs", str(kept), *more])
+
+
+def change(path: Path, how: Callable[[dict[str, Any]], object]) -> None:
+    fields = json.loads(path.read_text())
+    how(fields)
+    path.write_text(json.dumps(fields))
+
+
+def test_the_committed_tables_are_those_of_the_committed_records(results: Path, kept: Path) -> None:
+    """Byte for byte, and again; a second time nothing is written."""
+    assert report(results, kept) == 0
+    written = {path.name: path.read_bytes() for path in (results / "tables").iterdir()}
+    assert {Path(name).suffix for name in written} == SUFFIXES
+    assert written == {path.name: path.read_bytes() for path in (RESULTS / "tables").iterdir()}
+    times = {path.name: path.stat().st_mtime_ns for path in (results / "tables").iterdir()}
+    assert report(results, kept) == 0
+    assert times == {path.name: path.stat().st_mtime_ns for path in (results / "tables").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (lambda f: f.update(schema_version=2), f"runs/{HYCAM}: schema version 2 is newer than this software's 1"),
+        (lambda f: f["scores"][0].update(value=float("nan")), f"runs/{HYCAM}: the score ppl of auto_cot is nan"),
+        (
+            lambda f: f["config"]["recipe"].update(epochs=9),
+            "tiny_llama x hycam x mini: refused: fold 0 with recipe.epochs=9",
+        ),
+        (
+            lambda f: f["data"].update(split="0" * 64),
+            "tiny_llama x hycam x mini: refused: split digest of fold 0: 00000000, in other rows 819f60d8",
+        ),
+        (
+            lambda f: f["code"].update(digest="new"),
+            "tiny_llama x hycam x mini: refused: code digest: new (fold 0), adf8bbb8eb84beee (folds 1, 2, 3, 4)",
+        ),
+    ],
+)
+def test_bad_input_is_named_and_the_rest_reported(
+    results: Path, kept: Path, capsys: pytest.CaptureFixture[str], how: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    """With exit status 1; LoRA's row is as before."""
+    change(results / "runs" / HYCAM, how)
+    assert report(results, kept) == 1
+    assert said in capsys.readouterr().err
+    page = (results / "tables" / "mini.md").read_text()
+    (lora,) = [line for line in (RESULTS / "tables" / "mini.md").read_text().splitlines() if "| LoRA |" in line]
+    assert lora in page
+    (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
+    assert "(4/5)" in hycam or "\N{EN DASH}" in hycam
+
+
+def test_a_duplicate_and_a_truncated_file_are_named(
+    results: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of the two records of one cell, and the file."""
+    shutil.copy(results / "runs" / HYCAM, results / "runs" / "again.json")
+    change(results / "runs" / "again.json", lambda f: f.update(run_id="again"))
+    lora = next((results / "runs").glob("tiny_llama-lora-mini-f1*.json"))
+    lora.write_bytes(lora.read_bytes()[:1000])
+    assert report(results, kept) == 1
+    said = capsys.readouterr().err
+    assert f"runs/{HYCAM}: the same cell as again" in said
+    assert "runs/again.json: the same cell as tiny_llama-hycam-mini-f0" in said
+    assert f"{lora}: not a whole run record" in said
+
+
+def test_mixed_rows_are_marked_where_the_user_allows_them(results: Path, kept: Path) -> None:
+    """And the exit status is 0."""
+    change(results / "runs" / HYCAM, lambda f: f["code"].update(digest="new"))
+    assert report(results, kept, "--allow-mixed") == 0
+    page = (results / "tables" / "mini.md").read_text()
+    (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
+    assert hycam.count("\N{DAGGER}") == 6
+    assert "HyCAM: mixed: code digest: new (fold 0), adf8bbb8eb84beee (folds 1, 2, 3, 4)" in page
+
+
+def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> None:
+    """A row for each setting; torch and what else is heavy is not loaded."""
+    code = (
+        "import sys; sys.argv[1:] = {!r}\n"
+        "from hycam_exp.report.__main__ import main\n"
+        "try: main()\n"
+        "finally: print(sorted({{'torch', 'transformers', 'pandas', 'matplotlib'}} & set(sys.modules)))"
+    ).format(["--results", str(results), "--outputs", str(kept)])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2],
+        env={"COLUMNS": "160", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "1.801 +- 0.064" in done.stdout
+    assert "5/5" in done.stdout
+    assert "files, 45 of them changed" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
+    """Nothing is written there."""
+    with pytest.raises(SystemExit, match="no record there"):
+        command.everything(["--results", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    results: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No traceback."""
+    (results / "tables").write_text("a file")
+    monkeypatch.setattr(sys, "argv", ["report", "--results", str(results), "--outputs", str(kept)])
+    with pytest.raises(SystemExit, match=r"^error: .*tables"):
+        command.main()
+
+
+def test_a_sub_command_has_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the line, and its exit status."""
+    monkeypatch.setitem(command.COMMANDS, "toy", lambda arguments: len(arguments))
+    monkeypatch.setattr(sys, "argv", ["report", "toy", "a", "b"])
+    with pytest.raises(SystemExit) as exit_:
+        command.main()
+    assert exit_.value.code == 2

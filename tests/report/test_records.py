@@ -1,0 +1,78 @@
+"""Reading records: what is wrong with one is named, and the rest is read."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hycam_exp.report.records import read
+from hycam_exp.runs import Store
+from tests.report.toy import record
+
+Break = Callable[[dict[str, Any]], object]
+
+
+def _score(fields: dict[str, Any], value: object) -> None:
+    fields["scores"][0]["value"] = value
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda f: _score(f, float("nan")), "the score ppl of mean is nan"),
+        (lambda f: _score(f, float("inf")), "the score ppl of mean is inf"),
+        (lambda f: _score(f, "much"), "the score ppl of mean is much"),
+        (lambda f: f["cost"]["seconds"].update(train=float("nan")), "cost.seconds.train is nan"),
+        (lambda f: f["curves"].update(train=[{"loss": float("nan")}]), "curves.train[0].loss is nan"),
+        (lambda f: f.update(schema_version=99), "schema version 99 is newer than this software's 1"),
+        (lambda f: f.pop("scores"), "not a whole run record ('scores'); move it away to run the cell again"),
+        (lambda f: f["config"].pop("fold"), "has no config.fold"),
+        (lambda f: f["config"].update(fold=5), "config.fold=5: must be in 0..4"),
+        (lambda f: f["config"].update(model={}), "has no config.model.name"),
+        (lambda f: f.update(code=None), "has no code.digest"),
+        (lambda f: f.update(run_id="other"), "holds the record of other"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_named(tmp_path: Path, change: Break, reason: str) -> None:
+    """With its file and the reason; the others are read."""
+    Store(tmp_path, tmp_path).write(record(1, 3.0))
+    fields = asdict(record(0, 2.0))
+    change(fields)
+    path = tmp_path / "runs" / f"{record(0, 2.0).run_id}.json"
+    path.write_text(json.dumps(fields))
+    collection = read(tmp_path)
+    assert collection.records == [record(1, 3.0)]
+    assert [str(problem) for problem in collection.problems] == [f"{path}: {reason}"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"schema_version": 1}', b"\xff\xfe", b"null"])
+def test_a_truncated_file_is_named(tmp_path: Path, content: bytes) -> None:
+    """Whatever is left of it."""
+    path = tmp_path / "runs" / "broken.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    (problem,) = read(tmp_path).problems
+    assert str(problem).startswith(f"{path}: not a whole run record (")
+
+
+def test_two_records_of_one_cell_are_both_left_out(tmp_path: Path) -> None:
+    """Nothing says which of them to believe; each is named with the other."""
+    store = Store(tmp_path, tmp_path)
+    first, second = record(0, 2.0), record(0, 3.0)
+    object.__setattr__(second, "run_id", "second")
+    for one in (first, second, record(1, 2.5)):
+        store.write(one)
+    collection = read(tmp_path)
+    assert [r.config["fold"] for r in collection.records] == [1]
+    assert [problem.reason for problem in collection.problems] == [
+        "the same cell as second; move all but one away",
+        f"the same cell as {first.run_id}; move all but one away",
+    ]
+
+
+def test_an_empty_folder_is_no_problem(tmp_path: Path) -> None:
+    """There is nothing to read, and nothing wrong."""
+    assert read(tmp_path).records == read(tmp_path).problems == []
