@@ -16,6 +16,8 @@ from hycam_exp.report.page import document, figure_view, sample_texts, write
 from hycam_exp.report.page.document import FOLDER, SCRIPTS
 from hycam_exp.report.page.packing import Pool, inline_json, rounded
 from hycam_exp.report.page.run_view import MOST_POINTS, run_view
+from hycam_exp.report.page.table_view import TableViews
+from hycam_exp.report.table import Cell, Column, Row, Table
 from tests.report.page_content import COMMAND, HOSTILE, METHODS, TASKS, content, record, samples
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -142,6 +144,28 @@ def test_a_cell_never_run_is_a_dash_with_its_command(page: Page, text: str) -> N
     assert "0 of 5 folds." in detail
     assert text.count("3 of 5 folds.") == 2
     assert text.count("significant after Holm&#39;s correction") == 2
+
+
+def test_a_cell_says_on_demand_what_it_does_not_show() -> None:
+    """A command alone, a star without correction and mixed records have a detail; a plain value has none."""
+    cells = [
+        Cell(command=COMMAND),
+        Cell(value=1.0, star_uncorrected=True),
+        Cell(value=1.0, star=True, star_uncorrected=True, folds=5, num_folds=5),
+        Cell(value=1.0, is_mixed=True),
+        Cell(value=1.0, spread=0.1, folds=5, num_folds=5),
+    ]
+    columns = [Column(group="", name=str(number)) for number in range(len(cells))]
+    made = Table(name="t", title="T", corner="M", columns=columns, rows=[Row(label="LoRA", cells=cells)])
+    ((_, (row,)),) = TableViews(made).views[0].sections
+    *told, plain = [cell.detail for cell in row.cells]
+    assert plain is None
+    assert [(detail.lines[:1], detail.command) for detail in told if detail] == [
+        ((), COMMAND),
+        (("Better than the best PEFT baseline; significant only without a correction for many comparisons.",), None),
+        (("Better than the best PEFT baseline, significant after Holm's correction.",), None),
+        (("Of records that differ in more than their fold.",), None),
+    ]
 
 
 def test_a_table_shows_value_mark_spread_and_folds(text: str) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from hycam_exp.report.page import document
+from hycam_exp.report import records
+from hycam_exp.report.page import PageContent, document
+from hycam_exp.report.summary import summarise
 from tests.report.page_content import COMMAND, HOSTILE, METHODS, TASKS, content, record
 
 pytestmark = pytest.mark.slow
@@ -308,6 +310,24 @@ def test_the_page_fits_and_can_be_read(reader: Reader, size: tuple[int, int], sc
     assert reader.run(FAINT) == []
     background = reader.run("return getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(250, 250, 248)", "dark": "rgb(18, 22, 26)"}[scheme]
+
+
+def test_a_committed_run_fits_a_phone(reader: Reader, tmp_path: Path) -> None:
+    """Real ids, curves and texts: nothing is wider than the screen, and every part of the record is there."""
+    results = Path(__file__).parents[2] / "results"
+    summaries = summarise(records.read(results).records)
+    path = tmp_path / "report.html"
+    path.write_text(document(PageContent(results=results, summaries=summaries)), encoding="utf-8")
+    committed = Reader(reader.browser, path.as_uri())
+    run_id = next(s.records[0].run_id for s in summaries if s.method == "hycam")
+    for place in ("", f"#run={run_id}"):
+        committed.open(place, PHONE)
+        reader.run("for (const box of document.querySelectorAll('details')) box.open = true;")
+        assert reader.run("return document.documentElement.scrollWidth") <= PHONE[0]
+    assert len(reader.all("#run-content svg")) == 4
+    assert len(reader.all("#run-content .sample")) == 50
+    reader.browser.get_log("performance")  # of another file than the fixture's
+    reader.open()
 
 
 @pytest.mark.parametrize("place", ["", f"#run={HYCAM}"], ids=["report", "run"])
