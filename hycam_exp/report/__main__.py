@@ -10,9 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hycam_exp.report import files, printed
+from hycam_exp.report import files, page, printed
 from hycam_exp.report.expected import Experiments, Memo
-from hycam_exp.report.records import read
+from hycam_exp.report.progress import Progress, progress
+from hycam_exp.report.records import Problem, read
 from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.report.tables import Report, build
 
@@ -29,12 +30,15 @@ def everything(arguments: Sequence[str]) -> int:
         sys.exit(f"error: {chosen.results / 'runs'}: no record there")
     summaries = summarise(collection.records)
     memo = Memo(chosen.outputs / "report")
-    report = build(summaries, Experiments(memo), chosen.allow_mixed)
+    experiments = Experiments(memo)
+    report = build(summaries, experiments, chosen.allow_mixed)
+    grids = progress(experiments, summaries)
     memo.save()
     _print_means(summaries)
     _write(chosen.results, report)
-    draw(chosen.results, chosen.outputs, summaries)
+    absent = draw(chosen.results, chosen.outputs, summaries)
     problems = [*collection.problems, *report.problems]
+    _write_page(chosen.results, summaries, report, grids, problems, absent)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -56,15 +60,36 @@ def _write(results: Path, report: Report) -> None:
         print(f"  wrote {path.name}")
 
 
-def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> None:
-    """Every figure that the records give, where it is not there already, and what makes the records of the others."""
+def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> list[tuple[str, str]]:
+    """Draw every figure that the records give and that is not there; the others, with what makes their records."""
     from hycam_exp.report.figures.catalogue import missing, write_all
     from hycam_exp.report.figures.drawn import Drawn
 
     written = write_all(summaries, results / "figures", Drawn(outputs / "report" / "figures.json"))
     print(f"{results / 'figures'}: {len(written)} files")
-    for figure, command in missing(summaries):
+    absent = missing(summaries)
+    for figure, command in absent:
         print(f"  no {figure} yet: its records come from {command}")
+    return absent
+
+
+def _write_page(
+    results: Path,
+    summaries: Sequence[Summary],
+    report: Report,
+    grids: Sequence[Progress],
+    problems: Sequence[Problem],
+    absent: Sequence[tuple[str, str]],
+) -> None:
+    from hycam_exp.report import claims
+
+    content = page.PageContent(
+        results=results, summaries=summaries, tables=report.tables, grids=grids, problems=problems,
+        figures=sorted((results / "figures").rglob("*.png")), missing_figures=absent,
+        claims=claims.statements(None, summaries),
+    )  # fmt: skip
+    path = results / "report.html"
+    print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
 
 
 def _claims(arguments: Sequence[str]) -> int:

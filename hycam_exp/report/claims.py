@@ -11,7 +11,7 @@ from textwrap import wrap
 
 from hycam_exp.report import efficiency, evidence, marks, performance, published, records
 from hycam_exp.report.statement import Finding, Statement
-from hycam_exp.report.summary import summarise
+from hycam_exp.report.summary import Summary, summarise
 
 SCHEMA_VERSION = 1
 RESULTS = Path("results")
@@ -23,11 +23,15 @@ def claims(folder: Path | None, results: Path) -> list[Statement]:
     Raises:
         ValueError: a table or a record cannot be read; names the file.
     """
-    tables = published.read(folder)
     collection = records.read(results)
     if collection.problems:
         raise ValueError(str(collection.problems[0]))
-    ours = evidence.gather(summarise(collection.records))
+    return statements(folder, summarise(collection.records))
+
+
+def statements(folder: Path | None, summaries: Sequence[Summary]) -> list[Statement]:
+    """The same from summaries of our records."""
+    tables, ours = published.read(folder), evidence.gather(summaries)
     return [*performance.statements(tables, ours), *efficiency.statements(ours), *marks.statements(tables)]
 
 

@@ -1,5 +1,6 @@
 """Run records from a results folder: those that can be used, and by name what is wrong with the others."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -85,12 +86,22 @@ def _is_finite(value: Any) -> bool:
 
 
 def _numbers(record: RunRecord) -> Iterator[tuple[str, Any]]:
-    """Everything that should be a number that a report may show, with its place."""
+    """What should be a finite number, with its place: all scores, and the rest of a part where something is not."""
     for score in record.scores:
         if score.value is not None:
             yield f"the score {score.metric} of {score.task}", score.value
     for part in ("curves", "fit", "counts", "cost", "routing"):
-        yield from _within(part, getattr(record, part))
+        if not _holds_finite_numbers(getattr(record, part)):  # curves are long: look for the place only where one is
+            yield from _within(part, getattr(record, part))
+
+
+def _holds_finite_numbers(value: Any) -> bool:
+    """By the standard library's encoder, which goes through a value faster than a loop here."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _within(place: str, value: Any) -> Iterator[tuple[str, Any]]:

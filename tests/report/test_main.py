@@ -28,7 +28,7 @@ def results(tmp_path: Path) -> Path:
 def no_figures(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Drawing takes seconds; the slow test below has it."""
     if not request.node.get_closest_marker("slow"):
-        monkeypatch.setattr(command, "draw", lambda results, outputs, summaries: None)
+        monkeypatch.setattr(command, "draw", lambda results, outputs, summaries: [])
 
 
 def report(results: Path, kept: Path, *more: str) -> int:
@@ -115,7 +115,7 @@ def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> No
     code = (
         "import sys; sys.argv[1:] = {!r}\n"
         "from hycam_exp.report import __main__ as command\n"
-        "command.draw = lambda *arguments: None\n"
+        "command.draw = lambda *arguments: []\n"
         "try: command.main()\n"
         "finally: print(sorted({{'torch', 'transformers', 'pandas', 'matplotlib'}} & set(sys.modules)))"
     ).format(["--results", str(results), "--outputs", str(kept)])

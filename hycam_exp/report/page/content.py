@@ -1,0 +1,28 @@
+"""What the page shows, as values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hycam_exp.report.progress import Progress
+from hycam_exp.report.records import Problem
+from hycam_exp.report.statement import Statement
+from hycam_exp.report.summary import Summary
+from hycam_exp.report.table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageContent:
+    """Everything on the page."""
+
+    results: Path
+    """The folder whose runs/ holds the samples."""
+    summaries: Sequence[Summary]
+    tables: Sequence[Table] = ()
+    figures: Sequence[Path] = ()
+    """PNG files; a CSV of the same name beside one is its data."""
+    missing_figures: Sequence[tuple[str, str]] = ()
+    """A figure's name, and the command that makes its records."""
+    grids: Sequence[Progress] = ()
+    problems: Sequence[Problem] = ()
+    claims: Sequence[Statement] = ()

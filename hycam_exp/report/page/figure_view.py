@@ -1,0 +1,56 @@
+"""Figures as the page embeds them: the picture as a data URI, and its numbers as a table beside it."""
+
+import base64
+import csv
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST_ROWS = 40
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureView:
+    """A picture with its data."""
+
+    id: str
+    title: str
+    about: str
+    """The backbone and data mix that it is of: the folder it lies in."""
+    source: str
+    width: int
+    height: int
+    columns: list[str]
+    rows: list[list[str]]
+    num_rows: int
+
+
+def figures(paths: Sequence[Path]) -> Iterator[FigureView]:
+    """The PNG files among the paths, in their order."""
+    for number, path in enumerate((p for p in paths if p.suffix == ".png"), start=1):
+        picture = path.read_bytes()
+        if not picture.startswith(_SIGNATURE):
+            raise ValueError(f"{path}: not a PNG file")
+        width, height = struct.unpack(">II", picture[16:24])
+        head, *rows = _data(path.with_suffix(".csv"))
+        yield FigureView(
+            id=f"figure-{number}",
+            title=path.stem.replace("_", " "),
+            about=path.parent.name,
+            source=f"data:image/png;base64,{base64.b64encode(picture).decode()}",
+            width=width,
+            height=height,
+            columns=head,
+            rows=rows[:MOST_ROWS],
+            num_rows=len(rows),
+        )
+
+
+def _data(path: Path) -> list[list[str]]:
+    """The lines of a figure's CSV, its header first; one empty line where there is no file."""
+    if not path.is_file():
+        return [[]]
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.reader(stream)) or [[]]

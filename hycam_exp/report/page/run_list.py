@@ -1,0 +1,88 @@
+"""The runs as lines of a list: what each is and its mean scores."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from hycam_exp.report import titles
+from hycam_exp.report.summary import Summary
+from hycam_exp.report.table import DASH
+from hycam_exp.runs import RunRecord
+
+SCORES = (("PPL", "ppl", "lower"), ("BLEU-4", "bleu4", "higher"), ("ROUGE-L", "rouge_l", "higher"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A number as sorted and as shown; None and a dash where there is none."""
+
+    number: float | None
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A run in the list."""
+
+    run_id: str
+    link: str
+    model: str
+    method: str
+    method_title: str
+    data: str
+    variant: str
+    fold: int
+    seed: int | None
+    tasks: str
+    """Ids of the tasks with scores, with a space between."""
+    words: str
+    """What a search looks through."""
+    scores: tuple[Value, ...]
+    retention: Value
+    parameters: Value
+    seconds: Value
+
+
+def lines(summaries: Sequence[Summary]) -> Iterator[Line]:
+    """Every run, in the order of the summaries and folds."""
+    for summary in summaries:
+        for record in summary.records:
+            yield _line(summary, record)
+
+
+def tasks_of(record: RunRecord) -> list[str]:
+    """The tasks that a run was scored on, in its config's order where that names them."""
+    scored = {score.task for score in record.scores if score.metric == "ppl"} - {"mean", "pooled", "retention"}
+    order = record.config["data"].get("tasks") or []
+    return [task for task in order if task in scored] + sorted(scored - set(order))
+
+
+def task_scores(record: RunRecord) -> dict[str, list[float | None]]:
+    """The list's scores of every task and of their mean."""
+    return {task: [record.score(m, task) for _, m, _ in SCORES] for task in ("mean", *tasks_of(record))}
+
+
+def _line(summary: Summary, record: RunRecord) -> Line:
+    title = titles.method(summary.method)
+    words = " ".join((record.run_id, title, summary.variant, *record.notes))
+    return Line(
+        run_id=record.run_id,
+        link=f"#run={quote(record.run_id, safe='')}",
+        model=summary.model,
+        method=summary.method,
+        method_title=title,
+        data=summary.data,
+        variant=summary.variant,
+        fold=record.config["fold"],
+        seed=record.config.get("seed"),
+        tasks=" ".join(tasks_of(record)),
+        words=words.lower(),
+        scores=tuple(_value(record.score(metric, "mean"), ".3f") for _, metric, _ in SCORES),
+        retention=_value(record.score("ppl_change", "retention"), "+.1%"),
+        parameters=_value(record.counts["parameters_trainable"], ",d"),
+        seconds=_value(sum(record.cost["seconds"].values()), ",.0f"),
+    )
+
+
+def _value(number: float | None, form: str) -> Value:
+    return Value(number=number, text=DASH if number is None else format(number, form))

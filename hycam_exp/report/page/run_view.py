@@ -1,0 +1,47 @@
+"""One run as the page's script shows it: config, scores, curves, cost, environment, routing and samples, packed."""
+
+from typing import Any
+
+from hycam_exp.report.page.packing import Pool, rounded
+from hycam_exp.report.page.sample_texts import Rows
+from hycam_exp.runs import RunRecord
+
+MOST_POINTS = 150
+_REPEATED = ("counts", "data", "code", "versions")
+
+
+def run_view(record: RunRecord, samples: dict[str, Rows], pool: Pool) -> dict[str, Any]:
+    """The run's values; a whole number in the place of a section is that value's number in the pool."""
+    return {
+        "id": record.run_id,
+        "config": {key: pool.number(value) for key, value in record.config.items()},
+        "scored": pool.number([[score.task, score.metric, score.n] for score in record.scores]),
+        "scores": rounded([score.value for score in record.scores]),
+        "metrics": pool.number(record.metrics),
+        "curves": {name: _curve(points) for name, points in record.curves.items()},
+        "fit": rounded(record.fit),
+        "routing": rounded(record.routing, 3),
+        "cost": rounded(record.cost),
+        "notes": record.notes,
+        "samples": {task: [_sample(row, pool) for row in rows] for task, rows in samples.items()},
+    } | {part: pool.number(getattr(record, part)) for part in _REPEATED}
+
+
+def _curve(points: list[dict[str, float]]) -> dict[str, Any]:
+    """The columns of a curve, thinned to every k-th point and the last."""
+    every = max(1, -(-len(points) // MOST_POINTS))
+    kept = points[::every]
+    if points and (len(points) - 1) % every:
+        kept = [*kept, points[-1]]
+    names = dict.fromkeys(name for point in kept for name in point)
+    return {
+        "points": len(points),
+        "every": every,
+        "columns": {name: rounded([point.get(name) for point in kept], 5) for name in names},
+    }
+
+
+def _sample(row: dict[str, Any], pool: Pool) -> list[Any]:
+    """Number of (id, reference) in the pool, prediction, PPL, ROUGE-L, whether it was cut at the most tokens."""
+    shared = pool.number([row["id"], row["reference"]])
+    return [shared, row["prediction"], *rounded([row["ppl"], row["rouge_l"]], 4), row["capped"]]
