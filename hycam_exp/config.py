@@ -181,6 +181,11 @@ class TrainerSettings:
         """Devices of all nodes."""
         return self.devices * self.num_nodes
 
+    @property
+    def whole_weights(self) -> bool:
+        """Every device has all weights, and can compute alone."""
+        return self.strategy not in ("fsdp", "zero3")
+
 
 @dataclass(kw_only=True)
 class LoggerSettings:

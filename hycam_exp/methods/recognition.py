@@ -63,13 +63,18 @@ def float_parameter(module: nn.Module) -> Tensor:
     return next((p for name, p in named.items() if name.startswith("o_proj")), next(iter(named.values())))
 
 
+def size_of(parameter: Tensor) -> int:
+    """A parameter's entries, those that DeepSpeed keeps on other ranks included."""
+    return getattr(parameter, "ds_numel", parameter.numel())
+
+
 def dimensions(model: nn.Module) -> Dimensions:
     """A backbone's sizes."""
     config: Any = model.config
     found, blocks = dict(model.named_modules()), num_blocks(model)
     norms = [0] * blocks
     for name, block in _of_class(model, "Norm").items():
-        norms[block] += sum(p.numel() for p in found[name].parameters())
+        norms[block] += sum(size_of(p) for p in found[name].parameters())
     return Dimensions(
         width=config.hidden_size,
         num_blocks=blocks,
@@ -79,5 +84,5 @@ def dimensions(model: nn.Module) -> Dimensions:
             if isinstance(m, nn.Linear) and re.search(r"\.\d+\.", name)
         ),
         norms=tuple(norms),
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(size_of(p) for p in model.parameters()),
     )
