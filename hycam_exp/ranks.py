@@ -227,4 +227,4 @@ def shares(items: Sequence[T], own: int, size: int) -> list[tuple[T, bool]]:
     """
     found = [(item, True) for item in items[own::size]]
     longest = -(-len(items) // size)
-    return found + [(items[0], False)] * (longest - len(found))
+    return found + [(item, False) for item in items[:1]] * (longest - len(found))

@@ -29,7 +29,8 @@ RECORDED_PACKAGES = (
 )  # fmt: skip
 # Sources that decide no result: what is printed, reported or planned.
 _UNDECISIVE = (
-    "printout.py", "__main__.py", "generate.py", "launcher.py", "grid.py", "lm_eval.py", "mirror.py", "report", "plan",
+    "printout.py", "__main__.py", "generate.py", "launcher.py", "rank_processes.py", "grid.py", "lm_eval.py",
+    "mirror.py", "report", "plan",
 )  # fmt: skip
 
 

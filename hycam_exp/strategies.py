@@ -87,9 +87,7 @@ class ShardedStrategy(ModelParallelStrategy):
         for index, optimizer in enumerate(self.optimizers):
             state = {f"optimizer_{index}": sharded_state.get_optimizer_state_dict(self.model, optimizer)}
             sharded_checkpoint.load(state, checkpoint_id=checkpoint_path)
-            sharded_state.set_optimizer_state_dict(
-                self.model, optimizer, optim_state_dict=state[f"optimizer_{index}"]
-            )
+            sharded_state.set_optimizer_state_dict(self.model, optimizer, optim_state_dict=state[f"optimizer_{index}"])
         return torch.load(Path(checkpoint_path) / PROGRESS, weights_only=weights_only)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None) -> None:
@@ -242,8 +240,8 @@ def checkpointed(strategy: Strategy, trained: Mapping[str, Tensor]) -> dict[str,
     if isinstance(strategy, DeepSpeedStrategy):
         return {}
     if isinstance(strategy, ModelParallelStrategy):
-        return dict(trained)
-    return {name: p.cpu().clone() for name, p in trained.items()}
+        return {name: p.detach() for name, p in trained.items()}
+    return {name: p.detach().cpu().clone() for name, p in trained.items()}
 
 
 def state_to_save(model: Any, hardware: TrainerSettings) -> dict[str, Tensor] | None:

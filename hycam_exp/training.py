@@ -32,6 +32,7 @@ from hycam_exp.data.module import FoldData
 from hycam_exp.evaluation.diagnosis import RoutingTally
 from hycam_exp.evaluation.perplexity import token_nats
 from hycam_exp.methods import auxiliary_loss
+from hycam_exp.methods.recognition import shape_of
 from hycam_exp.strategies import ZeroStrategy
 
 PRECISION = {"float32": "32-true", "bf16_mixed": "bf16-mixed", "float64": "64-true"}
@@ -164,8 +165,8 @@ class FineTuning(LightningModule):
         """AdamW with a cosine schedule after a linear warm-up; no weight decay on vectors (biases, norms)."""
         trained = [p for p in self.model.parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in trained if p.dim() > 1], "weight_decay": self.recipe.weight_decay},
-            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+            {"params": [p for p in trained if len(shape_of(p)) > 1], "weight_decay": self.recipe.weight_decay},
+            {"params": [p for p in trained if len(shape_of(p)) <= 1], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
             [g for g in groups if g["params"]],
@@ -183,7 +184,7 @@ class FineTuning(LightningModule):
 
     def trained_state(self) -> dict[str, Tensor]:
         """The trained parameters by name."""
-        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"] = strategies.checkpointed(self.trainer.strategy, self.trained_state())

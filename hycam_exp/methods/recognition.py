@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hycam_exp.dimensions import Dimensions
@@ -58,14 +59,25 @@ def layer_norms(model: nn.Module) -> set[str]:
 
 
 def float_parameter(module: nn.Module) -> Tensor:
-    """A floating-point weight of an attention module, its output projection's where it has that name."""
+    """A floating-point weight of an attention module, its output projection's where it has that name.
+
+    Where all are quantised, an empty tensor of the dtype that adapters have then.
+    """
     named = {name: p for name, p in module.named_parameters() if p.is_floating_point()}
+    if not named:
+        return torch.empty(0, device=next(module.parameters()).device)
     return next((p for name, p in named.items() if name.startswith("o_proj")), next(iter(named.values())))
 
 
+def shape_of(parameter: Tensor) -> torch.Size:
+    """A parameter's shape, also where DeepSpeed keeps its entries on other ranks, or it is quantised and packed."""
+    quantised = getattr(parameter, "quant_state", None)
+    return getattr(parameter, "ds_shape", parameter.shape) if quantised is None else quantised.shape
+
+
 def size_of(parameter: Tensor) -> int:
-    """A parameter's entries, those that DeepSpeed keeps on other ranks included."""
-    return getattr(parameter, "ds_numel", parameter.numel())
+    """A parameter's number of entries, as `shape_of`."""
+    return shape_of(parameter).numel()
 
 
 def dimensions(model: nn.Module) -> Dimensions:
