@@ -271,8 +271,8 @@ class Run:
         strategy, method = self.trainer.strategy, self.method.name
         if method in UNSHARDABLE and strategy in UNSHARDABLE[method]:
             raise ValueError(
-                f"trainer.strategy={strategy}: it cannot carry the Riemannian preconditioning of method={method}, whose "
-                f"gradients need a layer's whole factors; zero2 and ddp can"
+                f"trainer.strategy={strategy}: it cannot carry the Riemannian preconditioning of method={method}; "
+                "ddp, fsdp, zero1 and zero2 can"
             )
         double = self.recipe.precision == "float64" and strategy.startswith("zero")
         require(not double, "recipe.precision", self.recipe.precision, f"DeepSpeed ({strategy}) has no float64")

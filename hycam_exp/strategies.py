@@ -68,9 +68,9 @@ class ZeroStrategy(DeepSpeedStrategy):
         return float(self.deepspeed_engine.get_global_grad_norm())
 
     def teardown(self) -> None:
-        engine = self.model
+        engine: Any = self.model
         super().teardown()
-        if hasattr(engine, "destroy"):
+        if hasattr(engine, "destroy"):  # it is the module itself where setting up failed
             engine.destroy()  # its hooks would go on gathering
 
 
@@ -209,8 +209,8 @@ def computing(model: nn.Module, hardware: TrainerSettings) -> Iterator[None]:
 
     backbone = backbone_of(model)
     _name_parameters(backbone)
-    settings = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": zero_settings(hardware)}
-    settings["zero_optimization"].pop("offload_optimizer", None)
+    weights = {key: value for key, value in zero_settings(hardware).items() if key != "offload_optimizer"}
+    settings = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": weights}
     engine, *_ = deepspeed.initialize(config=settings, model=backbone, model_parameters=[], dist_init_required=False)
     try:
         yield

@@ -115,7 +115,8 @@ def check_same(one: tuple[Path, dict], two: tuple[Path, dict]) -> None:
     assert several["counts"] == counts
     for a, b in zip(single["scores"], several["scores"], strict=True):
         assert (a["task"], a["metric"], a["n"]) == (b["task"], b["metric"], b["n"])
-        assert b["value"] == pytest.approx(a["value"], rel=1e-2, abs=1e-2)
+        assert (a["value"] is None) == (b["value"] is None)
+        assert a["value"] is None or b["value"] == pytest.approx(a["value"], rel=1e-2, abs=1e-2)
     own, theirs = adapter(folder), adapter(other)
     assert {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in theirs.items()}
     for name, tensor in own.items():
@@ -178,7 +179,7 @@ def checkpoint_names(folder: Path) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_killed_in_an_epoch_it_goes_on(together, tmp_path, strategy):
-    """SIGKILL in the middle of the second epoch; the checkpoint holds no frozen weight; the end is the undisturbed's."""
+    """SIGKILL in the second epoch: the checkpoint holds no frozen weight, and the end is the undisturbed run's."""
     process = start(tmp_path, *HYCAM, *STRATEGIES[strategy], ranks=2)
     assert process.stdout is not None
     steps = (line for line in process.stdout if line.startswith("step "))
@@ -197,7 +198,7 @@ def test_killed_in_an_epoch_it_goes_on(together, tmp_path, strategy):
     _, undisturbed = together(strategy)
     assert not any("was not continued" in note for note in record["notes"])
     (log,) = (tmp_path / "outputs").glob("*/curves/attempt_2/metrics.csv")
-    assert 0 < sum("train" not in line and bool(line) for line in log.read_text().splitlines())
+    assert len(log.read_text().splitlines()) < 8  # a header, and what was left
     if strategy == "ddp":
         assert record["curves"] == undisturbed["curves"]
         assert record["scores"] == undisturbed["scores"]
