@@ -186,6 +186,13 @@ class FineTuning(LightningModule):
         """The trained parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """What is trained alone: DeepSpeed, which asks for it, would keep a frozen weight that has two names."""
+        state, trained = super().state_dict(*args, **kwargs), self.trained_state()
+        for name in [name for name in state if name not in trained]:
+            del state[name]
+        return state
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"] = strategies.checkpointed(self.trainer.strategy, self.trained_state())
         checkpoint["progress"] = {
