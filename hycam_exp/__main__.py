@@ -24,7 +24,7 @@ def execute(cfg: DictConfig) -> None:
     try:
         run = read(cfg)
         if rank_processes.are_needed(run.trainer):
-            backbones.check_device(run.trainer, run.recipe.precision)
+            backbones.check_device(run.trainer, "float32")  # asking for bfloat16 would take memory of the first GPU
             sys.exit(rank_processes.run(run.trainer, sys.argv[1:]))
         with ranks.joined(run.trainer):
             from hycam_exp.cell import run_cell

@@ -133,9 +133,7 @@ def speaks() -> bool:
 def _fail(error: BaseException) -> None:
     """End this process, and through the agent all others; the first that failed says why."""
     if _group is None or speaks():
-        lines = str(error).splitlines() if isinstance(error, ValueError) else []
-        text = "".join(f"error: {line}\n" for line in lines) or "".join(traceback.format_exception(error))
-        print(text, end="", file=sys.__stderr__, flush=True)
+        print(_said(error), end="", file=sys.__stderr__, flush=True)
         if _group is not None:
             _group.store.set("said", b"1")
     else:
@@ -145,6 +143,15 @@ def _fail(error: BaseException) -> None:
             print(f"rank {_group.rank} fell with another", file=sys.__stderr__, flush=True)
     sys.stdout.flush()
     os._exit(1)  # an ordinary exit would wait for ranks that wait for this one
+
+
+def _said(error: BaseException) -> str:
+    """What a user can mend in a line, nothing about a signal, a traceback of the rest."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return ""
+    if isinstance(error, ValueError):
+        return "".join(f"error: {line}\n" for line in str(error).splitlines())
+    return "".join(traceback.format_exception(error))
 
 
 def _leave() -> None:

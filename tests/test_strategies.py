@@ -111,8 +111,9 @@ def check_same(one: tuple[Path, dict], two: tuple[Path, dict]) -> None:
     assert largest_difference(*curves, "learning_rate") == 0
     validation = single["curves"]["validation"], several["curves"]["validation"]
     assert largest_difference(*validation, "loss") < TOLERANCE
-    counts = dict(single["counts"])
-    assert several["counts"] == counts
+    assert several["counts"] == single["counts"]
+    tokens = [[(row["layer"], row["task"], row["tokens"]) for row in r["routing"]] for r in (single, several)]
+    assert tokens[0] == tokens[1]
     for a, b in zip(single["scores"], several["scores"], strict=True):
         assert (a["task"], a["metric"], a["n"]) == (b["task"], b["metric"], b["n"])
         assert (a["value"] is None) == (b["value"] is None)
