@@ -122,6 +122,7 @@ def test_a_user_error_on_ranks_is_one_line_and_one_failure(tmp_path):
     assert len(said) == 1
     assert "the loss is" in said[0]
     assert "Traceback" not in errors
+    assert "exitcode" not in errors
     (failures,) = (tmp_path / "outputs").glob("*/failures.jsonl")
     assert len(failures.read_text().splitlines()) == 1
     assert time.monotonic() - began < 150
