@@ -141,7 +141,7 @@ def test_full_fine_tuning_is_cut_up_and_saved_whole(alone, together, strategy):
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp", "zero2"])
 def test_riemannian_gradients_are_those_of_one_process(alone, together, strategy):
-    """Preconditioning commutes with the averaging and the cutting up of gradients; where B = 0, it enlarges rounding."""
+    """Preconditioning commutes with averaging and cutting up gradients; where B = 0 it enlarges rounding."""
     check_same(alone("riemoe_lora"), together(strategy, "riemoe_lora"), weights=3e-3)
 
 
