@@ -6,13 +6,17 @@ import warnings
 import hydra
 from omegaconf import DictConfig
 
-from hycam_exp import jobs
-from hycam_exp.config import config_dir, read
+from hycam_exp import backbones, jobs, rank_processes, ranks
+from hycam_exp.config import config_dir, read, require_trainable
 from hycam_exp.launcher import LocalLauncher
 from hycam_exp.slurm import SlurmLauncher
 
 # What the libraries say to each other; nothing a user could act on.
-THIRD_PARTY = (".*is_gradient_checkpointing.*is deprecated", ".*isinstance.treespec, LeafSpec.*is deprecated")
+THIRD_PARTY = (
+    ".*is_gradient_checkpointing.*is deprecated",
+    ".*isinstance.treespec, LeafSpec.*is deprecated",
+    "`torch.distributed.*is deprecated",
+)
 
 
 def execute(cfg: DictConfig) -> None:
@@ -21,9 +25,14 @@ def execute(cfg: DictConfig) -> None:
         warnings.filterwarnings("ignore", message=message)
     try:
         run = read(cfg)
-        from hycam_exp.cell import run_cell
+        require_trainable(run)
+        if rank_processes.are_needed(run.trainer):
+            backbones.check_device(run.trainer, "float32")  # asking for bfloat16 would take memory of the first GPU
+            sys.exit(rank_processes.run(run.trainer, sys.argv[1:]))
+        with ranks.joined(run.trainer):
+            from hycam_exp.cell import run_cell
 
-        run_cell(run)
+            run_cell(run)
     except ValueError as error:
         sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 

@@ -7,11 +7,13 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from hycam_exp.config import ModelSettings, TrainerSettings
 
@@ -81,13 +83,32 @@ def check_device(hardware: TrainerSettings, precision: str) -> None:
     """Raise a `ValueError` if the machine lacks what trainer and recipe ask for."""
     import torch
 
+    if hardware.strategy.startswith("zero") and find_spec("deepspeed") is None:
+        raise ValueError(
+            f"trainer.strategy={hardware.strategy}: deepspeed is not installed; pip install 'hycam-exp[scale]', or "
+            "trainer=ddp or fsdp"
+        )
     if hardware.accelerator == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # or DeepSpeed, which transformers may import, warns
         return
     if not torch.cuda.is_available():
         raise ValueError(f"trainer={hardware.name}: torch finds no GPU here; trainer=cpu runs without one")
+    if hardware.devices > torch.cuda.device_count():
+        raise ValueError(f"trainer.devices={hardware.devices}: torch finds {torch.cuda.device_count()} GPUs here")
     if precision == "bf16_mixed" and not torch.cuda.is_bf16_supported():
         raise ValueError("recipe.precision=bf16_mixed: this GPU has no bfloat16; recipe.precision=float32 runs on it")
+
+
+def check_quantize(settings: ModelSettings, hardware: TrainerSettings) -> None:
+    """Raise a `ValueError` if quantised weights are asked for and the machine cannot compute with them."""
+    if settings.quantize is None:
+        return
+    if hardware.accelerator == "cpu":
+        raise ValueError(f"model.quantize={settings.quantize}: needs a GPU (trainer=gpu)")
+    if find_spec("bitsandbytes") is None:
+        raise ValueError(
+            f"model.quantize={settings.quantize}: bitsandbytes is not installed; pip install 'hycam-exp[quantize]'"
+        )
 
 
 def folder(settings: ModelSettings) -> Path | None:
@@ -161,10 +182,11 @@ def examine(settings: ModelSettings, hardware: TrainerSettings, precision: str) 
         backbone = describe(settings)
     except ValueError as error:
         problems.append(str(error))
-    try:
-        check_device(hardware, precision)
-    except ValueError as error:
-        problems.append(str(error))
+    for check in (partial(check_device, hardware, precision), partial(check_quantize, settings, hardware)):
+        try:
+            check()
+        except ValueError as error:
+            problems.append(str(error))
     if backbone is None or problems:
         raise ValueError("\n".join(problems))
     return backbone
@@ -258,6 +280,16 @@ def weight_dtype(precision: str, trained: bool) -> str:
     return precision
 
 
+def quantization(dtype: str) -> BitsAndBytesConfig:
+    """Four bits a weight in the NF4 type (Dettmers et al. 2023, arXiv 2305.14314), computed with in `dtype`."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, dtype)
+    )
+
+
 def load(backbone: Backbone, dtype: str, seed: int = 0) -> PreTrainedModel:
     """The model with its weights, in `dtype` (a torch dtype's name), ready to be trained or evaluated.
 
@@ -271,7 +303,9 @@ def load(backbone: Backbone, dtype: str, seed: int = 0) -> PreTrainedModel:
 
     disable_progress_bar()
     settings = backbone.settings
-    kwargs = {"dtype": getattr(torch, dtype), "attn_implementation": settings.attention}
+    kwargs: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": settings.attention}
+    if settings.quantize is not None:
+        kwargs |= {"quantization_config": quantization(dtype), "device_map": {"": torch.cuda.current_device()}}
     if settings.source == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp import backbones, printout, standing
+from hycam_exp import backbones, printout, ranks, standing
 from hycam_exp.config import Run
 from hycam_exp.cost import Clock
 from hycam_exp.data import sources
@@ -41,8 +41,7 @@ def run_cell(run: Run) -> RunRecord:
     Raises:
         ValueError: something that the user can mend; nothing is then half-written.
     """
-    if run.trainer.world_size > 1:
-        raise ValueError(f"trainer.strategy={run.trainer.strategy}: cells on several devices cannot be run yet")
+    ranks.check_joined(run.trainer)
     store = standing.store_of(run)
     store.check_writable()
     clock = Clock()
@@ -50,15 +49,15 @@ def run_cell(run: Run) -> RunRecord:
         collection = _collection(run)
     printout.rejections(collection.rejections)
     identifier = standing.identifier(run, collection.records)
-    record = store.read(identifier)
+    record = ranks.from_first(lambda: store.read(identifier))
     if record is not None and not run.overwrite:
         printout.finished(record, store, "This cell was finished before; overwrite=true runs it again.")
         return record
-    failures = store.failures(identifier)
+    failures = ranks.from_first(lambda: store.failures(identifier))
     if len(failures) >= MAX_FAILURES and not run.retry:
         raise ValueError(f"{identifier} failed {len(failures)} times ({failures[-1]['message']}); retry=true runs it")
     try:
-        with store.lock(identifier):
+        with ranks.held_by_first(store.lock(identifier)):
             record = Cell(run, identifier, store, collection, clock).finish()
     except OSError as error:  # a full or vanished disk: what is written is whole, and the same command goes on
         raise store.unwritable(identifier, error) from error
@@ -93,27 +92,32 @@ class Cell:
 
     def finish(self) -> RunRecord:
         """Measure, train, measure again, and write the record."""
-        from hycam_exp import mirror
+        from hycam_exp import mirror, strategies
+        from hycam_exp.methods import unadapted
 
-        attempt = self._begin_attempt()
+        attempt = ranks.from_first(self._begin_attempt)
         with self.clock("load"):
-            fold = self._fold()
+            fold = ranks.first_in_turn(self._fold)
             model = self._load()
         try:
-            before = self._measure(model, fold.test, "before")
             adapted, parameters = self._attach(model)
+            strategies.shard(adapted, self.run.trainer)
+            with unadapted(adapted):
+                before = self._measure(adapted, fold.test, "before")
             loggers = self._loggers(attempt)
             fit = self._train(adapted, fold, loggers)
             after = self._measure(adapted, fold.test, "after")
             self._save(adapted)
-            record = self._record(fold, fit, before, after, parameters)
+            record = ranks.from_first(lambda: self._record(fold, fit, before, after, parameters))
         except Exception as error:
             if (fault := disk_error(error)) is not None:  # not the cell's
                 raise fault from error
-            self.store.add_failure(self.identifier, error)
+            if ranks.speaks():
+                self.store.add_failure(self.identifier, error)
             raise
-        mirror.publish(loggers, record, after)
-        shutil.rmtree(self.folder / "training")
+        if ranks.is_first():
+            mirror.publish(loggers, record, after)
+            shutil.rmtree(self.folder / "training")
         return record
 
     @property
@@ -129,16 +133,19 @@ class Cell:
     def _begin_attempt(self) -> int:
         """The attempt's number; an earlier attempt's state is kept only if this one may go on from it."""
         state = self.folder / "attempt.json"
-        previous = json.loads(state.read_text()) if state.is_file() else None
-        code = code_digest()
-        same_code = previous is None or previous["code"] == code
-        if not same_code:
-            self.notes.append("an earlier attempt was made by other code and was not continued")
-        if not same_code or self.run.resume == "never" or self.run.overwrite:
+        previous = json.loads(state.read_text()) if state.is_file() else {"attempt": 0}
+        trainer = self.run.trainer
+        made_by = {"code": code_digest(), "strategy": trainer.strategy, "ranks": trainer.world_size}
+        others = {"strategy": "single", "ranks": 1, **previous}  # neither was noted while there was one rank only
+        same = not previous["attempt"] or all(others[name] == value for name, value in made_by.items())
+        if not same:
+            what = "by other code" if others["code"] != made_by["code"] else "with another strategy or number of ranks"
+            self.notes.append(f"an earlier attempt was made {what} and was not continued")
+        if not same or self.run.resume == "never" or self.run.overwrite:
             for name in ("training", "predictions"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
-        attempt = (previous["attempt"] if previous else 0) + 1
-        write_atomically(state, json.dumps({"attempt": attempt, "code": code}).encode())
+        attempt = previous["attempt"] + 1
+        write_atomically(state, json.dumps({"attempt": attempt, **made_by}).encode())
         return attempt
 
     @cached_property
@@ -159,8 +166,12 @@ class Cell:
         return fold
 
     def _load(self) -> nn.Module:
-        trained = METHODS[self.run.method.name].trains_backbone
-        return backbones.load(self.backbone, backbones.weight_dtype(self.run.recipe.precision, trained), self.run.seed)
+        from hycam_exp import strategies
+
+        dtype = backbones.weight_dtype(self.run.recipe.precision, METHODS[self.run.method.name].trains_backbone)
+        random = self.run.model.source == "random"  # is drawn whole
+        with nullcontext() if random else strategies.loading(self.run.trainer, dtype):
+            return backbones.load(self.backbone, dtype, self.run.seed)
 
     def _autocast(self) -> AbstractContextManager[object]:
         import torch
@@ -170,19 +181,21 @@ class Cell:
 
     def _measure(self, model: nn.Module, rows: Sequence[Tokens], when: str) -> Measurement:
         """Perplexity and retention; decoded responses after adaptation, and before it where the recipe says so."""
+        from hycam_exp import strategies
         from hycam_exp.evaluation import measurement
 
         evaluation, batch_size = self.run.evaluation, self.run.trainer.evaluation_batch_size
         if not evaluation.test:
             return measurement.Measurement(rows=[], nats=[], retention=[])
         model.to(self.device)
-        with self._autocast(), self.clock(f"evaluate_{when}"):
-            found = measurement.score(model, rows, self.general_text, batch_size, self.backbone.pad_id, when)
-        if evaluation.generate and (when == "after" or evaluation.generate_before):
-            path = self.folder / "predictions" / f"{when}.jsonl"
-            compare = evaluation.compare_single if when == "after" else 0
-            with self._autocast(), self.clock(f"generate_{when}"):
-                measurement.generate(found, self._decoder(model), batch_size, path, compare, when)
+        with strategies.computing(model, self.run.trainer), self._autocast():
+            with self.clock(f"evaluate_{when}"):
+                found = measurement.score(model, rows, self.general_text, batch_size, self.backbone.pad_id, when)
+            if evaluation.generate and (when == "after" or evaluation.generate_before):
+                path = self.folder / "predictions" / f"{when}.jsonl"
+                compare = evaluation.compare_single if when == "after" else 0
+                with self.clock(f"generate_{when}"):
+                    measurement.generate(found, self._decoder(model), batch_size, path, compare, when)
         return found
 
     @cached_property
@@ -206,6 +219,7 @@ class Cell:
             max_new_tokens=self.run.evaluation.max_new_tokens,
             positions=self.backbone.positions,
             pad_id=self.backbone.pad_id,
+            lockstep=not self.run.trainer.whole_weights,
         )
 
     def _attach(self, model: nn.Module) -> tuple[nn.Module, dict[str, int]]:
@@ -213,12 +227,12 @@ class Cell:
         import torch
 
         from hycam_exp.methods import attach
-        from hycam_exp.methods.recognition import dimensions
+        from hycam_exp.methods.recognition import dimensions, size_of
 
         torch.manual_seed(self.run.seed)
         chosen = self.run.method.facts(lambda: dimensions(model))
         adapted = attach(model, self.run.method)
-        sizes = [(p.numel(), p.requires_grad) for p in adapted.parameters()]
+        sizes = [(size_of(p), p.requires_grad) for p in adapted.parameters()]
         trainable, total = sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
         return adapted, {"parameters_trainable": trainable, "parameters_total": total, **chosen}
 
@@ -239,6 +253,7 @@ class Cell:
             micro_batch_size=min(run.trainer.micro_batch_size, run.recipe.global_batch_size),
             epochs=run.recipe.epochs,
             seed=run.seed,
+            world_size=run.trainer.world_size,
         )
         pad_to = run.data.max_length if run.data.padding == "max_length" else 0
         batch_size, pad_id = run.trainer.evaluation_batch_size, self.backbone.pad_id
@@ -249,9 +264,14 @@ class Cell:
 
     def _save(self, adapted: Any) -> None:
         """The adapter in PEFT's form (for full fine-tuning the whole model), the tokenizer, and the run's settings."""
+        from hycam_exp import strategies
+
         target = self.folder / "adapter"
+        state = strategies.state_to_save(adapted, self.run.trainer)
+        if not ranks.is_first():
+            return
         shutil.rmtree(target, ignore_errors=True)
-        adapted.save_pretrained(target)
+        adapted.save_pretrained(target, **({"state_dict": state} if state else {}))
         self.backbone.tokenizer.save_pretrained(target)
         write_atomically(target / backbones.SETTINGS_FILE, json.dumps(asdict(self.run), indent=1).encode())
 

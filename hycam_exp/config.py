@@ -18,6 +18,9 @@ from hycam_exp.method_settings import METHODS, require
 
 NUM_FOLDS = 5
 STRATEGIES = ("single", "ddp", "fsdp", "zero1", "zero2", "zero3")
+ZERO_BUCKET = 20_000_000  # parameters that ZeRO sends at once; a buffer of as many is kept
+UNSHARDABLE = {"riemoe_lora": ("zero3",)}  # by method, the strategies that would change its gradients
+UNQUANTIZABLE = tuple(f"hycam_exp.methods.{name}" for name in ("multi_lora", "riemoe_lora"))
 TOKENIZER_FACTS = ("length", "bos_id", "eos_id")
 
 
@@ -54,9 +57,14 @@ class ModelSettings:
     tokenizer: dict[str, int | None] | None = None
     """What the tokenizer of hub and folder must have: length (added tokens included), bos_id, eos_id (null: it has no
     such token); null, as in runs before there was this field: not checked."""
+    quantize: str | None = None
+    """nf4: the frozen weights are read into four bits by bitsandbytes; null, as in runs before there was this field."""
 
     def __post_init__(self) -> None:
         require_one_of(("embedded", "random", "folder", "hub"), "model.source", self.source)
+        require(self.quantize in (None, "nf4"), "model.quantize", self.quantize, "must be null or nf4")
+        stored = self.quantize is None or self.source != "random"
+        require(stored, "model.quantize", self.quantize, "needs weights to read, not model.source=random")
         needed = {"hub": "hub_id", "random": "architecture"}.get(self.source, "path")
         require(bool(getattr(self, needed)), f"model.{needed}", getattr(self, needed), f"needed by {self.source}")
         for fact in self.tokenizer or {}:
@@ -181,6 +189,11 @@ class TrainerSettings:
         """Devices of all nodes."""
         return self.devices * self.num_nodes
 
+    @property
+    def whole_weights(self) -> bool:
+        """Every device has all weights, and can compute alone."""
+        return self.strategy not in ("fsdp", "zero3")
+
 
 @dataclass(kw_only=True)
 class LoggerSettings:
@@ -251,6 +264,38 @@ class Run:
         require(0 <= self.fold < NUM_FOLDS, "fold", self.fold, f"must be in 0..{NUM_FOLDS - 1}")
         require(self.seed >= 0, "seed", self.seed, "must not be negative")
         require_one_of(("auto", "never"), "resume", self.resume)
+        self._check_strategy()
+        if self.model.quantize is not None:
+            self._check_quantize()
+
+    def _check_strategy(self) -> None:
+        strategy = self.trainer.strategy
+        double = self.recipe.precision == "float64" and strategy.startswith("zero")
+        require(not double, "recipe.precision", self.recipe.precision, f"DeepSpeed ({strategy}) has no float64")
+
+    def _check_quantize(self) -> None:
+        quantize, method, strategy = self.model.quantize, self.method.name, self.trainer.strategy
+        frozen = not METHODS[method].trains_backbone
+        require(frozen, "model.quantize", quantize, f"four bits cannot be trained, and method={method} trains them")
+        wraps = METHODS[method].module not in UNQUANTIZABLE
+        require(wraps, "model.quantize", quantize, f"method={method} wraps floating-point linear layers only")
+        whole = strategy in ("single", "ddp")
+        require(whole, "model.quantize", quantize, f"trainer.strategy={strategy} cannot cut it up; ddp keeps it whole")
+
+
+def refusal(method: str, strategy: str) -> str | None:
+    """Why a method cannot be trained under a strategy; None: it can."""
+    if strategy not in UNSHARDABLE.get(method, ()):
+        return None
+    others = ", ".join(other for other in STRATEGIES[1:] if other not in UNSHARDABLE[method])
+    return f"method={method}: trainer.strategy={strategy} cannot carry its Riemannian preconditioning; {others} can"
+
+
+def require_trainable(run: Run) -> None:
+    """Raise a `ValueError` where a method cannot be trained under the strategy; a plan says so and goes on."""
+    why = refusal(run.method.name, run.trainer.strategy)
+    if why is not None:
+        raise ValueError(why)
 
 
 def _explain(error: OmegaConfBaseException) -> str:
@@ -306,6 +351,8 @@ def identity(run: Run) -> dict[str, Any]:
         del values[section][field]
     for field in ("retention_text", "tokenizer"):
         del values["model"][field]
+    if run.model.quantize is None:  # the ids of runs from before there was this field stay
+        del values["model"]["quantize"]
     if run.model.source != "random":  # elsewhere revision or content decides, and the architecture is a check
         values["model"]["architecture"] = None
     return values

@@ -14,7 +14,7 @@ from hydra.plugins.launcher import Launcher
 from rich.console import Console
 
 from hycam_exp import grid
-from hycam_exp.config import Run
+from hycam_exp.config import Run, require_trainable
 from hycam_exp.runs import Store
 from hycam_exp.standing import DONE, FAILED, Identifiers, Standing, standing, store_of
 
@@ -146,6 +146,7 @@ def jobs_of(kind: type[J], job_overrides: Sequence[Sequence[str]]) -> list[J]:
     """
     identifiers, jobs, wrong = Identifiers(), {}, []
     for overrides, run in zip(job_overrides, grid.runs(job_overrides), strict=True):
+        require_trainable(run)
         run_id = identifiers.of(run)
         job = jobs[run_id] = kind(list(overrides), run, run_id)
         job.store.check_writable()

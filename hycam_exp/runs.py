@@ -34,7 +34,7 @@ RECORDED_PACKAGES = (
 # Sources that decide no result: what is printed, reported, planned, launched or held.
 _UNDECISIVE = (
     "printout.py", "__main__.py", "generate.py", "jobs.py", "launcher.py", "slurm.py", "cluster.py",
-    "cluster_job.py", "lease.py", "grid.py", "lm_eval.py", "mirror.py", "report", "plan",
+    "cluster_job.py", "rank_processes.py", "lease.py", "grid.py", "lm_eval.py", "mirror.py", "report", "plan",
 )  # fmt: skip
 
 

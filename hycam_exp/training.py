@@ -1,4 +1,4 @@
-"""Fine-tuning with Lightning: the module, its checkpoints, and one `fit`.
+"""Fine-tuning with Lightning: the module, and one `fit`.
 
 A run is one Lightning epoch over all micro-steps of all passes. What is random in a micro-step is seeded by (seed,
 micro-step, rank), and checkpoints are taken between optimiser steps only, so a run that was killed goes on bit for bit.
@@ -17,19 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ProgressBar, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import get_cosine_schedule_with_warmup
 
+from hycam_exp import ranks, strategies
+from hycam_exp.checkpoints import Checkpoints, load_best
 from hycam_exp.config import RecipeSettings, Run
 from hycam_exp.data.batches import Batch, Schedule
 from hycam_exp.data.module import FoldData
 from hycam_exp.evaluation.diagnosis import RoutingTally
 from hycam_exp.evaluation.perplexity import token_nats
 from hycam_exp.methods import auxiliary_loss
+from hycam_exp.methods.recognition import shape_of
+from hycam_exp.strategies import ZeroStrategy
 
 PRECISION = {"float32": "32-true", "bf16_mixed": "bf16-mixed", "float64": "64-true"}
 VALIDATION_LOSS = "validation/loss"
@@ -58,12 +62,15 @@ class FineTuning(LightningModule):
         self.tokens_seen = 0
         self.seconds_before = 0.0
         self._started = time.perf_counter()
-        self._window = {"nats": 0.0, "auxiliary": 0.0}
+        self._window = {"nats": 0.0, "auxiliary": 0.0, "tokens": 0}
         self._validation = {"nats": 0.0, "targets": 0}
         self._tally = RoutingTally(model)
         self.best_routing: list[dict[str, Any]] = []
         """What the router did in the best validation, by layer and task."""
         self._gradient_norm, self._learning_rate = 0.0, 0.0
+
+    def configure_model(self) -> None:
+        """Asked for by Lightning under FSDP2; the model was cut up before."""
 
     def on_train_start(self) -> None:
         self.model.train()
@@ -80,12 +87,13 @@ class FineTuning(LightningModule):
             self._refuse(total, batch)
         self._window["nats"] += nats.item() / batch.window_targets
         self._window["auxiliary"] += 0.0 if auxiliary is None else auxiliary.item() * targets / batch.window_targets
-        self.tokens_seen += int(batch.attention_mask.sum())
-        # Lightning divides by the number of micro-batches; the division by the step's tokens replaces that.
-        return total / batch.window_targets * self.accumulation
+        self._window["tokens"] += int(batch.attention_mask.sum()) if batch.ids else 0
+        # Micro-batches and ranks are averaged; the division by the step's tokens replaces that.
+        return total / batch.window_targets * (self.accumulation * ranks.world_size())
 
     def _task_nats(self, batch: Batch) -> tuple[Tensor, int]:
-        logits = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16_mixed"):
+            logits = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
         nats = token_nats(logits, batch.labels)  # (B, L - 1)
         return nats.sum(), int((batch.labels[:, 1:] >= 0).sum())
 
@@ -98,10 +106,13 @@ class FineTuning(LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Clip to the recipe's norm, and keep norm and learning rate of the step for the curve."""
+        self._learning_rate = optimizer.param_groups[0]["lr"]
+        if isinstance(self.trainer.strategy, ZeroStrategy):  # it clips while it steps
+            return
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         limit = math.inf if self.recipe.clip is None else self.recipe.clip
-        self._learning_rate = optimizer.param_groups[0]["lr"]
-        self._gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, limit).item()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        self._gradient_norm = (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if (batch_idx + 1) % self.accumulation == 0:
@@ -110,17 +121,21 @@ class FineTuning(LightningModule):
             self.trainer.should_stop = True  # so that the last weights are validated as well
 
     def _record_step(self, batch_idx: int) -> None:
+        nats, auxiliary, tokens = ranks.totals(*self._window.values())
+        self.tokens_seen += int(tokens)
+        if isinstance(self.trainer.strategy, ZeroStrategy):
+            self._gradient_norm = self.trainer.strategy.gradient_norm()
         row: dict[str, float] = {
             "step": self.global_step,
-            "loss": self._window["nats"],
-            "auxiliary_loss": self._window["auxiliary"],
+            "loss": nats,
+            "auxiliary_loss": auxiliary,
             "learning_rate": self._learning_rate,
             "gradient_norm": self._gradient_norm,
         }
         self.train_curve.append(row)
         self.log_dict({f"train/{k}": v for k, v in row.items() if k != "step"}, prog_bar=False, batch_size=1)
         self.log("loss", row["loss"], prog_bar=True, logger=False, batch_size=1)
-        self._window = {"nats": 0.0, "auxiliary": 0.0}
+        self._window = {"nats": 0.0, "auxiliary": 0.0, "tokens": 0}
 
     def on_validation_epoch_start(self) -> None:
         self._validation = {"nats": 0.0, "targets": 0}
@@ -133,7 +148,9 @@ class FineTuning(LightningModule):
         self._validation["targets"] += targets
 
     def on_validation_epoch_end(self) -> None:
-        loss = self._validation["nats"] / self._validation["targets"]
+        nats, targets = ranks.totals(*self._validation.values())
+        loss = nats / targets
+        self._tally.add_up()
         routing = self._tally.rows()
         if all(loss < row["loss"] for row in self.validation_curve):
             self.best_routing = routing
@@ -148,8 +165,8 @@ class FineTuning(LightningModule):
         """AdamW with a cosine schedule after a linear warm-up; no weight decay on vectors (biases, norms)."""
         trained = [p for p in self.model.parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in trained if p.dim() > 1], "weight_decay": self.recipe.weight_decay},
-            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+            {"params": [p for p in trained if len(shape_of(p)) > 1], "weight_decay": self.recipe.weight_decay},
+            {"params": [p for p in trained if len(shape_of(p)) <= 1], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
             [g for g in groups if g["params"]],
@@ -167,10 +184,17 @@ class FineTuning(LightningModule):
 
     def trained_state(self) -> dict[str, Tensor]:
         """The trained parameters by name."""
-        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """What is trained alone: DeepSpeed, which asks for it, would keep a frozen weight that has two names."""
+        state, trained = super().state_dict(*args, **kwargs), self.trained_state()
+        for name in [name for name in state if name not in trained]:
+            del state[name]
+        return state
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["state_dict"] = {name: p.cpu().clone() for name, p in self.trained_state().items()}
+        checkpoint["state_dict"] = strategies.checkpointed(self.trainer.strategy, self.trained_state())
         checkpoint["progress"] = {
             "train_curve": list(self.train_curve),
             "validation_curve": list(self.validation_curve),
@@ -184,59 +208,11 @@ class FineTuning(LightningModule):
             setattr(self, name, value)
 
 
-class Checkpoints(Callback):
-    """Keeps `last.ckpt`, to resume from, and `best.safetensors`, the trained weights of the best validation.
-
-    Saved when the next micro-batch starts: then the step before it, its validation included, is wholly done.
-    """
-
-    def __init__(self, folder: Path, every_steps: int, accumulation: int) -> None:
-        self.folder, self.every_steps, self.accumulation = folder, every_steps, accumulation
-        self.best_loss, self.best_step = math.inf, 0
-        self._saved_step = 0
-        self._validated = False
-
-    @property
-    def last(self) -> Path:
-        return self.folder / "last.ckpt"
-
-    @property
-    def best(self) -> Path:
-        return self.folder / "best.safetensors"
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best_loss": self.best_loss, "best_step": self.best_step}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_loss, self.best_step = state_dict["best_loss"], state_dict["best_step"]
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._saved_step = trainer.global_step
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        steps = trainer.global_step - self._saved_step
-        if batch_idx % self.accumulation == 0 and steps and (self._validated or steps >= self.every_steps):
-            temporary = self.last.with_suffix(".part")
-            trainer.save_checkpoint(temporary)
-            os.replace(temporary, self.last)
-            self._saved_step, self._validated = trainer.global_step, False
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, FineTuning)
-        self._validated = True
-        loss = pl_module.validation_curve[-1]["loss"]
-        if loss < self.best_loss:
-            self.best_loss, self.best_step = loss, trainer.global_step
-            temporary = self.best.with_suffix(".part")
-            save_file({k: v.contiguous() for k, v in pl_module.trained_state().items()}, temporary)
-            os.replace(temporary, self.best)
-
-
 class ProgressLines(ProgressBar):
-    """A line at every validation where there is no terminal for a bar."""
+    """A line at every validation where there is no terminal for a bar; ranks but the first print nowhere."""
 
     def disable(self) -> None:
-        """Lightning turns off all ranks' bars but the first's; there is one rank."""
+        """Lightning calls it on these."""
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, FineTuning)
@@ -263,13 +239,6 @@ class Fit:
     seconds: float
 
 
-def load_best(model: nn.Module, folder: Path) -> None:
-    """Put the best validation's trained weights into the model."""
-    state = {name.removeprefix("model."): tensor for name, tensor in load_file(folder / "best.safetensors").items()}
-    unexpected = model.load_state_dict(state, strict=False).unexpected_keys
-    assert not unexpected, f"trained weights that the model does not have: {unexpected}"
-
-
 def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[Logger]) -> Fit:
     """Train `model` in place, from `folder`'s checkpoint if there is one to go on from, and keep the best weights.
 
@@ -277,17 +246,20 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
         NonFiniteLossError: the loss became infinite or NaN.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    strategies.prepare_training(model, run.trainer)
     if run.trainer.activation_checkpointing:
         checkpoint_activations(model)
     schedule = data.schedule
     module = FineTuning(model, run.recipe, schedule.num_steps, schedule.accumulation, run.seed)
     checkpoints = Checkpoints(folder, run.trainer.checkpoint_every_steps, schedule.accumulation)
     trainer = _trainer(run, schedule, checkpoints, loggers)
-    resumed = str(checkpoints.last) if run.resume == "auto" and checkpoints.last.is_file() else None
+    resumed = str(checkpoints.last) if run.resume == "auto" and checkpoints.find() else None
     with warnings.catch_warnings():
         # Meant for other uses: our loader goes on where it was, and the backbone is put in train mode.
         for message in ("does not have many workers", "dataloader is not resumable", "in eval mode at the start"):
             warnings.filterwarnings("ignore", message=f".*{message}.*")
+        for message in ("Since DeepSpeed handles gradient clipping", ".*sync_dist=True"):  # clipped so; already summed
+            warnings.filterwarnings("ignore", message=message)
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -315,11 +287,17 @@ def _trainer(run: Run, schedule: Schedule, checkpoints: Checkpoints, loggers: li
     for name in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     recipe, hardware = run.recipe, run.trainer
+    plugin = strategies.precision_plugin(hardware)
+    is_zero = hardware.strategy.startswith("zero")
     every = max(1, schedule.windows_per_epoch // recipe.validations_per_epoch) * schedule.accumulation
     return Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
-        precision=PRECISION[recipe.precision],  # type: ignore[arg-type]
+        num_nodes=hardware.num_nodes,
+        strategy=strategies.strategy(hardware),
+        precision=None if plugin else PRECISION[recipe.precision],  # type: ignore[arg-type]
+        plugins=plugin,
+        gradient_clip_val=(recipe.clip or strategies.NO_CLIPPING) if is_zero else None,
         max_epochs=1,
         accumulate_grad_batches=schedule.accumulation,
         val_check_interval=every,

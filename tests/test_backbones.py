@@ -156,3 +156,38 @@ def test_a_general_text_is_found_among_the_assets_or_by_path(tmp_path):
     text.write_text("words")
     assert backbones.retention_path(replace(embedded, retention_text=str(text))) == text
     assert backbones.retention_path(replace(embedded, retention_text="nowhere.txt")) is None
+
+
+def test_four_bits_are_nf4_computed_in_the_weights_dtype():
+    """The config for transformers: NF4, with the recipe's dtype for products."""
+    config = backbones.quantization("bfloat16")
+    assert config.load_in_4bit
+    assert config.bnb_4bit_quant_type == "nf4"
+    assert config.bnb_4bit_compute_dtype is torch.bfloat16
+
+
+def test_four_bits_need_a_gpu_and_the_package(monkeypatch):
+    """Each lack is named with the way out, before any weight is read."""
+    on_cpu = compose("model.quantize=nf4")
+    with pytest.raises(ValueError, match=r"model.quantize=nf4: needs a GPU"):
+        backbones.check_quantize(on_cpu.model, on_cpu.trainer)
+    monkeypatch.setattr(backbones, "find_spec", lambda name: None)
+    on_gpu = compose("model.quantize=nf4", "trainer=gpu")
+    with pytest.raises(ValueError, match=r"bitsandbytes is not installed; pip install 'hycam-exp\[quantize\]'"):
+        backbones.check_quantize(on_gpu.model, on_gpu.trainer)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method=full_ft", "four bits cannot be trained"),
+        ("method=multi_lora", "wraps floating-point linear layers only"),
+        ("trainer=fsdp", "trainer.strategy=fsdp cannot cut it up"),
+        ("model=tiny_qwen2", "needs weights to read"),
+        ("model.quantize=int3", "must be null or nf4"),
+    ],
+)
+def test_four_bits_where_they_cannot_be(override, message):
+    """The config itself is refused."""
+    with pytest.raises(ValueError, match=f"model.quantize=.*{message}"):
+        compose("model.quantize=nf4", override)

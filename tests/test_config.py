@@ -203,3 +203,9 @@ def test_an_unknown_method_name_inside_a_section_is_named():
 
     with pytest.raises(ValueError, match=r"method\.name=other: must be one of full_ft, lora, "):
         read(OmegaConf.create({"method": {"name": "other"}}))
+
+
+def test_ids_of_runs_from_before_quantisation_stay():
+    """null leaves no trace in the identity; nf4 is part of it."""
+    assert "quantize" not in identity(compose())["model"]
+    assert identity(compose("model.quantize=nf4"))["model"]["quantize"] == "nf4"

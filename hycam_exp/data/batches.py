@@ -50,6 +50,12 @@ def collate(
     return Batch([row.id for row in rows], input_ids, mask, labels, window_targets, tuple(row.task for row in rows))
 
 
+def filler(batch: Batch) -> Batch:
+    """A batch of the same shape that counts for nothing: for a rank that has none where others have one."""
+    nothing = torch.full_like(batch.labels, IGNORE)
+    return Batch([], batch.input_ids, batch.attention_mask, nothing, batch.window_targets)
+
+
 def by_length(rows: Sequence[Tokens], batch_size: int) -> list[list[Tokens]]:
     """Batches of similar length, longest first (so that memory runs out at once or never)."""
     ordered = sorted(rows, key=lambda row: (-len(row.input_ids), row.task, row.id))
@@ -137,8 +143,7 @@ class MicroBatches(torch.utils.data.Dataset[Batch]):
         if members:
             return collate(members, self.pad_id, self.loss_on, window_targets=targets, at_least=self.at_least)
         # Every rank needs a forward and a backward in every micro-step: one record that counts for nothing.
-        filler = collate([self.rows[window[0]]], self.pad_id, self.loss_on, window_targets=targets)
-        return Batch([], filler.input_ids, filler.attention_mask, torch.full_like(filler.labels, IGNORE), targets)
+        return filler(collate([self.rows[window[0]]], self.pad_id, self.loss_on, window_targets=targets))
 
 
 class FromStep(torch.utils.data.Sampler[int]):

@@ -3,12 +3,13 @@
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from hycam_exp.data.batches import Batch, FromStep, MicroBatches, Schedule, by_length, collate
+from hycam_exp import ranks
+from hycam_exp.data.batches import Batch, FromStep, MicroBatches, Schedule, by_length, collate, filler
 from hycam_exp.data.folds import Fold
 
 
 class FoldData(LightningDataModule):
-    """The training and validation batches of one fold.
+    """This rank's training and validation batches of one fold.
 
     Lightning neither skips the batches that a resumed run has seen nor knows where it was: the position is derived
     from the optimiser step, since checkpoints are taken between optimiser steps only.
@@ -19,8 +20,10 @@ class FoldData(LightningDataModule):
     ) -> None:
         super().__init__()
         self.schedule = schedule
-        self.train = MicroBatches(fold.train, schedule, pad_id, loss_on, at_least=pad_to)
-        self.validation = [collate(rows, pad_id, loss_on) for rows in by_length(fold.validation, batch_size)]
+        self.train = MicroBatches(fold.train, schedule, pad_id, loss_on, ranks.rank(), at_least=pad_to)
+        own = ranks.share(by_length(fold.validation, batch_size))
+        batches = [(collate(rows, pad_id, loss_on), counts) for rows, counts in own]
+        self.validation = [batch if counts else filler(batch) for batch, counts in batches]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         start = self.trainer.global_step * self.schedule.accumulation if self.trainer else 0

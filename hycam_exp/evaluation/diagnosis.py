@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hycam_exp import ranks
 from hycam_exp.data.batches import Batch
 
 DEAD_SHARE = 0.05  # of an even share: a module below it, over all tokens of a layer, is dead
@@ -29,8 +30,8 @@ class RoutingTally:
 
     @contextmanager
     def listening(self, batch: Batch) -> Iterator[None]:
-        """Count the tokens of a batch that is put through the model inside."""
-        for name, layer in self.layers.items():
+        """Count the tokens of a batch that is put through the model inside; a filler has none that count."""
+        for name, layer in self.layers.items() if batch.ids else ():
             layer.routing_listener = partial(self._add, name, batch)
         try:
             yield
@@ -45,6 +46,14 @@ class RoutingTally:
         sums = (each * batch.attention_mask.to(p.device).unsqueeze(-1)).sum(1)  # (B, N_s + 2)
         for row, task in zip(sums, batch.tasks, strict=True):
             self.sums[name, task] = self.sums.get((name, task), 0) + row
+
+    def add_up(self) -> None:
+        """Add the other ranks' sums to this one's."""
+        first, *others = ranks.gathered(self.sums)
+        self.sums = dict(first)
+        for sums in others:
+            for place, values in sums.items():
+                self.sums[place] = self.sums.get(place, 0) + values
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each layer and task: the mean weight of every module, the mean entropy in nats, and the tokens."""

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from hycam_exp import ranks
 from hycam_exp.data.tokens import Tokens
 
 
@@ -35,13 +37,15 @@ class Decoder:
     max_new_tokens: int
     positions: int | None
     pad_id: int
+    lockstep: bool = False
+    """No rank can compute alone: each makes as many steps as the longest response of all ranks needs."""
 
     def limit(self, row: Tokens) -> int:
         """The most new tokens of one prompt: the cap, or what the model's positions leave."""
         left = self.max_new_tokens if self.positions is None else self.positions - row.prompt_length
         return max(1, min(self.max_new_tokens, left))
 
-    @torch.inference_mode()
+    @torch.no_grad()  # as in perplexity
     def decode(self, rows: Sequence[Tokens]) -> list[Prediction]:
         """One batch of prompts, padded on the left; each row keeps to its own limit."""
         self.model.eval()
@@ -61,6 +65,7 @@ class Decoder:
                 eos_token_id=self.tokenizer.eos_token_id,
                 pad_token_id=self.pad_id,
                 use_cache=True,
+                synced_gpus=self.lockstep,
             )[:, longest:].tolist()
         return [self._prediction(row, ids) for row, ids in zip(rows, decoded, strict=True)]
 
@@ -74,21 +79,41 @@ class Decoder:
 
     def decode_all(self, rows: Sequence[Tokens], batch_size: int, path: Path, what: str) -> list[Prediction]:
         """Every row's prediction, in the rows' order; finished batches are on disk, and are not decoded again."""
-        done = {p.id: p for p in _read(path)}
+        if ranks.is_first():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _merge(path)
+        done = ranks.from_first(lambda: {p.id: p for p in _read(path)})
         order = sorted(rows, key=lambda row: (row.prompt_length, row.task, row.id))
         batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as stream:
-            for members in tqdm(batches, desc=what, unit="batch", disable=None, leave=False):
-                if all(row.id in done for row in members):
+        missing = [members for members in batches if not all(row.id in done for row in members)]
+        own = path if ranks.is_first() else path.with_name(f"{path.name}.rank{ranks.rank()}")
+        with own.open("a", encoding="utf-8") as stream:
+            for members, counts in tqdm(ranks.share(missing), desc=what, unit="batch", disable=None, leave=False):
+                if not counts and not self.lockstep:
                     continue
                 for prediction in self.decode(members):
-                    if prediction.id in done:  # the part of a batch that was written before an interruption
+                    if not counts or prediction.id in done:  # written before an interruption cut its batch off
                         continue
                     done[prediction.id] = prediction
-                    stream.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
+                    stream.write(_line(prediction))
                 stream.flush()
+        done = dict(ChainMap(*ranks.gathered(done)))
+        if ranks.is_first():
+            _merge(path)
         return [done[row.id] for row in rows]
+
+
+def _line(prediction: Prediction) -> str:
+    return json.dumps(asdict(prediction), ensure_ascii=False) + "\n"
+
+
+def _merge(path: Path) -> None:
+    """Put what other ranks wrote, in this attempt or one before, into the first rank's file."""
+    there = {p.id for p in _read(path)}
+    for part in sorted(path.parent.glob(f"{path.name}.rank*")):
+        with path.open("a", encoding="utf-8") as stream:
+            stream.writelines(_line(p) for p in _read(part) if p.id not in there)
+        part.unlink()
 
 
 def _read(path: Path) -> list[Prediction]:

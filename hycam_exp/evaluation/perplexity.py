@@ -5,6 +5,7 @@ definition) and every resample of them comes from the same numbers.
 """
 
 import math
+from collections import ChainMap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from hycam_exp import ranks
 from hycam_exp.data.batches import IGNORE, by_length, collate
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.runs import Score
@@ -43,7 +45,7 @@ def token_nats(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(shifted.transpose(1, 2), targets, ignore_index=IGNORE, reduction="none")
 
 
-@torch.inference_mode()
+@torch.no_grad()  # tensors of inference mode cannot be trained afterwards, and sharded weights are kept
 def score(
     model: nn.Module,
     rows: Sequence[Tokens],
@@ -52,7 +54,7 @@ def score(
     side: str = "right",
     what: str = "perplexity",
 ) -> list[SampleNats]:
-    """Every row's sums, in the rows' order; batch size, padding side and order do not matter.
+    """Every row's sums, in the rows' order; batch size, padding side, order and ranks do not matter.
 
     Raises:
         ValueError: the model's loss on a row is no finite number; names the row.
@@ -60,18 +62,19 @@ def score(
     model.eval()
     device = next(model.parameters()).device
     found: dict[str, SampleNats] = {}
-    batches = by_length(rows, batch_size)
-    for members in tqdm(batches, desc=what, unit="batch", disable=None, leave=False):
+    batches = ranks.share(by_length(rows, batch_size))
+    for members, counts in tqdm(batches, desc=what, unit="batch", disable=None, leave=False):
         batch = collate(members, pad_id, "all", side)
         labels, mask = batch.labels.to(device), batch.attention_mask.to(device)
         # Counted from a row's first token; on the right that is what a model does itself.
         positions = {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if side == "left" else {}
         logits = model(input_ids=batch.input_ids.to(device), attention_mask=mask, use_cache=False, **positions).logits
         nats = token_nats(logits, labels).double().cpu()  # (B, L - 1)
-        for index, row in enumerate(members):
+        for index, row in enumerate(members if counts else ()):
             found[row.id] = _sample(row, nats[index][batch.labels[index, 1:] != IGNORE])
             if not math.isfinite(found[row.id].all_nats):
                 raise ValueError(f"the loss of {row.task} record {row.id} is {found[row.id].all_nats}")
+    found = dict(ChainMap(*ranks.gathered(found)))
     return [found[row.id] for row in rows]
 
 

@@ -1,5 +1,6 @@
 """The methods: importing this package registers with PEFT those that live here."""
 
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +15,11 @@ for _method in METHODS.values():
 def attach(model: nn.Module, settings: Any) -> nn.Module:
     """The model with the method of `settings` attached: what is trainable then is what the method trains."""
     return import_module(METHODS[settings.name].module).attach(model, settings)
+
+
+def unadapted(model: Any) -> AbstractContextManager[None]:
+    """The backbone alone computes inside; nothing changes for a method that attaches nothing."""
+    return model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
 
 
 def auxiliary_loss(model: nn.Module) -> Tensor | None:

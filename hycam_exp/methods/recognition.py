@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hycam_exp.dimensions import Dimensions
@@ -65,9 +66,25 @@ def layer_norms(model: nn.Module) -> set[str]:
 
 
 def float_parameter(module: nn.Module) -> Tensor:
-    """A floating-point weight of an attention module, its output projection's where it has that name."""
+    """A floating-point weight of an attention module, its output projection's where it has that name.
+
+    Where all are quantised, an empty tensor of the dtype that adapters have then.
+    """
     named = {name: p for name, p in module.named_parameters() if p.is_floating_point()}
+    if not named:
+        return torch.empty(0, device=next(module.parameters()).device)
     return next((p for name, p in named.items() if name.startswith("o_proj")), next(iter(named.values())))
+
+
+def shape_of(parameter: Tensor) -> torch.Size:
+    """A parameter's shape, also where DeepSpeed keeps its entries on other ranks, or it is quantised and packed."""
+    quantised = getattr(parameter, "quant_state", None)
+    return getattr(parameter, "ds_shape", parameter.shape) if quantised is None else quantised.shape
+
+
+def size_of(parameter: Tensor) -> int:
+    """A parameter's number of entries, as `shape_of`."""
+    return shape_of(parameter).numel()
 
 
 def dimensions(model: nn.Module) -> Dimensions:
@@ -76,7 +93,7 @@ def dimensions(model: nn.Module) -> Dimensions:
     found, blocks = dict(model.named_modules()), num_blocks(model)
     norms = [0] * blocks
     for name, block in _of_class(model, "Norm").items():
-        norms[block] += sum(p.numel() for p in found[name].parameters())
+        norms[block] += sum(size_of(p) for p in found[name].parameters())
     return Dimensions(
         width=config.hidden_size,
         num_blocks=blocks,
@@ -86,5 +103,5 @@ def dimensions(model: nn.Module) -> Dimensions:
             if isinstance(m, nn.Linear) and re.search(r"\.\d+\.", name)
         ),
         norms=tuple(norms),
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(size_of(p) for p in model.parameters()),
     )

@@ -3,13 +3,12 @@
 import math
 from dataclasses import dataclass, replace
 
-from hycam_exp.config import Run
+from hycam_exp.config import Run, refusal
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.flops import work
 from hycam_exp.plan.memory import Parts, Step
 from hycam_exp.plan.remedies import remedy
 from hycam_exp.plan.shape import Batch, Shape
-from hycam_exp.plan.strategies import refusal
 from hycam_exp.plan.training_step import step_of
 from hycam_exp.plan.workload import Workload
 
@@ -79,7 +78,7 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
         ValueError: the method does not fit the backbone, or the texts its positions.
     """
     run.method.check_width(shape.width)
-    step, refused = step_of(run, shape, device), refusal(run.method, run.trainer.strategy)
+    step, refused = step_of(run, shape, device), refusal(run.method.name, run.trainer.strategy)
     peaks = {} if refused else {on: replace(step, checkpointing=on).peak() for on in (True, False)}
     memory = peaks.get(step.checkpointing)
     mean = math.ceil(load.tokens) if load else run.data.max_length

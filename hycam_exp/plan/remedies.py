@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from hycam_exp.config import Run, TrainerSettings
+from hycam_exp.config import Run, TrainerSettings, refusal
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.shape import Shape
-from hycam_exp.plan.strategies import refusal
 from hycam_exp.plan.training_step import fits, step_of
 
 MOST_DEVICES = 64  # that sharding is tried on
@@ -33,29 +32,29 @@ def remedies(run: Run, shape: Shape, device: Accelerator) -> Iterator[Remedy]:
     """Checkpointing, smaller micro-batches, offload where there is ZeRO, then sharding and offload beyond it."""
     now = step_of(run, shape, device)
     rows, trainer = now.batch.rows, replace(run.trainer, activation_checkpointing=True)
-    if refusal(run.method, run.trainer.strategy) is None:
+    if refusal(run.method.name, run.trainer.strategy) is None:
         halves = [rows >> power for power in range(1, rows.bit_length())]
         yield _remedy(run, trainer)
         yield from (_remedy(run, replace(trainer, micro_batch_size=micro)) for micro in halves)
         if trainer.strategy.startswith("zero") and not trainer.offload:
             yield _remedy(run, replace(trainer, micro_batch_size=1, offload=True))
     if device.gpu:
-        for changed in _strategies(trainer, rows, "zero2" if refusal(run.method, "fsdp") else "fsdp"):
-            if changed.world_size >= trainer.world_size and refusal(run.method, changed.strategy) is None:
+        for changed in _strategies(trainer, rows):
+            if changed.world_size >= trainer.world_size and refusal(run.method.name, changed.strategy) is None:
                 yield _remedy(run, changed)
 
 
-def _strategies(now: TrainerSettings, rows: int, sharded: str) -> Iterator[TrainerSettings]:
+def _strategies(now: TrainerSettings, rows: int) -> Iterator[TrainerSettings]:
     """More GPUs of one node, then the host's memory, then more nodes."""
     alone = replace(now, strategy="zero2", devices=1, num_nodes=1, micro_batch_size=1, offload=True)
     for devices in (2, 4, OF_A_NODE):
-        spread = replace(alone, strategy=sharded, devices=devices, offload=False)
+        spread = replace(alone, strategy="fsdp", devices=devices, offload=False)
         yield from (replace(spread, micro_batch_size=micro) for micro in dict.fromkeys((rows, 1)))
     for devices in (1, 2, 4, OF_A_NODE):
         yield from (replace(alone, strategy=strategy, devices=devices) for strategy in ("zero2", "zero3"))
     nodes = 2
     while nodes * OF_A_NODE <= MOST_DEVICES:
-        yield replace(alone, strategy=sharded, devices=OF_A_NODE, num_nodes=nodes, offload=False)
+        yield replace(alone, strategy="fsdp", devices=OF_A_NODE, num_nodes=nodes, offload=False)
         nodes *= 2
 
 

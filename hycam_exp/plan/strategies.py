@@ -9,7 +9,7 @@ DeepSpeedZeroOptimizer (what is cloned); PyTorch's documentation of DistributedD
 
 from dataclasses import dataclass
 
-from hycam_exp.method_settings import MethodSettings, RieMoELoRASettings
+from hycam_exp.config import ZERO_BUCKET
 from hycam_exp.plan.shape import Bytes, Shape
 
 SHARDED = {
@@ -21,16 +21,8 @@ SHARDED = {
 """What a strategy splits over the devices."""
 ADAMW_STATES = 2  # the moments of the gradient and of its square (Loshchilov and Hutter, arXiv 1711.05101)
 MASTER = 4  # bytes: DeepSpeed's optimiser works on a float32 copy of what is trained, and on moments of that type
-REDUCE_BUCKET = 20_000_000  # elements: DeepSpeed's reduce_bucket_size as this project sets it
 MAX_LIVE = 1_000_000_000  # parameters: DeepSpeed's stage3_max_live_parameters
 BLOCKS = 2  # under FSDP: one is computed, one is fetched
-
-
-def refusal(settings: MethodSettings, strategy: str) -> str | None:
-    """Why the method cannot run under the strategy; None: it can."""
-    if isinstance(settings, RieMoELoRASettings) and "weights" in SHARDED.get(strategy, ()):
-        return f"{settings.name} cannot run under {strategy}: its preconditioner needs whole factors"
-    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,4 +102,4 @@ class Sharing:
         if not self.zero:
             return 0
         overlapping = 1 if self.strategy == "zero3" else 2  # overlap_comm is on
-        return overlapping * REDUCE_BUCKET * self.width.trained
+        return overlapping * ZERO_BUCKET * self.width.trained

@@ -2,12 +2,11 @@
 
 import math
 
-from hycam_exp.config import Run
+from hycam_exp.config import Run, refusal
 from hycam_exp.method_settings import METHODS
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.memory import Step
 from hycam_exp.plan.shape import Batch, Shape, bytes_of
-from hycam_exp.plan.strategies import refusal
 
 
 def step_of(run: Run, shape: Shape, device: Accelerator) -> Step:
@@ -33,5 +32,5 @@ def step_of(run: Run, shape: Shape, device: Accelerator) -> Step:
 
 def fits(run: Run, shape: Shape, device: Accelerator) -> bool:
     """The run's method works under its strategy, and the peak is at most the device's memory."""
-    works = refusal(run.method, run.trainer.strategy) is None
+    works = refusal(run.method.name, run.trainer.strategy) is None
     return works and step_of(run, shape, device).peak().total <= device.memory

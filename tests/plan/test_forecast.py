@@ -31,11 +31,12 @@ def test_hycam_fits_where_full_fine_tuning_does_not():
 
 
 def test_a_plan_names_no_memory_for_what_cannot_run():
-    """RieMoE-LoRA under FSDP: why, and a strategy that it works under."""
-    found = of(paper("riemoe_lora", "trainer=fsdp"))
+    """RieMoE-LoRA under ZeRO 3: why, and a strategy that it works under."""
+    found = of(paper("riemoe_lora", "trainer=zero3"))
     assert (found.fits, found.memory, found.memory_plain) == (False, None, None)
-    assert found.refusal == "riemoe_lora cannot run under fsdp: its preconditioner needs whole factors"
-    assert found.remedy == "trainer=zero2 trainer.devices=8 trainer.micro_batch_size=2"
+    assert found.refusal is not None
+    assert "trainer.strategy=zero3 cannot carry its Riemannian preconditioning" in found.refusal
+    assert found.remedy == "trainer=fsdp trainer.devices=8 trainer.micro_batch_size=2"
 
 
 def test_offload_fills_the_hosts_memory():

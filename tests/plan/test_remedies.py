@@ -44,11 +44,11 @@ def test_zero_offloads_before_it_spreads():
 
 
 @pytest.mark.parametrize("strategy", ["gpu", "ddp", "fsdp", "zero1", "zero2", "zero3"])
-def test_no_remedy_puts_riemoe_lora_under_a_split_of_its_factors(strategy):
-    """Neither FSDP nor ZeRO 3 is ever proposed for it, and something is."""
+def test_no_remedy_puts_riemoe_lora_where_its_factors_are_cut_up(strategy):
+    """ZeRO 3 is never proposed for it, and something is."""
     found = list(remedies(paper("method=riemoe_lora", f"trainer={strategy}"), SHAPE, H100))
     assert found
-    assert not {change.run.trainer.strategy for change in found} & {"fsdp", "zero3"}
+    assert "zero3" not in {change.run.trainer.strategy for change in found}
 
 
 @pytest.mark.parametrize(
