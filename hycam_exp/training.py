@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -92,10 +93,15 @@ class FineTuning(LightningModule):
         return total / batch.window_targets * (self.accumulation * ranks.world_size())
 
     def _task_nats(self, batch: Batch) -> tuple[Tensor, int]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16_mixed"):
+        with self._autocast():
             logits = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
         nats = token_nats(logits, batch.labels)  # (B, L - 1)
         return nats.sum(), int((batch.labels[:, 1:] >= 0).sum())
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """Autocasting under strategies whose precision plugin leaves it to the module; not a second time inside it."""
+        mixed = self.recipe.precision == "bf16_mixed" and not torch.is_autocast_enabled(self.device.type)
+        return torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext()
 
     def _refuse(self, loss: Tensor, batch: Batch) -> None:
         rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
