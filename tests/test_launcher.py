@@ -16,6 +16,7 @@ from rich.console import Console
 
 from hycam_exp import launcher
 from hycam_exp.config import compose, run_id
+from hycam_exp.grid import runs as runs_of
 from hycam_exp.jobs import jobs_of
 from hycam_exp.launcher import LocalGrid, LocalJob
 from hycam_exp.runs import SCHEMA_VERSION
@@ -259,7 +260,7 @@ def cells_of(experiment: str) -> list[list[str]]:
 )
 def test_an_experiments_cells_are_all_different_and_compose(experiment: str, num_forms: int) -> None:
     """So many forms over five folds, in the setting that they share; HyCAM's cells are those of both mini grids."""
-    runs = [compose(f"experiment={experiment}", *overrides) for overrides in cells_of(experiment)]
+    runs = runs_of([[f"experiment={experiment}", *overrides] for overrides in cells_of(experiment)])
     assert len({run_id(run, {}) for run in runs}) == len(runs) == 5 * num_forms
     assert {run.fold for run in runs} == set(range(5))
     shared = [run_id(run, {}) for run in runs if run.method == compose("experiment=mini").method]
