@@ -7,6 +7,7 @@ from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from hycam_exp import ranks
 from hycam_exp.data.tokens import Tokens
+from hycam_exp.methods.recognition import has_position_embeddings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +79,20 @@ class Decoder:
         text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Prediction(id=row.id, task=row.task, text=text, tokens=len(ids), capped=not ended)
 
+    def _batches(self, rows: Sequence[Tokens], batch_size: int) -> list[list[Tokens]]:
+        """Batches of prompts of similar length; where positions have embeddings, of one limit, which none may pass."""
+        order = sorted(rows, key=lambda row: (row.prompt_length, row.task, row.id))
+        bound = any(self.limit(row) < self.max_new_tokens for row in order) and has_position_embeddings(self.model)
+        groups = [list(group) for _, group in groupby(order, key=self.limit)] if bound else [order]
+        return [group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size)]
+
     def decode_all(self, rows: Sequence[Tokens], batch_size: int, path: Path, what: str) -> list[Prediction]:
         """Every row's prediction, in the rows' order; finished batches are on disk, and are not decoded again."""
         if ranks.is_first():
             path.parent.mkdir(parents=True, exist_ok=True)
             _merge(path)
         done = ranks.from_first(lambda: {p.id: p for p in _read(path)})
-        order = sorted(rows, key=lambda row: (row.prompt_length, row.task, row.id))
-        batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-        missing = [members for members in batches if not all(row.id in done for row in members)]
+        missing = [members for members in self._batches(rows, batch_size) if not all(row.id in done for row in members)]
         own = path if ranks.is_first() else path.with_name(f"{path.name}.rank{ranks.rank()}")
         with own.open("a", encoding="utf-8") as stream:
             for members, counts in tqdm(ranks.share(missing), desc=what, unit="batch", disable=None, leave=False):

@@ -56,6 +56,13 @@ def num_blocks(model: nn.Module) -> int:
     return 1 + max(numbers)
 
 
+def has_position_embeddings(model: Any) -> bool:
+    """Whether each position has an embedding (GPT-2; OPT, which has two more): beyond the last there is none."""
+    inputs, positions = model.get_input_embeddings(), getattr(model.config, "max_position_embeddings", None)
+    tables = [m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding) and m is not inputs]
+    return positions is not None and any(positions <= size <= positions + 2 for size in tables)
+
+
 def layer_norms(model: nn.Module) -> set[str]:
     """The names that a model's blocks give their layer norms; the final norm stands in no block.
 

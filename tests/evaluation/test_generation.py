@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from hycam_exp.data.records import Record
 from hycam_exp.data.tokens import Tokens, tokenise
@@ -254,3 +254,20 @@ def start(tokenizer: Any) -> Tokens:
         id="story", task="dolly", group="", reference="", input_ids=[*ids, EOS], prompt_length=len(ids),
         response_bytes=0, ends=True,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_size", [1, 14])
+def test_no_answer_passes_positions_that_have_embeddings(
+    letters: PreTrainedTokenizerFast, tmp_path: Path, batch_size: int
+) -> None:
+    """GPT-2 among prompts near its last position: every answer is the slow loop's, in whichever batch."""
+    sizes = {"vocab_size": len(letters), "n_positions": 24, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = GPT2LMHeadModel(GPT2Config(**sizes, initializer_range=0.5)).double().eval()
+    decoder = Decoder(model=model, tokenizer=letters, max_new_tokens=CAP, positions=24, pad_id=EOS)
+    found = decoder.decode_all(ROWS, batch_size, tmp_path / "after.jsonl", "test")
+    assert len({decoder.limit(of) for of in ROWS}) > 3
+    for of, prediction in zip(ROWS, found, strict=True):
+        ids, _ = slow_answer(model, of.input_ids[: of.prompt_length], decoder.limit(of))
+        assert prediction.text == letters.decode(ids, skip_special_tokens=True)
