@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -85,7 +85,7 @@ class FineTuning(LightningModule):
         auxiliary = auxiliary_loss(self.model)
         total = nats if auxiliary is None else nats + targets * auxiliary
         if not torch.isfinite(total):
-            self._refuse(total, batch)
+            self._refuse(f"the loss is {total.item()}", f", on records {', '.join(batch.ids)}")
         self._window["nats"] += nats.item() / batch.window_targets
         self._window["auxiliary"] += 0.0 if auxiliary is None else auxiliary.item() * targets / batch.window_targets
         self._window["tokens"] += int(batch.attention_mask.sum()) if batch.ids else 0
@@ -103,11 +103,11 @@ class FineTuning(LightningModule):
         mixed = self.recipe.precision == "bf16_mixed" and not torch.is_autocast_enabled(self.device.type)
         return torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext()
 
-    def _refuse(self, loss: Tensor, batch: Batch) -> None:
+    def _refuse(self, what: str, where: str = "") -> NoReturn:
         rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
         raise NonFiniteLossError(
-            f"the loss is {loss.item()} at optimiser step {self.global_step} with learning rate {rate:.3g}, on records "
-            f"{', '.join(batch.ids)}; a lower recipe.learning_rate or recipe.clip usually helps"
+            f"{what} at optimiser step {self.global_step} with learning rate {rate:.3g}{where}; a lower "
+            "recipe.learning_rate or recipe.clip usually helps"
         )
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
@@ -131,6 +131,8 @@ class FineTuning(LightningModule):
         self.tokens_seen += int(tokens)
         if isinstance(self.trainer.strategy, ZeroStrategy):
             self._gradient_norm = self.trainer.strategy.gradient_norm()
+        if not math.isfinite(self._gradient_norm):
+            self._refuse(f"the gradient's norm is {self._gradient_norm}")
         row: dict[str, float] = {
             "step": self.global_step,
             "loss": nats,
@@ -156,6 +158,8 @@ class FineTuning(LightningModule):
     def on_validation_epoch_end(self) -> None:
         nats, targets = ranks.totals(*self._validation.values())
         loss = nats / targets
+        if not math.isfinite(loss):
+            self._refuse(f"the validation loss is {loss}")
         self._tally.add_up()
         routing = self._tally.rows()
         if all(loss < row["loss"] for row in self.validation_curve):

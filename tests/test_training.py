@@ -1,6 +1,7 @@
 """Training: accumulation, early stopping, checkpoints, resuming and failure, on tiny models and hand-made tokens."""
 
 import copy
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,9 +226,31 @@ def test_resume_never_starts_again(tmp_path, monkeypatch):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     """The error names the optimiser step, the batch's records and the learning rate."""
-    run = run_of(tmp_path, "method=full_ft", "recipe.warmup_ratio=0", "recipe.learning_rate=1e300", "recipe.clip=null")
+    settings = (
+        "recipe.warmup_ratio=0",
+        "recipe.learning_rate=1e300",
+        "recipe.clip=null",
+        "recipe.validations_per_epoch=1",
+    )
+    run = run_of(tmp_path, "method=full_ft", *settings)
     with pytest.raises(NonFiniteLossError, match=r"step 1 with learning rate 5e\+299, on records r\d+"):
         trained(tmp_path, run)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    """With a finite loss, too: no record could hold it."""
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    with pytest.raises(NonFiniteLossError, match=r"the gradient's norm is inf at optimiser step 1 with learning rate"):
+        trained(tmp_path, run_of(tmp_path, "method=full_ft"))
+
+
+def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    """Rather than end training as if it had stopped early."""
+    monkeypatch.setattr(
+        FineTuning, "validation_step", lambda self, *_: self._validation.update(nats=math.nan, targets=1)
+    )
+    with pytest.raises(NonFiniteLossError, match=r"the validation loss is nan at optimiser step \d+"):
+        trained(tmp_path, run_of(tmp_path, "method=full_ft"))
 
 
 def test_the_seed_of_a_step_depends_on_seed_step_and_rank():
