@@ -135,18 +135,27 @@ class Cell:
         state = self.folder / "attempt.json"
         previous = json.loads(state.read_text()) if state.is_file() else {"attempt": 0}
         trainer = self.run.trainer
-        made_by = {"code": code_digest(), "strategy": trainer.strategy, "ranks": trainer.world_size}
-        others = {"strategy": "single", "ranks": 1, **previous}  # neither was noted while there was one rank only
-        same = not previous["attempt"] or all(others[name] == value for name, value in made_by.items())
+        made_by = {
+            "code": code_digest(),
+            "strategy": trainer.strategy,
+            "ranks": trainer.world_size,
+            "micro_batch_size": self._micro_batch_size,  # Lightning counts micro-batches
+        }
+        differing = [name for name, value in made_by.items() if previous.get(name) != value]
+        same = not previous["attempt"] or not differing
         if not same:
-            what = "by other code" if others["code"] != made_by["code"] else "with another strategy or number of ranks"
-            self.notes.append(f"an earlier attempt was made {what} and was not continued")
+            what = "code" if "code" in differing else " and ".join(differing).replace("_", " ")
+            self.notes.append(f"an earlier attempt was made with other {what} and was not continued")
         if not same or self.run.resume == "never" or self.run.overwrite:
             for name in ("training", "predictions"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
         attempt = previous["attempt"] + 1
         write_atomically(state, json.dumps({"attempt": attempt, **made_by}).encode())
         return attempt
+
+    @property
+    def _micro_batch_size(self) -> int:
+        return min(self.run.trainer.micro_batch_size, self.run.recipe.global_batch_size)
 
     @cached_property
     def backbone(self) -> backbones.Backbone:
@@ -250,7 +259,7 @@ class Cell:
         schedule = Schedule(
             lengths=fold.train.lengths,
             global_batch_size=run.recipe.global_batch_size,
-            micro_batch_size=min(run.trainer.micro_batch_size, run.recipe.global_batch_size),
+            micro_batch_size=self._micro_batch_size,
             epochs=run.recipe.epochs,
             seed=run.seed,
             world_size=run.trainer.world_size,

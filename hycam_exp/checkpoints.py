@@ -57,15 +57,17 @@ class Checkpoints(Callback):
         trainer.save_checkpoint(temporary)
         ranks.barrier()
         if ranks.is_first():
-            strategies.put_in_place(temporary, self.last)
+            put_in_place(temporary, self.last)
         ranks.barrier()
 
     def find(self) -> bool:
         """Whether there is a checkpoint to resume from."""
-        if ranks.is_first():
-            strategies.recover(self.last)
-        ranks.barrier()
-        return self.last.exists()
+
+        def found() -> bool:
+            recover(self.last)
+            return self.last.exists()
+
+        return ranks.from_first(found)  # or ranks on several hosts may see a folder's state of different moments
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._validated = True
@@ -88,3 +90,24 @@ def load_best(model: nn.Module, folder: Path) -> None:
     assert not unexpected, f"trained weights that the model does not have: {unexpected}"
     for name, tensor in state.items():
         strategies.fill(parameters[name], tensor)
+
+
+def put_in_place(new: Path, old: Path) -> None:
+    """Let a whole checkpoint take the place of the last; a folder's predecessor is there until it has."""
+    if new.is_dir():
+        shutil.rmtree(predecessor(old), ignore_errors=True)
+        if old.exists():
+            old.rename(predecessor(old))
+    new.replace(old)
+    shutil.rmtree(predecessor(old), ignore_errors=True)
+
+
+def recover(last: Path) -> None:
+    """Bring a predecessor back where a process died between its removal and the successor's arrival."""
+    if not last.exists() and predecessor(last).exists():
+        predecessor(last).rename(last)
+
+
+def predecessor(path: Path) -> Path:
+    """The name of a checkpoint that is about to be replaced."""
+    return path.with_suffix(".old")

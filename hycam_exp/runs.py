@@ -91,10 +91,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EIO)
+
+
 def disk_error(error: BaseException) -> OSError | None:
     """The file system's fault behind an error, in whatever form a library passes it on; None if it is none."""
     if isinstance(error, OSError):
-        return error
+        return error if error.errno in (*FULL, *CLOSED) else None
     full = os.strerror(errno.ENOSPC)
     return OSError(errno.ENOSPC, full) if full in str(error) else None
 
@@ -130,7 +134,10 @@ class Store:
     def unwritable(self, run_id: str, error: OSError) -> ValueError:
         """What a person needs to know when a cell could not write on."""
         where = f" ({error.filename})" if error.filename else ""  # perhaps a library's temporary file
-        way_out = f"make room in {self.outputs} and {self.results}, then the same command goes on"
+        if disk_error(error) is None:
+            return ValueError(f"{run_id}: {error}")
+        mend = "make room in" if error.errno in FULL else "see that this process can write in"
+        way_out = f"{mend} {self.outputs} and {self.results}, then the same command goes on"
         return ValueError(f"{run_id}: {error.strerror or error}{where}; {way_out}; what is finished is whole")
 
     def write(self, record: RunRecord) -> Path:

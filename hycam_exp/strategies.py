@@ -4,7 +4,6 @@ ddp, zero1 and zero2 keep all weights on every device; fsdp (PyTorch's FSDP2) an
 GPUs in Lightning; `ZeroStrategy` runs it on CPUs, too, for tests.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -280,24 +279,3 @@ def _gathered(parameter: Tensor, modifier_rank: int | None = None) -> Any:
     import deepspeed
 
     return deepspeed.zero.GatheredParameters([parameter], modifier_rank=modifier_rank)
-
-
-def put_in_place(new: Path, old: Path) -> None:
-    """Let a whole checkpoint take the place of the last; a folder's predecessor is there until it has."""
-    if new.is_dir():
-        shutil.rmtree(predecessor(old), ignore_errors=True)
-        if old.exists():
-            old.rename(predecessor(old))
-    new.replace(old)
-    shutil.rmtree(predecessor(old), ignore_errors=True)
-
-
-def recover(last: Path) -> None:
-    """Bring a predecessor back where a process died between its removal and the successor's arrival."""
-    if not last.exists() and predecessor(last).exists():
-        predecessor(last).rename(last)
-
-
-def predecessor(path: Path) -> Path:
-    """The name of a checkpoint that is about to be replaced."""
-    return path.with_suffix(".old")

@@ -3,15 +3,19 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from hycam_exp import cell
-from hycam_exp.cell import run_cell
+from hycam_exp.cell import Cell, run_cell
 from hycam_exp.config import Run, compose
+from hycam_exp.cost import Clock
+from hycam_exp.data.sources import Collection
 from hycam_exp.runs import RunRecord
+from hycam_exp.standing import store_of
 
 QUICK = (
     "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[auto_cot,dolly]", "recipe.epochs=1",
@@ -136,7 +140,7 @@ def test_a_failing_cell_leaves_a_failure_and_no_record(tmp_path):
         tmp_path, "method=full_ft", "recipe.learning_rate=1e30", "recipe.clip=null", "evaluation.generate=false"
     )
     for _ in range(2):
-        with pytest.raises(ValueError, match="the loss is"):
+        with pytest.raises(ValueError, match="loss is"):
             run_cell(run)
     failures = next((tmp_path / "outputs").glob("*/failures.jsonl")).read_text().splitlines()
     assert [json.loads(line)["attempt"] for line in failures] == [1, 2]
@@ -144,6 +148,18 @@ def test_a_failing_cell_leaves_a_failure_and_no_record(tmp_path):
     assert list((tmp_path / "results" / "runs").iterdir()) == []
     with pytest.raises(ValueError, match=r"failed 2 times .* retry=true"):
         run_cell(run)
+
+
+def test_an_attempt_of_other_micro_batches_is_not_continued(tmp_path):
+    """Lightning's place in the epoch is counted in them; the record says that it began again."""
+    run = quick(tmp_path)
+    other = replace(run, trainer=replace(run.trainer, micro_batch_size=1))
+    for attempt, (of, is_kept) in enumerate([(run, True), (run, True), (other, False)], start=1):
+        cell = Cell(of, "cell", store_of(of), Collection(records=[], rejections=[], sources=[]), Clock())
+        (cell.folder / "training").mkdir(parents=True, exist_ok=True)
+        assert cell._begin_attempt() == attempt
+        assert (cell.folder / "training").exists() == is_kept
+    assert cell.notes == ["an earlier attempt was made with other micro batch size and was not continued"]
 
 
 def test_a_full_disk_leaves_no_half_record(tmp_path, monkeypatch):

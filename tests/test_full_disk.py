@@ -148,3 +148,14 @@ def test_a_cell_on_a_disk_that_fills_up_goes_on_when_there_is_room(
     assert done.returncode == 0, done.stderr
     (record,) = tmp_path.glob("results/runs/*.json")
     assert runs.Store(tmp_path / "results", tmp_path / "outputs").read(record.stem) is not None
+
+
+def test_what_is_not_the_disks_fault_is_the_cells(tmp_path: Path) -> None:
+    """A connection or a file that is missing counts as a failure, and nobody is asked to make room."""
+    lost = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+    assert disk_error(lost) is None
+    assert disk_error(FileNotFoundError(errno.ENOENT, "No such file or directory", "tokenizer.json")) is None
+    assert str(Store(tmp_path / "r", tmp_path / "o").unwritable("cell", lost)).endswith("Connection reset by peer")
+    closed = PermissionError(errno.EACCES, "Permission denied", "x")
+    assert disk_error(closed) is closed
+    assert "see that this process can write in" in str(Store(tmp_path / "r", tmp_path / "o").unwritable("cell", closed))

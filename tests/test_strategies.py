@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch.distributed.checkpoint import FileSystemReader
 
-from hycam_exp import strategies
+from hycam_exp import checkpoints, strategies
 from hycam_exp.config import compose
 
 TIMEOUT = 400  # seconds: a run that hangs fails
@@ -244,9 +244,9 @@ def test_a_folder_checkpoint_is_replaced_whole(tmp_path):
     for content in ("1", "2"):
         new.mkdir()
         (new / "file").write_text(content)
-        strategies.put_in_place(new, last)
+        checkpoints.put_in_place(new, last)
         assert (last / "file").read_text() == content
         assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
-    last.rename(strategies.predecessor(last))  # as if killed between the renames
-    strategies.recover(last)
+    last.rename(checkpoints.predecessor(last))  # as if killed between the renames
+    checkpoints.recover(last)
     assert (last / "file").read_text() == "2"

@@ -49,7 +49,8 @@ class RoutingTally:
 
     def add_up(self) -> None:
         """Add the other ranks' sums to this one's."""
-        first, *others = ranks.gathered(self.sums)
+        own = {place: sums.cpu() for place, sums in self.sums.items()}  # or they would arrive on the sender's device
+        first, *others = ranks.gathered(own)
         self.sums = dict(first)
         for sums in others:
             for place, values in sums.items():
