@@ -127,11 +127,17 @@ def folder(settings: ModelSettings) -> Path | None:
 
 
 def retention_path(settings: ModelSettings) -> Path | None:
-    """The general text whose perplexity is followed; None where there is none on this machine."""
+    """The general text whose perplexity is followed; None where there is none, or a hub model's was not fetched yet.
+
+    Raises:
+        ValueError: there is no such file.
+    """
     if settings.retention_text is None:
         return None
-    found = (path for path in (Path(settings.retention_text), ASSETS / settings.retention_text) if path.is_file())
-    return next(found, None)
+    found = [path for path in (Path(settings.retention_text), ASSETS / settings.retention_text) if path.is_file()]
+    if not found and settings.source != "hub":
+        raise ValueError(f"model.retention_text={settings.retention_text}: no such file; null measures no retention")
+    return found[0] if found else None
 
 
 def file_hash(path: Path) -> str:

@@ -292,7 +292,9 @@ class Cell:
         from hycam_exp.recording import record_of
 
         if after.rows and not after.retention:
-            self.notes.append("retention was not measured: there is no general text (model.retention_text=FILE)")
+            text = self.run.model.retention_text
+            why = f"no file {text} (python -m data_prep fetch retention)" if text else "model.retention_text is null"
+            self.notes.append(f"retention was not measured: {why}")
         record = record_of(
             self.run, self.identifier, self.collection, fold, fit, before, after, self.clock.seconds, parameters,
             self.notes,

@@ -61,11 +61,11 @@ def finished(record: RunRecord, store: Store, remark: str | None = None) -> None
         console.print(f"{name:>21}: {value}", soft_wrap=True)
     for note in [*record.notes, *([remark] if remark else [])]:
         console.print(f"{'note':>21}: {note}", soft_wrap=True)
-    for name, path in (
-        ("record", store.record_path(record.run_id)),
-        ("adapter", store.folder(record.run_id) / "adapter"),
-        ("predictions", store.folder(record.run_id) / "predictions"),
-    ):
+    folder = store.folder(record.run_id)
+    places = {"record": store.record_path(record.run_id), "adapter": folder / "adapter"}
+    if any(score.metric == "bleu4" for score in record.scores):
+        places["predictions"] = folder / "predictions"
+    for name, path in places.items():
         console.print(f"{name:>21}: {path}", soft_wrap=True)
 
 

@@ -155,7 +155,9 @@ def test_a_general_text_is_found_among_the_assets_or_by_path(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("words")
     assert backbones.retention_path(replace(embedded, retention_text=str(text))) == text
-    assert backbones.retention_path(replace(embedded, retention_text="nowhere.txt")) is None
+    assert backbones.retention_path(replace(compose("model=llama3_8b").model, retention_text="nowhere.txt")) is None
+    with pytest.raises(ValueError, match=r"model.retention_text=nowhere.txt: no such file; null measures no retention"):
+        backbones.retention_path(replace(embedded, retention_text="nowhere.txt"))
 
 
 def test_four_bits_are_nf4_computed_in_the_weights_dtype():

@@ -209,3 +209,9 @@ def test_ids_of_runs_from_before_quantisation_stay():
     """null leaves no trace in the identity; nf4 is part of it."""
     assert "quantize" not in identity(compose())["model"]
     assert identity(compose("model.quantize=nf4"))["model"]["quantize"] == "nf4"
+
+
+def test_an_experiment_that_is_not_there_is_an_error():
+    """Rather than the default cell under a wrong name."""
+    with pytest.raises(ValueError, match="Could not find 'experiment/nope'"):
+        compose("experiment=nope")

@@ -112,11 +112,13 @@ def test_absent_retention_and_early_stopping_are_said(capsys: pytest.CaptureFixt
 def test_notes_remark_and_places_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     """Brackets and colons in a text are no markup, and a long line is not folded."""
     long = "x" * 300
-    facts = printed(capsys, record(notes=("see [/a] and [b]", ":smile: [link=x]")), remark=long)[1]
+    of = record(score("mean", "bleu4", 0.5), notes=("see [/a] and [b]", ":smile: [link=x]"))
+    facts = printed(capsys, of, remark=long)[1]
     assert facts["note"] == ["see [/a] and [b]", ":smile: [link=x]", long]
     assert facts["record"] == [f"/data/[old]/results/runs/{ID}.json"]
     assert facts["adapter"] == [f"/data/[/old]/outputs/{ID}/adapter"]
     assert facts["predictions"] == [f"/data/[/old]/outputs/{ID}/predictions"]
+    assert "predictions" not in printed(capsys, record())[1], "nothing was decoded"
 
 
 def rejection(line: int, reason: str = "no output", source: str = "a.json") -> Rejection:
