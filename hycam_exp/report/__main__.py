@@ -12,10 +12,14 @@ from rich.console import Console
 
 from hycam_exp.report import files, page, printed
 from hycam_exp.report.expected import Experiments, Memo
-from hycam_exp.report.progress import Progress, progress
-from hycam_exp.report.records import Problem, read
+from hycam_exp.report.page import sample_texts
+from hycam_exp.report.progress import progress
+from hycam_exp.report.records import read
 from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.report.tables import Report, build
+
+Drawing = tuple[list[Path], list[tuple[str, str]]]
+"""The files of figures, and the figures that lack records with the commands that make them."""
 
 
 def everything(arguments: Sequence[str]) -> int:
@@ -36,11 +40,21 @@ def everything(arguments: Sequence[str]) -> int:
     memo.save()
     _print_means(summaries)
     _write(chosen.results, report)
-    absent = draw(chosen.results, chosen.outputs, summaries)
-    problems = [*collection.problems, *report.problems]
-    _write_page(chosen.results, summaries, report, grids, problems, absent)
+    from hycam_exp.report import claims
+
+    drawn, absent = draw(chosen.results, chosen.outputs, summaries)
+    run_ids = [record.run_id for summary in summaries for record in summary.records]
+    samples = sample_texts.read(chosen.results, run_ids)
+    problems = [*collection.problems, *report.problems, *samples.problems]
+    content = page.PageContent(
+        summaries=summaries, samples=samples, tables=report.tables, grids=grids, problems=problems,
+        figures=pictures(chosen.results / "figures", drawn, run_ids), missing_figures=absent,
+        claims=claims.statements(None, summaries),
+    )  # fmt: skip
+    path = chosen.results / "report.html"
+    print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
     for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print(_as_errors(problem), file=sys.stderr)
     return 1 if problems else 0
 
 
@@ -60,8 +74,8 @@ def _write(results: Path, report: Report) -> None:
         print(f"  wrote {path.name}")
 
 
-def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> list[tuple[str, str]]:
-    """Draw every figure that the records give and that is not there; the others, with what makes their records."""
+def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> Drawing:
+    """Draw every figure that the records give and that is not there: its files, and by name those without records."""
     from hycam_exp.report.figures.catalogue import missing, write_all
     from hycam_exp.report.figures.drawn import Drawn
 
@@ -70,26 +84,18 @@ def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> list[tup
     absent = missing(summaries)
     for figure, command in absent:
         print(f"  no {figure} yet: its records come from {command}")
-    return absent
+    return written, absent
 
 
-def _write_page(
-    results: Path,
-    summaries: Sequence[Summary],
-    report: Report,
-    grids: Sequence[Progress],
-    problems: Sequence[Problem],
-    absent: Sequence[tuple[str, str]],
-) -> None:
-    from hycam_exp.report import claims
+def pictures(folder: Path, drawn: Sequence[Path], run_ids: Sequence[str]) -> list[Path]:
+    """The PNG files to show: those drawn of the records, and those of a run (from its adapter) that has a record."""
+    of_runs = [path for run_id in run_ids for path in (folder / run_id).glob("*.png")]
+    return sorted([*(path for path in drawn if path.suffix == ".png"), *of_runs])
 
-    content = page.PageContent(
-        results=results, summaries=summaries, tables=report.tables, grids=grids, problems=problems,
-        figures=sorted((results / "figures").rglob("*.png")), missing_figures=absent,
-        claims=claims.statements(None, summaries),
-    )  # fmt: skip
-    path = results / "report.html"
-    print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
+
+def _as_errors(problem: object) -> str:
+    """Every line of it marked, so that none is read as ordinary output."""
+    return "\n".join(f"error: {line}" for line in str(problem).splitlines())
 
 
 def _claims(arguments: Sequence[str]) -> int:
@@ -115,7 +121,7 @@ def main() -> None:
     try:
         sys.exit(COMMANDS[name](rest) if name in COMMANDS else everything(sys.argv[1:]))
     except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(_as_errors(error))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hycam_exp.evaluation.metrics import declared
+from hycam_exp.report.samples_file import read_table
 from hycam_exp.report.statistics import LEVEL, check_same_records, label
 from hycam_exp.report.summary import Summary
 from hycam_exp.runs import Store
@@ -89,16 +90,7 @@ def read_samples(path: Path, run_id: str) -> Samples:
     Raises:
         ValueError: there is no such file, or it is not a samples file; names it.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path}: no samples file: {error}") from error
-    lacking = {"task", "id", "group", "nats", "tokens"} - set(table.column_names)
-    if lacking:
-        raise ValueError(f"{path}: no column {', '.join(sorted(lacking))}")
+    table = read_table(path, ("task", "id", "group", "nats", "tokens"))
     sums = np.full((table.num_rows, len(COLUMNS) + 1), np.nan)
     sums[:, -1] = 1
     for index, name in enumerate(COLUMNS):

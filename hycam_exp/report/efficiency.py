@@ -1,10 +1,10 @@
 """The paper's claims about cost: trained parameters by closed form, seconds and memory of our runs, convergence."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from statistics import fmean
 
-from hycam_exp.config import compose
+from hycam_exp.config import TrainerSettings, compose
 from hycam_exp.dimensions import dimensions_of
 from hycam_exp.report.evidence import BASELINES, Backbone, Evidence
 from hycam_exp.report.performance import of_backbones
@@ -15,6 +15,8 @@ from hycam_exp.runs import RunRecord
 
 SHOWN = ("llama2_7b", "qwen2_5_14b")
 """The backbones whose trained parameters are shown."""
+SHARED = ("strategy", "devices", "num_nodes", "offload", "micro_batch_size", "activation_checkpointing")
+"""Of the trainer: what seconds and memory depend on, and so must be one value where they are compared."""
 
 
 def statements(evidence: Sequence[Evidence]) -> list[Statement]:
@@ -48,7 +50,7 @@ def _parameters(
     found = {model: _ratio(trained, baseline, largest) for model, trained in closed.items()}
 
     def check(backbone: Backbone) -> Finding:
-        trained = backbone.values((OURS, baseline), _trained)
+        trained = {name: _trained(s) for name, s in backbone.beside_hycam((OURS, baseline)).items()}
         if baseline not in trained:
             return Finding(verdict=UNKNOWN, text=f"{baseline} was not run")
         return _ratio(trained, baseline, largest)
@@ -157,19 +159,21 @@ def _records(settings: Sequence[Summary]) -> list[RunRecord]:
 
 def _resources(evidence: Sequence[Evidence]) -> Statement:
     def check(backbone: Backbone) -> Finding:
-        settings = backbone.settings((OURS, "full_ft", "lora"))
-        records = _records(settings)
-        if not {"full_ft", "lora"} <= {s.method for s in settings} or not all(map(_measured, records)):
+        settings = backbone.beside_hycam((OURS, "full_ft", "lora"))
+        records = _records(list(settings.values()))
+        if not {"full_ft", "lora"} <= settings.keys() or not all(map(_measured, records)):
             return Finding(verdict=UNKNOWN, text="full fine-tuning or LoRA was not run, or its cost not measured")
         if len({(r.cost["hardware"]["device"], r.cost["peak_memory"]["kind"]) for r in records}) > 1:
             return Finding(verdict=UNKNOWN, text="measured on different hardware")
+        if unlike := [name for name in SHARED if len({_trained_with(r, name) for r in records}) > 1]:
+            return Finding(verdict=UNKNOWN, text=f"measured with different {', '.join(unlike)}")
         measures: dict[str, Callable[[RunRecord], float]] = {
             "seconds of training": lambda r: float(r.cost["seconds"]["train"]),
             f"peak memory in MB ({records[0].cost['peak_memory']['kind']})": lambda r: (
                 r.cost["peak_memory"]["bytes"] / 1e6
             ),
         }
-        of_measure = {name: _means(backbone, measure) for name, measure in measures.items()}
+        of_measure = {name: _means(settings, measure) for name, measure in measures.items()}
         cheaper = all(values[OURS] < values["full_ft"] for values in of_measure.values())
         text = "; ".join(f"{name}: {listed(values, '{:.1f}')}" for name, values in of_measure.items())
         flat = {f"{name} {method}": v for name, values in of_measure.items() for method, v in values.items()}
@@ -187,8 +191,13 @@ def _resources(evidence: Sequence[Evidence]) -> Statement:
     )
 
 
-def _means(backbone: Backbone, measure: Callable[[RunRecord], float]) -> dict[str, float]:
-    return backbone.values((OURS, "full_ft", "lora"), lambda s: fmean(map(measure, s.records)))
+def _means(settings: Mapping[str, Summary], measure: Callable[[RunRecord], float]) -> dict[str, float]:
+    return {method: fmean(map(measure, s.records)) for method, s in settings.items()}
+
+
+def _trained_with(record: RunRecord, name: str) -> object:
+    """A value of the trainer; the default where a record was written before there was the field."""
+    return record.config["trainer"].get(name, getattr(TrainerSettings, name, None))
 
 
 def _measured(record: RunRecord) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from hycam_exp.config import NUM_FOLDS, compose
 from hycam_exp.report.published import METRICS, VARIANTS
 from hycam_exp.report.scoreboard import OURS, Scoreboard
+from hycam_exp.report.setting import differing
 from hycam_exp.report.statistics import PEFT_BASELINES, check_same_records, label
 from hycam_exp.report.summary import Summary
 
@@ -31,6 +32,20 @@ class Backbone:
         """A number of every setting that has it, by its name; HyCAM is `hycam` whatever its setting is called."""
         named = {OURS if s is self.hycam else label(s): value(s) for s in self.settings(methods)}
         return {name: number for name, number in named.items() if number is not None}
+
+    def beside_hycam(self, methods: Sequence[str]) -> dict[str, Summary]:
+        """One setting of each method that was run: HyCAM, and of the others the one whose setting is most like it."""
+        found: dict[str, Summary] = {}
+        for s in sorted(self.settings(methods), key=lambda s: (s is not self.hycam, self._distance(s), s.variant)):
+            found.setdefault(s.method, s)
+        return {method: found[method] for method in methods if method in found}
+
+    def _distance(self, summary: Summary) -> int:
+        """In how many values a setting differs from HyCAM's: of the method's own, in its learning rate alone."""
+        keys = differing([self.hycam.setting, summary.setting])
+        recipe = summary.records[0].config["recipe"]
+        has_other_rate = recipe.get("learning_rate") != (recipe.get("learning_rates") or {}).get(summary.method)
+        return has_other_rate + sum(not key.startswith(("method.", "recipe.learning_rate")) for key in keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +117,12 @@ def _setting(data: str, backbones: Sequence[Backbone], left_out: Sequence[str]) 
 
 def _backbone(model: str, summaries: Sequence[Summary]) -> tuple[Backbone | None, list[str]]:
     """The backbone, if it has HyCAM as the paper sets it, and the names of settings that lack folds."""
-    hycam = _papers_setting([s for s in summaries if s.method == OURS and s.mean("ppl") is not None])
+    scored = [s for s in summaries if s.mean("ppl") is not None]  # a search's records have no test scores
+    hycam = _papers_setting([s for s in scored if s.method == OURS])
     if hycam is None:
         return None, []
     methods = {*BASELINES, *VARIANTS.values()} - {OURS}
-    rivals = [s for s in summaries if s.method in methods and _comparable(hycam, s)]
+    rivals = [s for s in scored if s.method in methods and _comparable(hycam, s)]
     complete = [s for s in rivals if s.folds == hycam.folds]
     incomplete = [f"{label(s)} on {model}" for s in rivals if s.folds != hycam.folds]
     return Backbone(model=model, hycam=hycam, others=complete), incomplete

@@ -10,6 +10,9 @@ from hycam_exp.report.expected import Expected
 from hycam_exp.report.summary import Summary
 from hycam_exp.runs import RunRecord
 
+Tested = tuple[str, str]
+"""What a fold's records are: the digests of the split and of the data's content."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
@@ -41,19 +44,20 @@ def match(expected: Expected, summaries: Sequence[Summary], allow_mixed: bool) -
     exact = [s for s in near if not _between(expected, s, ("",))]
     others = [s for s in near if s not in exact]
     if allow_mixed:
-        return _filled(expected, _by_folds(exact) + _by_folds(others), len(exact))
-    found = [record for s in _by_folds(exact) for record in s.records]
+        return _filled(expected, _nearest(expected, exact) + _by_folds(others), len(exact))
+    found, doubled = _one_each(expected, exact)
     difference = _mixing(found)
     lacking = [fold for fold in range(NUM_FOLDS) if fold not in {r.config["fold"] for r in found}]
     elsewhere = [text for s in others if (text := _elsewhere(expected, s, lacking))]
-    note = f"not mixed in: {'; '.join(elsewhere)}" if elsewhere else None
+    mixing = "; ".join(elsewhere)
+    note = "; ".join(filter(None, (f"not mixed in: {mixing}" if mixing else None, doubled))) or None
     if difference:
         return Match(expected=expected, refused=difference, note=note)
     in_part = bool(found) and any(_may_mix(expected, s, lacking) for s in others)
     return Match(
         expected=expected,
         summary=_joined(expected, found) if found else None,
-        refused=note.removeprefix("not mixed in: ") if note and in_part else None,
+        refused=mixing if mixing and in_part else None,
         note=note,
     )
 
@@ -74,28 +78,33 @@ def variants(expected: Expected, summaries: Sequence[Summary]) -> list[Match]:
 
 def same_splits(matches: Sequence[Match], allow_mixed: bool) -> list[Match]:
     """Rows to compare, of one model and data: one whose split or data differ from most others' in a fold is refused."""
-    votes: dict[int, Counter[str]] = {}
+    votes: dict[int, Counter[Tested]] = {}
     for match in matches:
         for record in match.summary.records if match.summary else ():
             votes.setdefault(record.config["fold"], Counter())[_split(record)] += 1
     return [_with_split(match, votes, allow_mixed) for match in matches]
 
 
-def _with_split(match: Match, votes: dict[int, Counter[str]], allow_mixed: bool) -> Match:
+def _with_split(match: Match, votes: dict[int, Counter[Tested]], allow_mixed: bool) -> Match:
     for record in match.summary.records if match.summary else ():
         fold, own = record.config["fold"], _split(record)
         others = {split: count for split, count in votes[fold].items() if split != own}
         if others and max(others.values()) >= votes[fold][own]:
             other = max(sorted(others), key=lambda split: others[split])
-            text = f"split digest of fold {fold}: {own[:8]}, in other rows {other[:8]}"
+            text = _other_split(fold, own, other)
             if allow_mixed:
                 return replace(match, mixed="; ".join(filter(None, (match.mixed, text))))
             return replace(match, summary=None, refused="; ".join(filter(None, (match.refused, text))))
     return match
 
 
-def _split(record: RunRecord) -> str:
-    return str(record.data["split"])
+def _other_split(fold: int, own: Tested, other: Tested) -> str:
+    pairs = zip(("split digest", "data content"), own, other, strict=True)
+    return "; ".join(f"{name} of fold {fold}: {a[:8]}, in other rows {b[:8]}" for name, a, b in pairs if a != b)
+
+
+def _split(record: RunRecord) -> Tested:
+    return str(record.data["split"]), str(record.data["content"])
 
 
 def _between(expected: Expected, summary: Summary, prefixes: tuple[str, ...]) -> list[str]:
@@ -106,6 +115,33 @@ def _between(expected: Expected, summary: Summary, prefixes: tuple[str, ...]) ->
 
 def _by_folds(summaries: Sequence[Summary]) -> list[Summary]:
     return sorted(summaries, key=lambda s: (-len(s.folds), s.variant, s.records[0].run_id))
+
+
+def _nearest(expected: Expected, summaries: Sequence[Summary]) -> list[Summary]:
+    """Settings of the experiment, first those with its own values of what decides no score after adaptation."""
+    return sorted(_by_folds(summaries), key=lambda s: len(_aside(expected, s)))
+
+
+def _aside(expected: Expected, summary: Summary) -> list[str]:
+    """The names of values that decide no score after adaptation, where a setting has others than the experiment."""
+    keys = setting.differing([expected.setting, summary.setting])
+    return [key for key in keys if key.startswith("evaluation.")]
+
+
+def _one_each(expected: Expected, summaries: Sequence[Summary]) -> tuple[list[RunRecord], str | None]:
+    """A record of each fold, of the nearest setting that has it, and in words which others are there.
+
+    Records of other data, or of a backbone from elsewhere, are no doubles: both stay, to be refused.
+    """
+    chosen: dict[tuple[int, str, str], RunRecord] = {}
+    texts = []
+    for s in _nearest(expected, summaries):
+        places = {(r.config["fold"], r.data["content"], str(r.config["model"].get("source"))): r for r in s.records}
+        doubled = [fold for fold, *_ in places.keys() & chosen.keys()]
+        if doubled:
+            texts.append(f"{_folds(sorted(doubled))} with {setting.shown(s.setting, _aside(expected, s))}")
+        chosen = places | chosen
+    return list(chosen.values()), f"also run, and not in the row: {'; '.join(texts)}" if texts else None
 
 
 def _elsewhere(expected: Expected, summary: Summary, lacking: Sequence[int]) -> str | None:

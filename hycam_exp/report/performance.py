@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hycam_exp.report.evidence import BASELINES, Backbone, Evidence
 from hycam_exp.report.published import METRICS, ROUNDING, VARIANTS, Published
-from hycam_exp.report.scoreboard import OURS, Scoreboard
+from hycam_exp.report.scoreboard import OURS, Scoreboard, methods_in
 from hycam_exp.report.statement import UNKNOWN, Finding, Statement, listed, verdict
 from hycam_exp.report.statistics import LEVEL, PEFT_BASELINES, compare, with_holm
 
@@ -210,7 +210,7 @@ def _tasks(published: Published, evidence: Sequence[Evidence]) -> Statement:
     def check(boards: Sequence[Scoreboard]) -> Finding:
         places = {(*cell, i): board.place(OURS, *cell) for i, board in enumerate(boards) for cell in board.cells}
         behind = [f"{task} {metric} ({place})" for (task, metric, _), place in places.items() if place > 2]
-        known = all(len(board.methods) > 2 for board in boards) and places
+        known = all(len(methods_in(board.methods)) > 2 for board in boards) and places
         if not known:
             return Finding(verdict=UNKNOWN, text="fewer than two baselines were run")
         text = f"best or second in {len(places) - len(behind)} of {len(places)} cells"
@@ -259,7 +259,7 @@ def _average_score(board: Scoreboard, task: str, metric: str) -> float:
 def _ablation(published: Published, evidence: Sequence[Evidence]) -> Statement:
     def check(values: dict[str, float]) -> Finding:
         others = {name: value for name, value in values.items() if name != OURS}
-        if len(others) < len(VARIANTS) - 1 or OURS not in values:
+        if len(methods_in(others)) < len(VARIANTS) - 1 or OURS not in values:
             return Finding(verdict=UNKNOWN, text="not all variants were run")
         better = [name for name, value in others.items() if value <= values[OURS]]
         text = listed(values, "{:.3f}") + (f"; not worse than HyCAM: {', '.join(better)}" if better else "")

@@ -8,6 +8,11 @@ from hycam_exp.evaluation.metrics import declared
 OURS = "hycam"
 
 
+def methods_in(labels: Iterable[str]) -> set[str]:
+    """The methods of labels such as `lora (seed=0)`."""
+    return {label.split(" (")[0] for label in labels}
+
+
 @dataclass(frozen=True)
 class Scoreboard:
     """`values`: (method, column, metric) -> score. A method in several settings is `method (setting)` in each."""
@@ -37,7 +42,7 @@ class Scoreboard:
         return {
             method: value
             for (method, of, name), value in self.values.items()
-            if (of, name) == (column, metric) and (chosen is None or method.split(" (")[0] in chosen)
+            if (of, name) == (column, metric) and (chosen is None or methods_in([method]) <= chosen)
         }
 
     def improvement(self, column: str, metric: str, baselines: Iterable[str], error: float = 0.0) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hycam_exp.report.page import PageContent
+from hycam_exp.report.page import PageContent, sample_texts
 from hycam_exp.report.progress import Progress
 from hycam_exp.report.records import Problem
 from hycam_exp.report.statement import Finding, Statement
@@ -97,8 +97,8 @@ def content(results: Path, folds: int = 2) -> PageContent:
     figure.write_bytes(png())
     figure.with_suffix(".csv").write_text("method,ppl\n<b>,1.5\n")
     return PageContent(
-        results=results,
         summaries=summarise(records),
+        samples=sample_texts.read(results, [made.run_id for made in records]),
         tables=[table()],
         figures=[figure],
         missing_figures=[("tau", COMMAND)],

@@ -7,6 +7,7 @@ import pytest
 from hycam_exp.report.efficiency import mean_training_loss, parameters, statements, steps_to
 from hycam_exp.report.evidence import gather
 from hycam_exp.report.statement import FAILS, HOLDS, UNKNOWN, Finding
+from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.runs import RunRecord
 from tests.report.test_evidence import SUMMARIES, of
 
@@ -91,3 +92,43 @@ def test_cost_is_compared_on_one_kind_of_hardware() -> None:
     )
     found = ours([of("hycam"), of("full_ft"), other])["computational_efficiency"]
     assert (found.verdict, found.text) == (UNKNOWN, "measured on different hardware")
+
+
+def seeded(summary: Summary, seed: int, **cost: object) -> list[RunRecord]:
+    """The records as if another seed had been set."""
+    return [
+        dataclasses.replace(r, run_id=f"{r.run_id}-{seed}", config={**r.config, "seed": seed}, cost={**r.cost, **cost})
+        for r in summary.records
+    ]
+
+
+@pytest.mark.parametrize("method", ["full_ft", "lora"])
+def test_of_a_baseline_in_two_settings_the_one_like_hycam_counts(method: str) -> None:
+    """Whatever their labels: the same parameters, seconds and memory as if HyCAM's seed alone had been run."""
+    alone = summarise(r for name in ("hycam", "full_ft", "lora") for r in of(name).records)
+    both = summarise([*(r for s in alone for r in s.records), *seeded(of(method), 100, seconds={"train": 0.0})])
+    assert len(both) == len(alone) + 1
+    for claim in ("fraction_of_full", "parameters_against_lora", "computational_efficiency"):
+        found = ours(both)[claim]
+        assert found.verdict in (HOLDS, FAILS)
+        assert found == ours(alone)[claim]
+
+
+def test_cost_is_compared_under_one_trainer() -> None:
+    """Two devices, or another micro-batch, tell nothing and are named; a field's default is no difference."""
+
+    def found(**trainer: object) -> Finding:
+        records = (
+            dataclasses.replace(r, config={**r.config, "trainer": {**r.config["trainer"], **trainer}})
+            for r in of("full_ft").records
+        )
+        return ours([of("hycam"), of("lora"), dataclasses.replace(of("full_ft"), records=tuple(records))])[
+            "computational_efficiency"
+        ]
+
+    differs = found(micro_batch_size=2, activation_checkpointing=True, strategy="fsdp", devices=2, num_nodes=2)
+    assert (differs.verdict, differs.text) == (
+        UNKNOWN,
+        "measured with different strategy, devices, num_nodes, micro_batch_size, activation_checkpointing",
+    )
+    assert found(strategy="single", num_nodes=1).verdict in (HOLDS, FAILS)

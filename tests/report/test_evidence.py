@@ -58,6 +58,20 @@ def test_incomplete_or_other_records_are_left_out() -> None:
     assert mix.backbones[0].others == []
 
 
+def test_records_without_test_scores_are_no_rivals() -> None:
+    """A search for learning rates tests nothing: it neither competes nor is named as left out."""
+    search = [
+        dataclasses.replace(r, scores=[], config={**r.config, "recipe": {**r.config["recipe"], "learning_rate": 9.0}})
+        for r in of("lora").records
+    ]
+    (mix,) = gather([of(OURS), of("lora"), dataclasses.replace(of("lora"), records=tuple(search), variant="search")])
+    assert mix.backbones[0].others == [of("lora")]
+    (mix,) = gather(
+        [of(OURS), of("lora"), dataclasses.replace(of("lora"), records=tuple(search[:1]), variant="search")]
+    )
+    assert "left out" not in mix.setting
+
+
 def test_without_hycam_there_is_no_evidence() -> None:
     """Baselines alone say nothing of the paper's method."""
     assert gather([of("lora")]) == []

@@ -28,7 +28,7 @@ def results(tmp_path: Path) -> Path:
 def no_figures(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Drawing takes seconds; the slow test below has it."""
     if not request.node.get_closest_marker("slow"):
-        monkeypatch.setattr(command, "draw", lambda results, outputs, summaries: [])
+        monkeypatch.setattr(command, "draw", lambda results, outputs, summaries: ([], []))
 
 
 def report(results: Path, kept: Path, *more: str) -> int:
@@ -115,7 +115,7 @@ def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> No
     code = (
         "import sys; sys.argv[1:] = {!r}\n"
         "from hycam_exp.report import __main__ as command\n"
-        "command.draw = lambda *arguments: []\n"
+        "command.draw = lambda *arguments: ([], [])\n"
         "try: command.main()\n"
         "finally: print(sorted({{'torch', 'transformers', 'pandas', 'matplotlib'}} & set(sys.modules)))"
     ).format(["--results", str(results), "--outputs", str(kept)])
@@ -128,6 +128,42 @@ def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> No
     assert "5/5" in done.stdout
     assert "files, 45 of them changed" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_damaged_samples_file_is_named_and_the_page_written(
+    results: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With exit status 1; every line of what is said is marked, and the page names the file too."""
+    samples = results / "runs" / HYCAM.replace(".json", ".samples.parquet")
+    samples.write_bytes(b"PAR1 cut off")
+    assert report(results, kept) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert any(f"{samples}: no samples file" in line for line in said)
+    assert all(line.startswith("error: ") for line in said)
+    assert samples.name in (results / "report.html").read_text()
+
+
+def test_every_line_of_an_error_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the message has several."""
+
+    def fail(arguments: object) -> int:
+        raise ValueError("a.json: no\nb.json: neither")
+
+    monkeypatch.setitem(command.COMMANDS, "toy", fail)
+    monkeypatch.setattr(sys, "argv", ["report", "toy"])
+    with pytest.raises(SystemExit) as exit_:
+        command.main()
+    assert exit_.value.code == "error: a.json: no\nerror: b.json: neither"
+
+
+def test_pictures_of_records_that_are_gone_are_not_shown(tmp_path: Path) -> None:
+    """Shown is what was drawn now, and what a run that has a record left."""
+    for name in ("m-mini/old.png", "m-mini/tau.png", "m-mini/tau.csv", "run/tsne.png", "gone/tsne.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    drawn = [tmp_path / "m-mini" / name for name in ("tau.pdf", "tau.png", "tau.csv")]
+    found = command.pictures(tmp_path, drawn, ["run", "other"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["m-mini/tau.png", "run/tsne.png"]
 
 
 def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:

@@ -94,3 +94,30 @@ def test_a_row_of_another_split_is_refused(allow: bool) -> None:
     assert [m.mixed for m in found] == [None, None, text if allow else None]
     assert [m.summary is None for m in found] == [False, False, not allow]
     assert [m.summary is None for m in same_splits(rows[1:], allow)] == [not allow, not allow]
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_a_row_of_other_data_is_refused(allow: bool) -> None:
+    """Although its split is the same: its folds hold other texts."""
+    rows = [
+        match(expected(name), summarise([changed(record(0, 1.0, name), "data", content=content)]), False)
+        for name, content in (("lora", "c"), ("multi_lora", "c"), ("hycam", "other"))
+    ]
+    text = "data content of fold 0: other, in other rows c"
+    found = same_splits(rows, allow)
+    assert [m.refused for m in found] == [None, None, None if allow else text]
+    assert [m.mixed for m in found] == [None, None, text if allow else None]
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_of_a_fold_run_twice_the_experiments_own_stands(allow: bool) -> None:
+    """Two records that differ in what is measured before adaptation are one fold; the other one is named."""
+    own = [record(fold, 1.0) for fold in (0, 1)]
+    more = [replace(record(fold, 1.0, evaluation={"compare_single": 10}), run_id=f"a{fold}") for fold in (0, 1, 2)]
+    found = matched([*more, *own], allow)
+    assert folds(found) == (0, 1, 2)
+    assert found.summary is not None
+    assert [r.run_id for r in found.summary.records] == [own[0].run_id, own[1].run_id, "a2"]
+    assert found.refused is None
+    if not allow:
+        assert found.note == "also run, and not in the row: folds 0, 1 with evaluation.compare_single=10"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hycam_exp.report import records
-from hycam_exp.report.page import PageContent, document
+from hycam_exp.report.page import PageContent, document, sample_texts
 from hycam_exp.report.summary import summarise
 from tests.report.page_content import COMMAND, HOSTILE, METHODS, TASKS, content, record
 
@@ -315,9 +315,10 @@ def test_the_page_fits_and_can_be_read(reader: Reader, size: tuple[int, int], sc
 def test_a_committed_run_fits_a_phone(reader: Reader, tmp_path: Path) -> None:
     """Real ids, curves and texts: nothing is wider than the screen, and every part of the record is there."""
     results = Path(__file__).parents[2] / "results"
-    summaries = summarise(records.read(results).records)
+    found = records.read(results).records
+    summaries, samples = summarise(found), sample_texts.read(results, [record.run_id for record in found])
     path = tmp_path / "report.html"
-    path.write_text(document(PageContent(results=results, summaries=summaries)), encoding="utf-8")
+    path.write_text(document(PageContent(summaries=summaries, samples=samples)), encoding="utf-8")
     committed = Reader(reader.browser, path.as_uri())
     run_id = next(s.records[0].run_id for s in summaries if s.method == "hycam")
     for place in ("", f"#run={run_id}"):

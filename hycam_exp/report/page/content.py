@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hycam_exp.report.page.sample_texts import SampleTexts
 from hycam_exp.report.progress import Progress
 from hycam_exp.report.records import Problem
 from hycam_exp.report.statement import Statement
@@ -15,9 +16,9 @@ from hycam_exp.report.table import Table
 class PageContent:
     """Everything on the page."""
 
-    results: Path
-    """The folder whose runs/ holds the samples."""
     summaries: Sequence[Summary]
+    samples: SampleTexts
+    """Of every record of the summaries."""
     tables: Sequence[Table] = ()
     figures: Sequence[Path] = ()
     """PNG files; a CSV of the same name beside one is its data."""

@@ -11,10 +11,11 @@ from markupsafe import Markup
 
 from hycam_exp.config import NUM_FOLDS
 from hycam_exp.report import titles
-from hycam_exp.report.page import figure_view, run_list, sample_texts
+from hycam_exp.report.page import figure_view, run_list
 from hycam_exp.report.page.content import PageContent
 from hycam_exp.report.page.packing import Pool, inline_json, packed, rounded
 from hycam_exp.report.page.run_view import MOST_POINTS, run_view
+from hycam_exp.report.page.sample_texts import SampleTexts
 from hycam_exp.report.page.table_view import TableViews
 from hycam_exp.runs import RunRecord
 
@@ -35,21 +36,20 @@ def document(content: PageContent) -> str:
 def _values(content: PageContent) -> dict[str, Any]:
     style, script = _own("page.css"), "\n".join(_own(f"{name}.js") for name in SCRIPTS)
     records = [record for summary in content.summaries for record in summary.records]
-    samples = sample_texts.read(content.results, [record.run_id for record in records])
     lines = list(run_list.lines(content.summaries))
     return {
         "content": content,
         "policy": _policy(style, script),
         "style": Markup(style),
         "script": Markup(script),
-        "data": Markup(inline_json(_data(records, samples))),
+        "data": Markup(inline_json(_data(records, content.samples))),
         "totals": _totals(content, records),
         "tables": [TableViews(table) for table in content.tables],
         "figures": list(figure_view.figures(content.figures)),
         "lines": lines,
         "scores": run_list.SCORES,
         "choices": _choices(lines, records),
-        "samples": samples,
+        "samples": content.samples,
         "most_points": MOST_POINTS,
         "num_folds": NUM_FOLDS,
     }
@@ -74,7 +74,7 @@ def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _data(records: Sequence[RunRecord], samples: sample_texts.SampleTexts) -> dict[str, Any]:
+def _data(records: Sequence[RunRecord], samples: SampleTexts) -> dict[str, Any]:
     """What the script reads: every run by itself, so that one is unpacked when it is opened, and what they share."""
     pool = Pool()
     runs = {record.run_id: packed(run_view(record, samples.runs[record.run_id], pool)) for record in records}

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hycam_exp.report.records import Problem
+from hycam_exp.report.samples_file import read_table
 from hycam_exp.runs import Store
 
 LONGEST_TEXT = 1_500
 MOST_CHARACTERS = 12_000_000  # of predictions, over all runs: some 6 MB of the page
-_COLUMNS = ["task", "id", "prediction", "reference", "nats", "tokens", "rouge_l", "capped"]
+_COLUMNS = ["prediction", "reference", "nats", "tokens", "rouge_l", "capped"]
 
 Rows = list[dict[str, Any]]
 
@@ -23,28 +25,36 @@ class SampleTexts:
     per_task: int
     found_per_task: int
     """The most texts of one task that a samples file holds."""
+    problems: tuple[Problem, ...] = ()
+    """The samples files that cannot be read."""
 
 
 def read(results: Path, run_ids: Sequence[str]) -> SampleTexts:
-    """The samples of these runs; a run whose file is not there or has no texts has none."""
-    found = {run_id: _read(Store(results, results).samples_path(run_id)) for run_id in run_ids}
+    """The samples of these runs; a run whose file is not there, is damaged (a problem) or has no texts has none."""
+    store = Store(results, results)
+    found: dict[str, dict[str, Rows]] = {}
+    problems = []
+    for run_id in run_ids:
+        path = store.samples_path(run_id)
+        try:
+            found[run_id] = _read(path)
+        except ValueError as error:
+            found[run_id] = {}
+            problems.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
     held = max((len(rows) for tasks in found.values() for rows in tasks.values()), default=0)
     per_task = _affordable(found, held)
     cut = {run_id: {task: rows[:per_task] for task, rows in tasks.items()} for run_id, tasks in found.items()}
-    return SampleTexts(cut, per_task, held)
+    return SampleTexts(cut, per_task, held, tuple(problems))
 
 
 def _read(path: Path) -> dict[str, Rows]:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     if not path.is_file():
         return {}
-    with pq.ParquetFile(path) as file:
-        present = [name for name in _COLUMNS if name in file.schema_arrow.names]
-        if "prediction" not in present:
-            return {}
-        table = file.read(columns=present, use_threads=False)
+    table = read_table(path, ("task", "id"), _COLUMNS)
+    if "prediction" not in table.column_names:
+        return {}
     tasks: dict[str, Rows] = {}
     for row in table.filter(pc.is_valid(table["prediction"])).to_pylist():
         tasks.setdefault(row["task"], []).append(_sample(row))
