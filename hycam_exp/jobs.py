@@ -32,6 +32,8 @@ class Job:
     """That it has run for this grid."""
     reason: str | None = None
     """Why it failed."""
+    log_start: int = 0
+    """Bytes of the log from before this attempt."""
 
     @property
     def command(self) -> list[str]:
@@ -55,16 +57,23 @@ class Job:
         except ValueError as error:
             return Standing(self.run_id, FAILED, reason=str(error))
 
-    def last_line(self) -> str:
-        """The last whole line that the cell printed."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.is_file() else []
-        return next((line.strip() for line in reversed(lines) if line.strip()), "starting")
+    def begin_log(self) -> None:
+        """What is in the log from here on is this attempt's."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log_start = self.log.stat().st_size if self.log.is_file() else 0
 
-    def last_error(self, start: int = 0) -> str | None:
-        """The last error line that the cell printed, from this byte of its log on."""
-        content = self.log.read_bytes()[start:] if self.log.is_file() else b""
-        lines = content.decode(errors="replace").splitlines()
-        return next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), None)
+    def _printed(self) -> list[str]:
+        """The lines of this attempt, the last first."""
+        content = self.log.read_bytes()[self.log_start :] if self.log.is_file() else b""
+        return content.decode(errors="replace").splitlines()[::-1]
+
+    def last_line(self) -> str:
+        """The last line that this attempt printed."""
+        return next((line.strip() for line in self._printed() if line.strip()), "starting")
+
+    def last_error(self) -> str | None:
+        """The last error line that this attempt printed."""
+        return next((line.removeprefix("error: ") for line in self._printed() if line.startswith("error: ")), None)
 
 
 J = TypeVar("J", bound=Job)

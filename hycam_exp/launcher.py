@@ -32,7 +32,7 @@ class LocalJob(Job):
 
     def start(self, environment: dict[str, str]) -> None:
         """Run the cell in a process of its own, as the command line would."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.begin_log()
         with self.log.open("ab") as stream:
             environment = {**os.environ, **environment}
             self.process = subprocess.Popen(self.command, stdout=stream, stderr=stream, env=environment)

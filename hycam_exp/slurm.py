@@ -33,8 +33,6 @@ class SlurmJob(Job):
     submission: Submission | None = None
     ours: bool = False
     """This command has submitted it."""
-    log_start: int = 0
-    """Bytes of the log from before the job."""
     left: float | None = None
     """When the job was first missed in the queue, by the monotonic clock."""
 
@@ -47,9 +45,7 @@ class SlurmJob(Job):
         """Why the job ended without a record."""
         if self.submission is None:
             return "the process that ran it has left no record; the same command again runs it"
-        return (
-            self.last_error(self.log_start) or f"job {self.submission.job}: {verdict(self.submission)}, see {self.log}"
-        )
+        return self.last_error() or f"job {self.submission.job}: {verdict(self.submission)}, see {self.log}"
 
 
 @dataclass
@@ -146,8 +142,7 @@ class SlurmGrid(Grid[SlurmJob]):
             ValueError: it fails, and nothing was submitted before.
         """
         for job in jobs:
-            job.log.parent.mkdir(parents=True, exist_ok=True)
-            job.log_start = job.log.stat().st_size if job.log.is_file() else 0
+            job.begin_log()
         devices = jobs[0].run.trainer.devices
         commands = [
             ClusterJob(job.command, os.getcwd(), str(job.log.absolute()), devices, self.request.requeue) for job in jobs

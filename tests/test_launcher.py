@@ -43,7 +43,7 @@ class Scripted(LocalJob):
         folder = Path(self.run.paths.outputs).parent
         script = script % {"folder": folder, "run_id": self.run_id} if "%(" in script else script
         self.overrides = [script]
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.begin_log()
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen([sys.executable, "-c", script], stdout=stream, stderr=stream)
         self.attempts += 1
@@ -94,6 +94,28 @@ def test_a_cell_that_was_killed_is_started_again(tmp_path: Path) -> None:
     twice = grid(job(tmp_path, "b", "import os; os.kill(os.getpid(), 9)"))
     twice.run_all()
     assert twice.failed[0].reason == "killed by signal 9"
+
+
+def test_an_attempts_reason_is_its_own(tmp_path: Path) -> None:
+    """What an attempt before has printed into the same log is not why this one ended."""
+    found = grid(job(tmp_path, "a", FAIL, "import sys; sys.exit(3)"))
+    found.run_all()
+    (cell,) = found.failed
+    assert cell.reason == f"exit status 3, see {cell.log}"
+    assert "no luck" in cell.log.read_text()
+    cell.begin_log()
+    assert cell.last_line() == "starting"
+
+
+def test_the_launchers_own_start_begins_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lay in the log before a start is not its error."""
+    cell = LocalJob([], job(tmp_path, "a").run, "a")
+    cell.log.parent.mkdir(parents=True)
+    cell.log.write_text("error: of yesterday\n")
+    monkeypatch.setattr(LocalJob, "command", [sys.executable, "-c", "raise SystemExit(3)"])
+    cell.start({})
+    assert cell.process is not None
+    assert cell.explain(cell.process.wait()) == f"exit status 3, see {cell.log}"
 
 
 def test_a_cell_that_failed_before_is_reported_unless_asked_for(tmp_path: Path) -> None:
