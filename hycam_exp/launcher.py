@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from rich.live import Live
 
 from hycam_exp.jobs import Grid, GridLauncher, Job, jobs_of, minutes
-from hycam_exp.standing import DONE
+from hycam_exp.runs import MAX_FAILURES
+from hycam_exp.standing import DONE, FAILED
 
 POLL = 0.5  # seconds between two looks at the running cells
-ATTEMPTS = 2
 
 
 @dataclass
@@ -99,15 +99,17 @@ class LocalGrid(Grid[LocalJob]):
             del running[slot]
             job.seconds += time.monotonic() - job.started
             left = len(waiting) + len(running)
-            if status == 0 and job.standing().state == DONE:
+            now = job.standing()
+            given_up = now.state == FAILED and not job.run.retry
+            if status == 0 and now.state == DONE:
                 self.done.append(job)
                 self.say(job, f"done in {job.seconds:.0f} s{self._eta(left)}")
                 continue
-            job.reason = job.explain(status)
+            job.reason = now.reason if given_up else job.explain(status)
             if job.store.is_locked(job.run_id) is not False:
                 job.attempts -= 1  # another grid was faster, and is at it
                 waiting.append(job)
-            elif job.attempts < ATTEMPTS:
+            elif not given_up and job.attempts < MAX_FAILURES:  # one that is killed leaves no failure to count
                 waiting.append(job)
                 self.say(job, f"failed and is tried again: {job.reason}{self._eta(left + 1)}")
             else:

@@ -96,6 +96,23 @@ def test_a_cell_that_was_killed_is_started_again(tmp_path: Path) -> None:
     assert twice.failed[0].reason == "killed by signal 9"
 
 
+def test_a_failure_of_a_grid_before_counts(tmp_path: Path) -> None:
+    """A cell whose second failure this is has failed, and nothing says that it is tried again."""
+    notes = (
+        "from pathlib import Path; from hycam_exp.runs import Store\n"
+        "Store(Path('%(folder)s/results'), Path('%(folder)s/outputs')).add_failure('a', ValueError('no luck'))\n"
+    )
+    cell = job(tmp_path, "a", notes + FAIL)
+    cell.store.add_failure("a", ValueError("none before"))
+    console = Console(width=200, file=io.StringIO())
+    found = replace(grid(cell), console=console)
+    found.run_all()
+    assert [(j.run_id, j.attempts, j.reason) for j in found.failed] == [("a", 1, "no luck")]
+    assert isinstance(console.file, io.StringIO)
+    assert "tried again" not in console.file.getvalue()
+    assert "[1/1] a: failed: no luck" in console.file.getvalue()
+
+
 def test_an_attempts_reason_is_its_own(tmp_path: Path) -> None:
     """What an attempt before has printed into the same log is not why this one ended."""
     found = grid(job(tmp_path, "a", FAIL, "import sys; sys.exit(3)"))
