@@ -15,6 +15,7 @@ from rich.console import Console
 
 from hycam_exp import grid
 from hycam_exp.config import Run, require_trainable
+from hycam_exp.method_settings import require
 from hycam_exp.runs import Store
 from hycam_exp.standing import DONE, FAILED, Identifiers, Standing, standing, store_of
 
@@ -166,6 +167,12 @@ def jobs_of(kind: type[J], job_overrides: Sequence[Sequence[str]]) -> list[J]:
     if wrong:
         raise ValueError("\n".join(dict.fromkeys(wrong)))
     return list(jobs.values())
+
+
+def require_whole(field: str, value: object, least: int) -> None:
+    """Raise a `ValueError` that names a launcher's field whose value is no whole number, or below the least."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    require(whole, f"hydra.launcher.{field}", value, f"must be a whole number, at least {least}")
 
 
 def register(*launchers: type[Launcher]) -> None:

@@ -18,7 +18,7 @@ from rich.live import Live
 from hycam_exp import lease
 from hycam_exp.cluster import CLUSTERS, Need, Request, Submission, states, verdict
 from hycam_exp.cluster_job import ClusterJob
-from hycam_exp.jobs import Grid, GridLauncher, Job, jobs_of
+from hycam_exp.jobs import Grid, GridLauncher, Job, jobs_of, require_whole
 from hycam_exp.method_settings import require
 from hycam_exp.standing import DONE
 
@@ -239,9 +239,7 @@ def _check(fields: dict[str, Any]) -> None:
     """Raise a `ValueError` that names a field whose value is none of its kind."""
     require(fields["cluster"] in CLUSTERS, "hydra.launcher.cluster", fields["cluster"], "must be slurm or local")
     for name in ("cpus", "minutes", "requeues", "array_parallelism"):
-        least = 0 if name == "requeues" else 1
-        whole = isinstance(fields[name], int) and fields[name] >= least
-        require(whole, f"hydra.launcher.{name}", fields[name], f"must be a whole number, at least {least}")
+        require_whole(name, fields[name], 0 if name == "requeues" else 1)
     memory = fields["memory"]
     require(isinstance(memory, int | float) and memory > 0, "hydra.launcher.memory", memory, "must be GB, above 0")
     for name in ("wait", "requeue"):

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from hycam_exp import launcher
@@ -213,7 +215,8 @@ def command(*overrides: str, cwd: Path, seconds: float = 120) -> subprocess.Comp
     ("override", "message"),
     [
         ("method.tau=0.5,-1", "error: method.tau=-1.0: must be above 0"),
-        ("hydra.launcher.n_jobs=0", "error: hydra.launcher.n_jobs=0: must be at least 1"),
+        ("hydra.launcher.n_jobs=0", "error: hydra.launcher.n_jobs=0: must be a whole number, at least 1"),
+        ("hydra.launcher.gpus=1", "error: hydra.launcher.gpus=1: must be a list of ids, as [0,1], or null"),
         ("data.root=/nowhere", "error: data.root=/nowhere"),
     ],
 )
@@ -224,6 +227,43 @@ def test_a_mistake_in_one_cell_is_told_before_any_starts(tmp_path: Path, overrid
     assert done.stderr.startswith(message)
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("outputs/*f0*"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"n_jobs": "two"}, "n_jobs=two: must be a whole number, at least 1"),
+        ({"n_jobs": True}, "n_jobs=True: must be a whole number, at least 1"),
+        ({"threads": "x"}, "threads=x: must be a whole number, at least 1"),
+        ({"threads": 0}, "threads=0: must be a whole number, at least 1"),
+        ({"gpus": 0}, "gpus=0: must be a list of ids"),
+        ({"gpus": "all"}, "gpus=all: must be a list of ids"),
+        ({"gpus": []}, "gpus=[]: must be a list of ids"),
+        ({"gpus": [0, -1]}, "gpus=[0, -1]: must be a list of ids"),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_one_line(fields: dict[str, Any], message: str) -> None:
+    """Named with its value, before a cell is read."""
+    found = launcher.LocalLauncher(**{"n_jobs": 1, "threads": None, "gpus": None, **fields})
+    with pytest.raises(SystemExit) as caught:
+        found.launch([["fold=0"]], 0)
+    assert str(caught.value).startswith(f"error: hydra.launcher.{message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_gpus_may_be_hydras_own_list(tmp_path: Path) -> None:
+    """As the command line gives it."""
+    found = launcher.LocalLauncher(n_jobs=1, threads=None, gpus=OmegaConf.create([0, 1]))
+    assert len(found.grid([["fold=0", f"paths.outputs={tmp_path}", f"paths.results={tmp_path}"]]).environments) == 2
+
+
+def test_cells_of_several_nodes_are_refused_before_the_first_starts(tmp_path: Path) -> None:
+    """One machine cannot run them; the line names the launcher that can."""
+    paths = [f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}"]
+    cells = [["fold=0", *paths], ["fold=0", "trainer=ddp", "trainer.num_nodes=2", *paths]]
+    with pytest.raises(SystemExit, match=r"error: trainer.num_nodes=2: .*: hydra/launcher=slurm$"):
+        launcher.LocalLauncher(n_jobs=1, threads=None, gpus=None).launch(cells, 0)
+    assert not list(tmp_path.rglob("output.log"))
 
 
 @pytest.mark.parametrize(
