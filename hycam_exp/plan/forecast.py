@@ -127,7 +127,7 @@ def _hours(
     run: Run, shape: Shape, load: Workload | None, steps: int | None, per_step: int, step: Step, device: Accelerator,
     utilisation: float,
 ) -> Hours:  # fmt: skip
-    """Work over what the devices do of it in an hour; decoding reads every weight once a token and batch."""
+    """Work over what the devices do of it in an hour; decoding, whose batches they share, reads all weights a token."""
     if load is None or steps is None or run.recipe.precision == "float64":
         return Hours(train=None, validate=None, generate=None)
     peak = device.narrow if run.recipe.precision == "bf16_mixed" else device.wide
@@ -138,7 +138,7 @@ def _hours(
     generate: float | None = 0.0
     if run.evaluation.test and run.evaluation.generate:
         batches = math.ceil(load.test / run.trainer.evaluation_batch_size) * (1 + run.evaluation.generate_before)
-        read = batches * run.evaluation.max_new_tokens * step.weights
+        read = math.ceil(batches / step.devices) * run.evaluation.max_new_tokens * step.weights
         generate = read / device.bandwidth / 3600 if device.bandwidth else None
     return Hours(
         train=steps * per_step / hourly,

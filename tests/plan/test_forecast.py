@@ -59,6 +59,16 @@ def test_hours_are_work_over_speed():
     assert found.hours.total == pytest.approx(found.hours.train + found.hours.validate + found.hours.generate)
 
 
+def test_devices_share_the_batches_that_are_decoded():
+    """Seven batches over four devices take as long as two, over eight as long as one."""
+    seven, two, one = (
+        of(paper("hycam", "trainer=ddp", f"trainer.devices={n}", f"trainer.num_nodes={nodes}")).hours.generate
+        for n, nodes in ((1, 1), (4, 1), (4, 2))
+    )
+    assert seven is not None
+    assert (two, one) == (pytest.approx(seven * 2 / 7), pytest.approx(seven / 7))
+
+
 def test_what_is_not_known_is_not_made_up():
     """No records, no hours and no steps; the work of a step is that of the longest."""
     found = of(paper("hycam"), load=None)
