@@ -27,7 +27,7 @@ def test_hycam_fits_where_full_fine_tuning_does_not():
     assert of(paper("hycam")).fits
     found = of(paper("full_ft"))
     assert not found.fits
-    assert found.remedy == "trainer=fsdp trainer.devices=2 trainer.micro_batch_size=4"
+    assert str(found.remedy) == "trainer=fsdp trainer.devices=2 trainer.micro_batch_size=4"
 
 
 def test_a_plan_names_no_memory_for_what_cannot_run():
@@ -36,7 +36,7 @@ def test_a_plan_names_no_memory_for_what_cannot_run():
     assert (found.fits, found.memory, found.memory_plain) == (False, None, None)
     assert found.refusal is not None
     assert "trainer.strategy=zero3 cannot carry its Riemannian preconditioning" in found.refusal
-    assert found.remedy == "trainer=fsdp trainer.devices=8 trainer.micro_batch_size=2"
+    assert str(found.remedy) == "trainer=fsdp trainer.devices=8 trainer.micro_batch_size=2"
 
 
 def test_offload_fills_the_hosts_memory():
