@@ -43,10 +43,11 @@ class Submission:
 
     @property
     def succeeded(self) -> bool:
-        """The job has come to its end and said so."""
-        from submitit.core.utils import JobPaths
+        """The job has come to its end and said so; one that was stopped by an error leaves a result as well."""
+        from submitit.core.utils import JobPaths, pickle_load
 
-        return JobPaths(self.folder, self.job, 0).result_pickle.is_file()
+        path = JobPaths(self.folder, self.job, 0).result_pickle
+        return path.is_file() and pickle_load(path)[0] == "success"
 
 
 @dataclass(frozen=True)

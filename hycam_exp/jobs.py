@@ -15,6 +15,7 @@ from rich.console import Console
 
 from hycam_exp import grid
 from hycam_exp.config import Run, require_trainable
+from hycam_exp.method_settings import require
 from hycam_exp.runs import Store
 from hycam_exp.standing import DONE, FAILED, Identifiers, Standing, standing, store_of
 
@@ -32,6 +33,8 @@ class Job:
     """That it has run for this grid."""
     reason: str | None = None
     """Why it failed."""
+    log_start: int = 0
+    """Bytes of the log from before this attempt."""
 
     @property
     def command(self) -> list[str]:
@@ -55,16 +58,23 @@ class Job:
         except ValueError as error:
             return Standing(self.run_id, FAILED, reason=str(error))
 
-    def last_line(self) -> str:
-        """The last whole line that the cell printed."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.is_file() else []
-        return next((line.strip() for line in reversed(lines) if line.strip()), "starting")
+    def begin_log(self) -> None:
+        """What is in the log from here on is this attempt's."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log_start = self.log.stat().st_size if self.log.is_file() else 0
 
-    def last_error(self, start: int = 0) -> str | None:
-        """The last error line that the cell printed, from this byte of its log on."""
-        content = self.log.read_bytes()[start:] if self.log.is_file() else b""
-        lines = content.decode(errors="replace").splitlines()
-        return next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), None)
+    def _printed(self) -> list[str]:
+        """The lines of this attempt, the last first."""
+        content = self.log.read_bytes()[self.log_start :] if self.log.is_file() else b""
+        return content.decode(errors="replace").splitlines()[::-1]
+
+    def last_line(self) -> str:
+        """The last line that this attempt printed."""
+        return next((line.strip() for line in self._printed() if line.strip()), "starting")
+
+    def last_error(self) -> str | None:
+        """The last error line that this attempt printed."""
+        return next((line.removeprefix("error: ") for line in self._printed() if line.startswith("error: ")), None)
 
 
 J = TypeVar("J", bound=Job)
@@ -157,6 +167,12 @@ def jobs_of(kind: type[J], job_overrides: Sequence[Sequence[str]]) -> list[J]:
     if wrong:
         raise ValueError("\n".join(dict.fromkeys(wrong)))
     return list(jobs.values())
+
+
+def require_whole(field: str, value: object, least: int) -> None:
+    """Raise a `ValueError` that names a launcher's field whose value is no whole number, or below the least."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    require(whole, f"hydra.launcher.{field}", value, f"must be a whole number, at least {least}")
 
 
 def register(*launchers: type[Launcher]) -> None:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 from rich.live import Live
 
-from hycam_exp.jobs import Grid, GridLauncher, Job, jobs_of, minutes
-from hycam_exp.standing import DONE
+from hycam_exp.jobs import Grid, GridLauncher, Job, jobs_of, minutes, require_whole
+from hycam_exp.method_settings import require
+from hycam_exp.runs import MAX_FAILURES
+from hycam_exp.standing import DONE, FAILED
 
 POLL = 0.5  # seconds between two looks at the running cells
-ATTEMPTS = 2
 
 
 @dataclass
@@ -32,7 +33,7 @@ class LocalJob(Job):
 
     def start(self, environment: dict[str, str]) -> None:
         """Run the cell in a process of its own, as the command line would."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.begin_log()
         with self.log.open("ab") as stream:
             environment = {**os.environ, **environment}
             self.process = subprocess.Popen(self.command, stdout=stream, stderr=stream, env=environment)
@@ -99,15 +100,17 @@ class LocalGrid(Grid[LocalJob]):
             del running[slot]
             job.seconds += time.monotonic() - job.started
             left = len(waiting) + len(running)
-            if status == 0 and job.standing().state == DONE:
+            now = job.standing()
+            given_up = now.state == FAILED and not job.run.retry
+            if status == 0 and now.state == DONE:
                 self.done.append(job)
                 self.say(job, f"done in {job.seconds:.0f} s{self._eta(left)}")
                 continue
-            job.reason = job.explain(status)
+            job.reason = now.reason if given_up else job.explain(status)
             if job.store.is_locked(job.run_id) is not False:
                 job.attempts -= 1  # another grid was faster, and is at it
                 waiting.append(job)
-            elif job.attempts < ATTEMPTS:
+            elif not given_up and job.attempts < MAX_FAILURES:  # one that is killed leaves no failure to count
                 waiting.append(job)
                 self.say(job, f"failed and is tried again: {job.reason}{self._eta(left + 1)}")
             else:
@@ -133,9 +136,23 @@ class LocalLauncher(GridLauncher):
 
     def grid(self, job_overrides: Sequence[Sequence[str]]) -> LocalGrid:
         """The cells on this machine."""
-        if self.n_jobs < 1:
-            raise ValueError(f"hydra.launcher.n_jobs={self.n_jobs}: must be at least 1")
-        return LocalGrid(jobs_of(LocalJob, job_overrides), self.n_jobs, self._environments())
+        self._check()
+        jobs = jobs_of(LocalJob, job_overrides)
+        for job in jobs:
+            nodes = job.run.trainer.num_nodes
+            way_out = f"hydra/launcher=local is one machine, which {job.run_id} does not fit: hydra/launcher=slurm"
+            require(nodes == 1, "trainer.num_nodes", nodes, way_out)
+        return LocalGrid(jobs, self.n_jobs, self._environments())
+
+    def _check(self) -> None:
+        """Raise a `ValueError` that names a field whose value is none of its kind."""
+        require_whole("n_jobs", self.n_jobs, 1)
+        if self.threads is not None:
+            require_whole("threads", self.threads, 1)
+        if self.gpus is not None:
+            listed = isinstance(self.gpus, Sequence) and not isinstance(self.gpus, str) and len(self.gpus) > 0
+            whole = listed and all(type(gpu) is int and gpu >= 0 for gpu in self.gpus)
+            require(whole, "hydra.launcher.gpus", self.gpus, "must be a list of ids, as [0,1], or null")
 
     def _environments(self) -> list[dict[str, str]]:
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.n_jobs)

@@ -18,7 +18,7 @@ from rich.live import Live
 from hycam_exp import lease
 from hycam_exp.cluster import CLUSTERS, Need, Request, Submission, states, verdict
 from hycam_exp.cluster_job import ClusterJob
-from hycam_exp.jobs import Grid, GridLauncher, Job, jobs_of
+from hycam_exp.jobs import Grid, GridLauncher, Job, jobs_of, require_whole
 from hycam_exp.method_settings import require
 from hycam_exp.standing import DONE
 
@@ -33,8 +33,6 @@ class SlurmJob(Job):
     submission: Submission | None = None
     ours: bool = False
     """This command has submitted it."""
-    log_start: int = 0
-    """Bytes of the log from before the job."""
     left: float | None = None
     """When the job was first missed in the queue, by the monotonic clock."""
 
@@ -47,9 +45,7 @@ class SlurmJob(Job):
         """Why the job ended without a record."""
         if self.submission is None:
             return "the process that ran it has left no record; the same command again runs it"
-        return (
-            self.last_error(self.log_start) or f"job {self.submission.job}: {verdict(self.submission)}, see {self.log}"
-        )
+        return self.last_error() or f"job {self.submission.job}: {verdict(self.submission)}, see {self.log}"
 
 
 @dataclass
@@ -146,8 +142,7 @@ class SlurmGrid(Grid[SlurmJob]):
             ValueError: it fails, and nothing was submitted before.
         """
         for job in jobs:
-            job.log.parent.mkdir(parents=True, exist_ok=True)
-            job.log_start = job.log.stat().st_size if job.log.is_file() else 0
+            job.begin_log()
         devices = jobs[0].run.trainer.devices
         commands = [
             ClusterJob(job.command, os.getcwd(), str(job.log.absolute()), devices, self.request.requeue) for job in jobs
@@ -244,9 +239,7 @@ def _check(fields: dict[str, Any]) -> None:
     """Raise a `ValueError` that names a field whose value is none of its kind."""
     require(fields["cluster"] in CLUSTERS, "hydra.launcher.cluster", fields["cluster"], "must be slurm or local")
     for name in ("cpus", "minutes", "requeues", "array_parallelism"):
-        least = 0 if name == "requeues" else 1
-        whole = isinstance(fields[name], int) and fields[name] >= least
-        require(whole, f"hydra.launcher.{name}", fields[name], f"must be a whole number, at least {least}")
+        require_whole(name, fields[name], 0 if name == "requeues" else 1)
     memory = fields["memory"]
     require(isinstance(memory, int | float) and memory > 0, "hydra.launcher.memory", memory, "must be GB, above 0")
     for name in ("wait", "requeue"):

@@ -4,15 +4,19 @@ python -m scripts.slow_tests                        # all of them
 python -m scripts.slow_tests tests/test_wheel.py    # these alone; the others' last results stay
 """
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from hycam_exp.runs import provenance, write_atomically
 
@@ -36,15 +40,32 @@ def counts(output: str) -> dict[str, int]:
     return {kind: found.get(kind, 0) for kind in COUNTED}
 
 
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """End pytest with all that its tests have started, ranks and browsers, in groups of their own or not."""
+    started = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGKILL)
+    for child in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
 def run(part: str, limit: float = LIMIT) -> dict[str, Any]:
     """A file's slow tests: counts, exit status and seconds; past the limit it is stopped, and counts as failed."""
     started = time.monotonic()
     command = [sys.executable, "-m", "pytest", "-m", "slow", "--color=no", part]
-    try:
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit)
-        output, status = done.stdout.decode(errors="replace"), done.returncode
-    except subprocess.TimeoutExpired as error:
-        output, status = (error.stdout or b"").decode(errors="replace") + f"\nstopped after {limit:.0f} s\n1 failed", -1
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    ) as process:
+        try:
+            printed, status = process.communicate(timeout=limit)[0], process.returncode
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            stopped = f"\nstopped after {limit:.0f} s\n1 failed"
+            printed, status = process.communicate()[0] + stopped.encode(), -1
+        except BaseException:  # the terminal's own signal does not reach another session
+            _kill(process)
+            raise
+    output = printed.decode(errors="replace")
     if status:
         print(output, flush=True)
     return {**counts(output), "status": status, "seconds": round(time.monotonic() - started, 1)}

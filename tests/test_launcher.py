@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from hycam_exp import launcher
@@ -43,7 +45,7 @@ class Scripted(LocalJob):
         folder = Path(self.run.paths.outputs).parent
         script = script % {"folder": folder, "run_id": self.run_id} if "%(" in script else script
         self.overrides = [script]
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.begin_log()
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen([sys.executable, "-c", script], stdout=stream, stderr=stream)
         self.attempts += 1
@@ -94,6 +96,45 @@ def test_a_cell_that_was_killed_is_started_again(tmp_path: Path) -> None:
     twice = grid(job(tmp_path, "b", "import os; os.kill(os.getpid(), 9)"))
     twice.run_all()
     assert twice.failed[0].reason == "killed by signal 9"
+
+
+def test_a_failure_of_a_grid_before_counts(tmp_path: Path) -> None:
+    """A cell whose second failure this is has failed, and nothing says that it is tried again."""
+    notes = (
+        "from pathlib import Path; from hycam_exp.runs import Store\n"
+        "Store(Path('%(folder)s/results'), Path('%(folder)s/outputs')).add_failure('a', ValueError('no luck'))\n"
+    )
+    cell = job(tmp_path, "a", notes + FAIL)
+    cell.store.add_failure("a", ValueError("none before"))
+    console = Console(width=200, file=io.StringIO())
+    found = replace(grid(cell), console=console)
+    found.run_all()
+    assert [(j.run_id, j.attempts, j.reason) for j in found.failed] == [("a", 1, "no luck")]
+    assert isinstance(console.file, io.StringIO)
+    assert "tried again" not in console.file.getvalue()
+    assert "[1/1] a: failed: no luck" in console.file.getvalue()
+
+
+def test_an_attempts_reason_is_its_own(tmp_path: Path) -> None:
+    """What an attempt before has printed into the same log is not why this one ended."""
+    found = grid(job(tmp_path, "a", FAIL, "import sys; sys.exit(3)"))
+    found.run_all()
+    (cell,) = found.failed
+    assert cell.reason == f"exit status 3, see {cell.log}"
+    assert "no luck" in cell.log.read_text()
+    cell.begin_log()
+    assert cell.last_line() == "starting"
+
+
+def test_the_launchers_own_start_begins_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lay in the log before a start is not its error."""
+    cell = LocalJob([], job(tmp_path, "a").run, "a")
+    cell.log.parent.mkdir(parents=True)
+    cell.log.write_text("error: of yesterday\n")
+    monkeypatch.setattr(LocalJob, "command", [sys.executable, "-c", "raise SystemExit(3)"])
+    cell.start({})
+    assert cell.process is not None
+    assert cell.explain(cell.process.wait()) == f"exit status 3, see {cell.log}"
 
 
 def test_a_cell_that_failed_before_is_reported_unless_asked_for(tmp_path: Path) -> None:
@@ -174,7 +215,8 @@ def command(*overrides: str, cwd: Path, seconds: float = 120) -> subprocess.Comp
     ("override", "message"),
     [
         ("method.tau=0.5,-1", "error: method.tau=-1.0: must be above 0"),
-        ("hydra.launcher.n_jobs=0", "error: hydra.launcher.n_jobs=0: must be at least 1"),
+        ("hydra.launcher.n_jobs=0", "error: hydra.launcher.n_jobs=0: must be a whole number, at least 1"),
+        ("hydra.launcher.gpus=1", "error: hydra.launcher.gpus=1: must be a list of ids, as [0,1], or null"),
         ("data.root=/nowhere", "error: data.root=/nowhere"),
     ],
 )
@@ -185,6 +227,43 @@ def test_a_mistake_in_one_cell_is_told_before_any_starts(tmp_path: Path, overrid
     assert done.stderr.startswith(message)
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("outputs/*f0*"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"n_jobs": "two"}, "n_jobs=two: must be a whole number, at least 1"),
+        ({"n_jobs": True}, "n_jobs=True: must be a whole number, at least 1"),
+        ({"threads": "x"}, "threads=x: must be a whole number, at least 1"),
+        ({"threads": 0}, "threads=0: must be a whole number, at least 1"),
+        ({"gpus": 0}, "gpus=0: must be a list of ids"),
+        ({"gpus": "all"}, "gpus=all: must be a list of ids"),
+        ({"gpus": []}, "gpus=[]: must be a list of ids"),
+        ({"gpus": [0, -1]}, "gpus=[0, -1]: must be a list of ids"),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_one_line(fields: dict[str, Any], message: str) -> None:
+    """Named with its value, before a cell is read."""
+    found = launcher.LocalLauncher(**{"n_jobs": 1, "threads": None, "gpus": None, **fields})
+    with pytest.raises(SystemExit) as caught:
+        found.launch([["fold=0"]], 0)
+    assert str(caught.value).startswith(f"error: hydra.launcher.{message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_gpus_may_be_hydras_own_list(tmp_path: Path) -> None:
+    """As the command line gives it."""
+    found = launcher.LocalLauncher(n_jobs=1, threads=None, gpus=OmegaConf.create([0, 1]))
+    assert len(found.grid([["fold=0", f"paths.outputs={tmp_path}", f"paths.results={tmp_path}"]]).environments) == 2
+
+
+def test_cells_of_several_nodes_are_refused_before_the_first_starts(tmp_path: Path) -> None:
+    """One machine cannot run them; the line names the launcher that can."""
+    paths = [f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}"]
+    cells = [["fold=0", *paths], ["fold=0", "trainer=ddp", "trainer.num_nodes=2", *paths]]
+    with pytest.raises(SystemExit, match=r"error: trainer.num_nodes=2: .*: hydra/launcher=slurm$"):
+        launcher.LocalLauncher(n_jobs=1, threads=None, gpus=None).launch(cells, 0)
+    assert not list(tmp_path.rglob("output.log"))
 
 
 @pytest.mark.parametrize(

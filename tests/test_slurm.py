@@ -2,6 +2,7 @@
 
 import io
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from rich.console import Console
+from submitit.core.utils import JobPaths
 
 from hycam_exp import cluster, lease, slurm
 from hycam_exp.cluster import Need, Request, Submission
@@ -232,6 +234,18 @@ def test_overwrite_counts_the_jobs_own_end(tmp_path: Path, fake: Path) -> None:
         found = grid(tmp_path, job(tmp_path, "a", script, overwrite="true"))
         found.run_all()
         assert names(found.done) == done
+
+
+def test_a_job_that_ended_by_an_error_has_not_succeeded(tmp_path: Path) -> None:
+    """submitit keeps an error as a job's result, too: the record from before is then not that of the cell run again."""
+    subprocess.run([sys.executable, "-c", WRITE % {"folder": tmp_path, "run_id": "a"}], check=True)
+    for outcome, is_done in (("error", False), ("success", True)):
+        again = job(tmp_path, "a", WRITE, overwrite=True)
+        again.submission = Submission("slurm", "7", str(tmp_path / "%j"))
+        path = JobPaths(again.submission.folder, "7", 0).result_pickle
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(pickle.dumps((outcome, None)))
+        assert again.is_done() is is_done
 
 
 def test_a_preempted_job_goes_back_into_the_queue_and_runs_the_same_command(tmp_path: Path, fake: Path) -> None:

@@ -7,7 +7,7 @@ from hycam_exp.config import Run, refusal
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.flops import work
 from hycam_exp.plan.memory import Parts, Step
-from hycam_exp.plan.remedies import remedy
+from hycam_exp.plan.remedies import Remedy, remedy
 from hycam_exp.plan.shape import Batch, Shape
 from hycam_exp.plan.training_step import step_of
 from hycam_exp.plan.workload import Workload
@@ -62,8 +62,8 @@ class Forecast:
     adapter_bytes: int
     workload: Workload | None
     fits: bool
-    remedy: str | None
-    """Overrides that would make it fit, the least change; None where it fits, or nothing that is tried helps."""
+    remedy: Remedy | None
+    """What would make it fit, the least change; None where it fits, or nothing that is tried helps."""
 
     @property
     def memory(self) -> Parts | None:
@@ -87,7 +87,6 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
     steps = math.ceil(load.train / run.recipe.global_batch_size) * run.recipe.epochs if load else None
     saved = step.total_parameters if step.trains_backbone else step.total_parameters - shape.dimensions.parameters
     fits = memory is not None and memory.total <= device.memory
-    change = None if fits else remedy(run, shape, device)
     return Forecast(
         parameters_total=step.total_parameters,
         parameters_trainable=step.trained,
@@ -110,7 +109,7 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
         adapter_bytes=saved * step.width.trained,
         workload=load,
         fits=fits,
-        remedy=None if change is None else str(change),
+        remedy=None if fits else remedy(run, shape, device),
     )
 
 
@@ -127,7 +126,7 @@ def _hours(
     run: Run, shape: Shape, load: Workload | None, steps: int | None, per_step: int, step: Step, device: Accelerator,
     utilisation: float,
 ) -> Hours:  # fmt: skip
-    """Work over what the devices do of it in an hour; decoding reads every weight once a token and batch."""
+    """Work over what the devices do of it in an hour; decoding, whose batches they share, reads all weights a token."""
     if load is None or steps is None or run.recipe.precision == "float64":
         return Hours(train=None, validate=None, generate=None)
     peak = device.narrow if run.recipe.precision == "bf16_mixed" else device.wide
@@ -138,7 +137,7 @@ def _hours(
     generate: float | None = 0.0
     if run.evaluation.test and run.evaluation.generate:
         batches = math.ceil(load.test / run.trainer.evaluation_batch_size) * (1 + run.evaluation.generate_before)
-        read = batches * run.evaluation.max_new_tokens * step.weights
+        read = math.ceil(batches / step.devices) * run.evaluation.max_new_tokens * step.weights
         generate = read / device.bandwidth / 3600 if device.bandwidth else None
     return Hours(
         train=steps * per_step / hourly,

@@ -9,7 +9,6 @@ from hycam_exp.config import ModelSettings, Run, run_id
 from hycam_exp.plan import workload
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast
-from hycam_exp.plan.remedies import remedy
 from hycam_exp.plan.shape import architecture_of, shape_of
 from hycam_exp.standing import DONE, FAILED, MISSING, standing, store_of
 
@@ -105,7 +104,6 @@ def _line(
     data = reader.data(run)
     shape, load = shape_of(architecture_of(run.model)), reader.load(run)
     found = forecast(run, shape, load, device, utilisation)
-    change = None if found.remedy is None else remedy(run, shape, device)
     return Line(
         model=run.model.name,
         method=run.method.name,
@@ -114,7 +112,7 @@ def _line(
         overrides=tuple(o for o in overrides if o.partition("=")[0] not in ("model", "method", "data", "fold", "seed")),
         cells=tuple(status(run, data, reader) for _, run in members),
         forecast=found,
-        remedied=None if change is None else forecast(change.run, shape, load, device, utilisation),
+        remedied=None if found.remedy is None else forecast(found.remedy.run, shape, load, device, utilisation),
     )
 
 

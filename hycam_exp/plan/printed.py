@@ -157,7 +157,9 @@ def _parts(parts: Parts | None) -> dict[str, Any] | None:
 
 def _forecast(forecast: Forecast) -> dict[str, Any]:
     memory = {name: _parts(getattr(forecast, name)) for name in ("memory_checkpointed", "memory_plain")}
-    return {**asdict(forecast), **memory, "hours": {**asdict(forecast.hours), "total": forecast.hours.total}}
+    overrides = None if forecast.remedy is None else str(forecast.remedy)
+    time = {**asdict(forecast.hours), "total": forecast.hours.total}
+    return {**asdict(forecast), **memory, "remedy": overrides, "hours": time}
 
 
 def as_json(lines: Sequence[Line], device: Accelerator, utilisation: float) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What would make a cell fit: overrides of this project, the least change first, that change no result."""
+"""What would make a cell fit: overrides of the trainer, the least change first; they leave method and recipe alone.
+
+Results change by rounding, and for HyCAM by more: its balance loss is per micro-batch and rank, its noise per rank.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -27,7 +27,7 @@ def test_hycam_fits_where_full_fine_tuning_does_not():
     assert of(paper("hycam")).fits
     found = of(paper("full_ft"))
     assert not found.fits
-    assert found.remedy == "trainer=fsdp trainer.devices=2 trainer.micro_batch_size=4"
+    assert str(found.remedy) == "trainer=fsdp trainer.devices=2 trainer.micro_batch_size=4"
 
 
 def test_a_plan_names_no_memory_for_what_cannot_run():
@@ -36,7 +36,7 @@ def test_a_plan_names_no_memory_for_what_cannot_run():
     assert (found.fits, found.memory, found.memory_plain) == (False, None, None)
     assert found.refusal is not None
     assert "trainer.strategy=zero3 cannot carry its Riemannian preconditioning" in found.refusal
-    assert found.remedy == "trainer=fsdp trainer.devices=8 trainer.micro_batch_size=2"
+    assert str(found.remedy) == "trainer=fsdp trainer.devices=8 trainer.micro_batch_size=2"
 
 
 def test_offload_fills_the_hosts_memory():
@@ -57,6 +57,16 @@ def test_hours_are_work_over_speed():
     assert H100.bandwidth is not None
     assert found.hours.generate == pytest.approx(7 * 512 * weights / H100.bandwidth / 3600)
     assert found.hours.total == pytest.approx(found.hours.train + found.hours.validate + found.hours.generate)
+
+
+def test_devices_share_the_batches_that_are_decoded():
+    """Seven batches over four devices take as long as two, over eight as long as one."""
+    seven, two, one = (
+        of(paper("hycam", "trainer=ddp", f"trainer.devices={n}", f"trainer.num_nodes={nodes}")).hours.generate
+        for n, nodes in ((1, 1), (4, 1), (4, 2))
+    )
+    assert seven is not None
+    assert (two, one) == (pytest.approx(seven * 2 / 7), pytest.approx(seven / 7))
 
 
 def test_what_is_not_known_is_not_made_up():

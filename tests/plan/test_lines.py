@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.grid import expand, runs
+from hycam_exp.plan import forecast, remedies
+from hycam_exp.plan import lines as lines_module
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.lines import Line, lines
+from hycam_exp.plan.printed import as_json
 from hycam_exp.runs import Store
 
 
@@ -21,6 +24,25 @@ def test_folds_and_seeds_are_one_line(tmp_path):
     found = plan(tmp_path, "method=lora,hycam", "fold=0,1")
     assert [(line.method, line.count("missing")) for line in found] == [("lora", 2), ("hycam", 2)]
     assert len({cell.run_id for line in found for cell in line.cells}) == 4
+
+
+def test_a_remedy_is_looked_for_once(tmp_path, monkeypatch):
+    """What the remedied forecast runs is what the forecast proposes, for the verdict and for the plan as JSON."""
+    looked = []
+
+    def counted(*arguments):
+        looked.append(arguments)
+        return remedies.remedy(*arguments)
+
+    for module in (forecast, lines_module):
+        monkeypatch.setattr(module, "remedy", counted, raising=False)
+    (line,) = found = plan(tmp_path, "model=llama3_8b", "method=full_ft")
+    assert len(looked) == 1
+    assert line.remedied is not None
+    assert line.remedied.fits
+    (row,) = as_json(found, GPUS["h100_80gb"], 0.4)["lines"]
+    assert row["remedy"] == str(line.forecast.remedy)
+    assert row["remedy"].startswith("trainer=fsdp trainer.devices=")
 
 
 def test_settings_tell_lines_apart(tmp_path):

@@ -1,5 +1,7 @@
 import json
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from scripts import slow_tests
@@ -41,6 +43,21 @@ def test_a_part_that_hangs_is_a_failure(project, capsys):
     row = slow_tests.run(project("test_x.py", passing=3, seconds=600), limit=3)
     assert (row["failed"], row["status"]) == (1, -1)
     assert "stopped after 3 s" in capsys.readouterr().out
+
+
+def test_what_a_test_has_started_does_not_outlive_the_limit(project, tmp_path, capsys):
+    """Neither a child in the test's own process group nor one in a session of its own."""
+    part = project("test_x.py", passing=3, seconds=600)
+    start = """import subprocess, sys
+for number in (0, 1):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=bool(number))
+    open(f"child{number}", "w").write(str(child.pid))
+"""
+    (tmp_path / part).write_text(start + (tmp_path / part).read_text())
+    slow_tests.run(part, limit=3)
+    for number in (0, 1):
+        with suppress(psutil.NoSuchProcess):  # killed; it may not have been reaped yet
+            assert psutil.Process(int((tmp_path / f"child{number}").read_text())).status() == psutil.STATUS_ZOMBIE
 
 
 def test_results_of_other_parts_stay(project, tmp_path):
