@@ -76,11 +76,14 @@ def _write(results: Path, report: Report) -> None:
 
 def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> Drawing:
     """Draw every figure that the records give and that is not there: its files, and by name those without records."""
-    from hycam_exp.report.figures.catalogue import missing, write_all
+    from hycam_exp.report.figures.catalogue import left_out, missing, write_all
     from hycam_exp.report.figures.drawn import Drawn
 
     written = write_all(summaries, results / "figures", Drawn(outputs / "report" / "figures.json"))
     print(f"{results / 'figures'}: {len(written)} files")
+    for summary in left_out(summaries):
+        name = f"{summary.model} x {summary.method} x {summary.data}"
+        print(f"  {name} ({summary.variant}) is in no figure: most runs of its mix have other data or another recipe")
     absent = missing(summaries)
     for figure, command in absent:
         print(f"  no {figure} yet: its records come from {command}")

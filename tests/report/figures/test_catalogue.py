@@ -142,6 +142,17 @@ def test_the_committed_figures_are_the_committed_records(committed, tmp_path):
     assert there == {folder / path.relative_to(tmp_path) for path in written}
 
 
+def test_a_stray_run_of_another_setting_is_in_no_figure():
+    """A figure compares methods on the data and recipe that most runs share; the others are named, not drawn."""
+    grid = [record(method, fold) for method in ("hycam", "lora") for fold in (0, 1)]
+    stray = record("full_ft", 0)
+    stray.config["data"]["max_per_task"] = 20
+    summaries = summarise([*grid, stray])
+    (members,) = catalogue.by_mix(summaries).values()
+    assert {(s.method, s.variant) for s in members} == {("hycam", ""), ("lora", "")}
+    assert [s.method for s in catalogue.left_out(summaries)] == ["full_ft"]
+
+
 def test_every_mix_has_a_folder_of_its_own():
     """Backbones and data mixes are never in one figure."""
     runs = [record(data="b"), record(data="a"), record("lora", data="a")]
