@@ -13,9 +13,10 @@ EXPECTED = r"""## A toy.
 | 100%\_new | 1.000 (3/5) | DASH |
 
 Means over folds PM sample standard deviation. Best of a column bold, second best underlined, as printed. (k/5): the \
-mean of k of 5 folds, not ranked, never starred. \*: better than the best PEFT baseline, paired p \< 0.05 over folds \
-after Holm's correction over the table. (\*): better than the best PEFT baseline, paired p \< 0.05 over folds without \
-a correction, as in the paper. DAGGER: of records that differ in more than their fold. DASH: no value.
+mean of k of 5 folds, not ranked, never starred. \*: better than the best PEFT baseline, p \< 0.05 after Holm's \
+correction over the table both by the paired t-test over folds and by the corrected resampled one, which decides, its \
+p being the larger. (\*): better than the best PEFT baseline, p \< 0.05 by the paired t-test over folds alone and \
+without a correction, as in the paper. DAGGER: of records that differ in more than their fold. DASH: no value.
 
 - x \< y \| z
 - what is missing: `make toy`

@@ -12,6 +12,8 @@ from matplotlib.axis import Axis
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
+from hycam_exp.report import titles
+
 COLUMN, PAGE = 3.4, 7.0  # widths in inches: one column of a two-column page, and both
 BLACK, GREY = "#000000", "#777777"
 ORANGE, SKY, GREEN, BLUE = "#E69F00", "#56B4E9", "#009E73", "#0072B2"
@@ -64,24 +66,24 @@ class Look:
 
 
 METHODS = {
-    "full_ft": Look("Full FT", BLACK, "s", "--"),
-    "lora": Look("LoRA", BLUE, "^", "-."),
-    "lora_matched": Look("LoRA, matched", PURPLE, "p", "-."),
-    "multi_lora": Look("Multi-LoRA", SKY, "D", ":"),
-    "riemoe_lora": Look("RieMoE-LoRA", GREEN, "v", (0, (5, 1, 1, 1, 1, 1))),
-    "hycam": Look("HyCAM", VERMILION, "o", "-"),
-    "hycam_shared_only": Look("Shared-CAM-Only", ORANGE, "P", "--"),
-    "hycam_full_spec": Look("HyCAM-FullSpec", PURPLE, "X", ":"),
-    "hycam_spec_only": Look("HyCAM-SpecOnly", GREY, "<", "-."),
-    "hycam_inverse_peft": Look("HyCAM-InversePEFT", OLIVE, ">", (0, (5, 1, 1, 1, 1, 1))),
-    "hycam_released": Look("HyCAM, released", WINE, "*", "--"),
+    "full_ft": Look(titles.method("full_ft"), BLACK, "s", "--"),
+    "lora": Look(titles.method("lora"), BLUE, "^", "-."),
+    "lora_matched": Look(titles.method("lora_matched"), PURPLE, "p", "-."),
+    "multi_lora": Look(titles.method("multi_lora"), SKY, "D", ":"),
+    "riemoe_lora": Look(titles.method("riemoe_lora"), GREEN, "v", (0, (5, 1, 1, 1, 1, 1))),
+    "hycam": Look(titles.method("hycam"), VERMILION, "o", "-"),
+    "hycam_shared_only": Look(titles.method("hycam_shared_only"), ORANGE, "P", "--"),
+    "hycam_full_spec": Look(titles.method("hycam_full_spec"), PURPLE, "X", ":"),
+    "hycam_spec_only": Look(titles.method("hycam_spec_only"), GREY, "<", "-."),
+    "hycam_inverse_peft": Look(titles.method("hycam_inverse_peft"), OLIVE, ">", (0, (5, 1, 1, 1, 1, 1))),
+    "hycam_released": Look(titles.method("hycam_released"), WINE, "*", "--"),
 }
 TASKS = {
-    "auto_cot": Look("Auto-CoT", BLUE, "o"),
-    "icliniq": Look("iCliniq", ORANGE, "^"),
-    "dolly": Look("Dolly", GREEN, "s"),
-    "code_alpaca": Look("CodeAlpaca", VERMILION, "D"),
-    "web_gpt": Look("WebGPT", PURPLE, "v"),
+    "auto_cot": Look(titles.TASKS["auto_cot"], BLUE, "o"),
+    "icliniq": Look(titles.TASKS["icliniq"], ORANGE, "^"),
+    "dolly": Look(titles.TASKS["dolly"], GREEN, "s"),
+    "code_alpaca": Look(titles.TASKS["code_alpaca"], VERMILION, "D"),
+    "web_gpt": Look(titles.TASKS["web_gpt"], PURPLE, "v"),
 }
 _SPARE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK, OLIVE, WINE, GREY)
 _MARKERS = "o^sDvP<X>*"

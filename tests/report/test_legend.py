@@ -1,0 +1,13 @@
+"""What is said under a table of its marks."""
+
+from hycam_exp.report.legend import legend
+from tests.report.toy import toy_table
+
+
+def test_a_star_is_both_tests_and_the_papers_one() -> None:
+    """As docs/statistics.md defines them: ours by the paired and the corrected test after Holm, the paper's by one."""
+    (ours,) = [sentence for sentence in legend(toy_table()) if sentence.startswith("*:")]
+    (papers,) = [sentence for sentence in legend(toy_table()) if sentence.startswith("(*):")]
+    for word in ("Holm", "both", "paired t-test", "corrected resampled one, which decides"):
+        assert word in ours
+    assert "paired t-test over folds alone and without a correction" in papers
