@@ -235,6 +235,8 @@ def _hard_tasks(published: Published, evidence: Sequence[Evidence]) -> Statement
             if not set(HARD) < set(board.columns):
                 return Finding(verdict=UNKNOWN, text=f"no scores of {' and '.join(HARD)} beside other tasks")
             for metric in METRICS:
+                if not all(board.scores(task, metric) for task in board.columns):
+                    return Finding(verdict=UNKNOWN, text=f"a task without {metric}")
                 means = {task: _average_score(board, task, metric) for task in board.columns}
                 worst = sorted(means, key=lambda task: means[task], reverse=metric == "ppl")[: len(HARD)]
                 holds &= set(worst) == set(HARD)

@@ -134,6 +134,20 @@ def test_missing_baselines_or_folds_tell_nothing() -> None:
     assert "hycam lacks fold 2, 3, 4" in ours(two)["significance"].text
 
 
+def test_runs_that_decoded_nothing_leave_the_overlap_open() -> None:
+    """Without BLEU-4 a claim over all metrics cannot be told, and none of them breaks the report."""
+    of_ppl = [
+        dataclasses.replace(
+            s,
+            records=tuple(
+                dataclasses.replace(r, scores=[x for x in r.scores if "bleu" not in x.metric]) for r in s.records
+            ),
+        )
+        for s in SUMMARIES
+    ]
+    assert ours(of_ppl)["hard_tasks"].verdict == UNKNOWN
+
+
 def test_without_records_nothing_is_told() -> None:
     """And every statement about scores says so."""
     for statement in statements(read(), []):
