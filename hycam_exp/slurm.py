@@ -16,10 +16,10 @@ from typing import Any
 from rich.live import Live
 
 from hycam_exp import lease
-from hycam_exp.cluster import CLUSTERS, Need, Request, Submission, states, verdict
-from hycam_exp.cluster_job import ClusterJob
 from hycam_exp.jobs import Grid, GridLauncher, Job, jobs_of, require_whole
 from hycam_exp.method_settings import require
+from hycam_exp.slurm_queue import CLUSTERS, Need, Request, Submission, states, verdict
+from hycam_exp.slurm_task import ClusterJob
 from hycam_exp.standing import DONE
 
 POLL = {"slurm": 10.0, "local": 0.5}  # seconds between two looks at the queue

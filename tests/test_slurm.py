@@ -17,12 +17,12 @@ import yaml
 from rich.console import Console
 from submitit.core.utils import JobPaths
 
-from hycam_exp import cluster, lease, slurm
-from hycam_exp.cluster import Need, Request, Submission
-from hycam_exp.cluster_job import ClusterJob
+from hycam_exp import lease, slurm, slurm_queue
 from hycam_exp.config import compose, config_dir
 from hycam_exp.lease import Observer, take
 from hycam_exp.slurm import SlurmGrid, SlurmJob
+from hycam_exp.slurm_queue import Need, Request, Submission
+from hycam_exp.slurm_task import ClusterJob
 from tests.test_launcher import FAIL, WRITE, command, names
 from tests.test_lease import FAR
 
@@ -316,7 +316,7 @@ def test_ranks_of_two_nodes_find_each_other(tmp_path: Path, fake: Path) -> None:
     )
     request = Request(**{k: v for k, v in FIELDS.items() if k not in ("nodes", "gpus_per_node", "wait")})
     (submission,) = replace(request, folder=str(tmp_path / "submitit")).submit([asked], Need(2, 0, None))
-    while submission.job in (cluster.states([submission]) or {}):
+    while submission.job in (slurm_queue.states([submission]) or {}):
         time.sleep(0.1)
     assert (tmp_path / "gathered").read_text() == repr([(rank // 2, rank, False) for rank in range(4)])
 
@@ -358,7 +358,7 @@ def test_a_silent_queue_submits_nothing_and_ends_nothing(
         grid(tmp_path, cell).run_all()
     found = grid(tmp_path)
     cell.submission = Submission("slurm", "77", "x")
-    assert not found._has_ended(cell, cluster.states([cell.submission]))
+    assert not found._has_ended(cell, slurm_queue.states([cell.submission]))
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hycam_exp.plan.cluster import Cluster
-from hycam_exp.plan.jobs import Job
+from hycam_exp.plan.nodes import Cluster
 from hycam_exp.plan.simulation import POLICIES, Disturbance, Schedule, lower_bound, simulate
+from hycam_exp.plan.work import Job
 
 TIME_MARGIN = 1.25  # of the longest job's estimate, where no time limit is given
 MOST_STARTS = 20  # that are expected for one step from a checkpoint to the next

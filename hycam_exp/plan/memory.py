@@ -13,7 +13,7 @@ from hycam_exp.method_settings import FullFTSettings, HyCAMSettings, MethodSetti
 from hycam_exp.plan.attached import frozen_parameters, largest_tensor, resolved, trains_linears
 from hycam_exp.plan.block import Block
 from hycam_exp.plan.shape import Batch, Bytes, Shape
-from hycam_exp.plan.strategies import Sharing
+from hycam_exp.plan.sharing import Sharing
 from hycam_exp.plan.tape import Kept, Moment, Tape, worst
 
 LOOP_TEMPORARIES = 3  # torch's loop over tensors: the last tensor's denominator, a root, and the root scaled

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hycam_exp.plan.allocation import Allocation, Request, Row
-from hycam_exp.plan.jobs import LeftOut
 from hycam_exp.plan.printed import WIDE, hours
 from hycam_exp.plan.simulation import POLICIES
+from hycam_exp.plan.work import LeftOut
 
 
 def show_allocation(

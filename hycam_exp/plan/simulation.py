@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from hycam_exp.plan.cluster import Cluster, place
-from hycam_exp.plan.jobs import BEGINNING, Job, Progress
+from hycam_exp.plan.nodes import Cluster, place
+from hycam_exp.plan.work import BEGINNING, Job, Progress
 
 POLICIES = {"fifo": "first come, first served", "lpt": "longest first"}
 DONE, PREEMPTED, LIMIT = "done", "preempted", "time limit"

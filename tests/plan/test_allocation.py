@@ -5,7 +5,7 @@ import math
 import pytest
 
 from hycam_exp.plan.allocation import Request, allocation, numbers, submissions
-from hycam_exp.plan.jobs import Job
+from hycam_exp.plan.work import Job
 
 JOBS = [Job(name=f"job {n}", train=2.0, checkpoint=0.5, start=0.1) for n in range(10)]
 

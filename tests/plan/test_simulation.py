@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hycam_exp.plan.jobs import Job
 from hycam_exp.plan.simulation import DONE, POLICIES, Disturbance, Schedule, lower_bound, simulate
+from hycam_exp.plan.work import Job
 
 RECORDS = Path(__file__).parents[2] / "results" / "runs"
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=12)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hycam_exp.plan.jobs import Job
+from hycam_exp.plan.work import Job
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Where jobs go."""
 
-from hycam_exp.plan.cluster import Cluster, place
-from hycam_exp.plan.jobs import Job
+from hycam_exp.plan.nodes import Cluster, place
+from hycam_exp.plan.work import Job
 
 
 def job(gpus: int, nodes: int = 1) -> Job:

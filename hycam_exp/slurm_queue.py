@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
-from hycam_exp.cluster_job import ClusterJob
 from hycam_exp.runs import write_atomically
+from hycam_exp.slurm_task import ClusterJob
 
 CLUSTERS = ("slurm", "local")
 
