@@ -1,5 +1,6 @@
 """The wheel: what pip installs runs from any folder."""
 
+import os
 import site
 import subprocess
 import sys
@@ -29,7 +30,11 @@ def test_an_installed_wheel_composes_its_own_config_from_any_folder(tmp_path):
         "print(config_dir()); print(compose().method.name); print((backbones.ASSETS / 'tiny_llama').is_dir()); "
         "print(len(published.table('table1_datasets')))"
     )
-    done = subprocess.run([str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(packages / "hycam_exp" / "conf"), "hycam", "True", "5"]
-    shown = subprocess.run([str(python), "-m", "hycam_exp", "--help"], cwd=tmp_path, capture_output=True, text=True)
-    assert "method: cam, full_ft, hycam" in shown.stdout
+    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*arguments: str) -> str:
+        command = [str(python), *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=outside, capture_output=True, text=True, check=True).stdout
+
+    assert run("-c", code).split() == [str(packages / "hycam_exp" / "conf"), "hycam", "True", "5"]
+    assert "method: cam, full_ft, hycam" in run("-m", "hycam_exp", "--help")
