@@ -12,6 +12,7 @@ from rich.console import Console
 
 from hycam_exp.report import files, page, printed
 from hycam_exp.report.expected import Experiments, Memo
+from hycam_exp.report.ground import left_out
 from hycam_exp.report.page import sample_texts
 from hycam_exp.report.progress import progress
 from hycam_exp.report.records import read
@@ -76,7 +77,7 @@ def _write(results: Path, report: Report) -> None:
 
 def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> Drawing:
     """Draw every figure that the records give and that is not there: its files, and by name those without records."""
-    from hycam_exp.report.figures.catalogue import left_out, missing, write_all
+    from hycam_exp.report.figures.catalogue import missing, write_all
     from hycam_exp.report.figures.drawn import Drawn
 
     written = write_all(summaries, results / "figures", Drawn(outputs / "report" / "figures.json"))
@@ -114,7 +115,17 @@ def _figures(arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"claims": _claims, "figures": _figures}
+def _statistics(arguments: Sequence[str]) -> int:
+    from hycam_exp.report import comparisons
+
+    return comparisons.main(arguments)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "claims": _claims,
+    "figures": _figures,
+    "statistics": _statistics,
+}
 """Sub-commands by name; without one everything is written."""
 
 

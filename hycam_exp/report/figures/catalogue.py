@@ -1,18 +1,15 @@
 """Every figure that records alone give, and the command that makes the records of each."""
 
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hycam_exp.report import setting
 from hycam_exp.report.figures import convergence, line, pareto, retention, routing, style, sweep, tasks
 from hycam_exp.report.figures.drawn import Drawn
 from hycam_exp.report.figures.plate import Plate
-from hycam_exp.report.summary import Summary, summarise
-
-VARIED = ("method.", "recipe.learning_rate", "recipe.clip", "seed")  # what lines of one figure may differ in
+from hycam_exp.report.ground import by_mix
+from hycam_exp.report.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -42,35 +39,6 @@ CATALOGUE = {
     "tasks": Entry(line.scored, tasks.draw, "table5_tasks", "mini"),
     "retention": Entry(retention.drawn, retention.draw, "table2_main", "mini"),
 }
-
-
-def by_mix(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
-    """The summaries of every backbone and data mix that can be compared, by the name of their folder.
-
-    A figure compares methods on one ground: of several (other data, lengths, epochs), the one with the most runs.
-    """
-    mixes: dict[str, dict[str, list[Summary]]] = {}
-    for summary in summaries:
-        mixes.setdefault(f"{summary.model}-{summary.data}", {}).setdefault(_ground(summary), []).append(summary)
-    return {name: _most(grounds) for name, grounds in sorted(mixes.items())}
-
-
-def left_out(summaries: Sequence[Summary]) -> list[Summary]:
-    """The summaries that stand in no figure, since most runs of their mix are on another ground."""
-    drawn = {record.run_id for members in by_mix(summaries).values() for s in members for record in s.records}
-    return [summary for summary in summaries if summary.records[0].run_id not in drawn]
-
-
-def _ground(summary: Summary) -> str:
-    """What is the same for all methods that a figure may compare."""
-    same = setting.comparable(summary.setting) | {"data.content": summary.setting.get("data.content")}
-    return json.dumps({key: value for key, value in same.items() if not key.startswith(VARIED)}, sort_keys=True)
-
-
-def _most(grounds: Mapping[str, list[Summary]]) -> list[Summary]:
-    """The ground with the most runs, named by what still sets its settings apart."""
-    chosen = max(sorted(grounds), key=lambda ground: sum(len(s.records) for s in grounds[ground]))
-    return summarise(record for summary in grounds[chosen] for record in summary.records)
 
 
 def write_all(summaries: Sequence[Summary], folder: Path, drawn: Drawn | None = None) -> list[Path]:

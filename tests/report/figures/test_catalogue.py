@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hycam_exp.report import ground
 from hycam_exp.report.figures import catalogue, convergence, pareto, retention, routing, style, sweep, tasks
 from hycam_exp.report.records import read
 from hycam_exp.report.summary import summarise
@@ -138,7 +139,7 @@ def test_the_committed_figures_are_the_committed_records(committed, tmp_path):
         assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), (
             f"{path.name}: python -m hycam_exp.report figures"
         )
-    there = {path for name in catalogue.by_mix(committed) for path in (folder / name).iterdir()}
+    there = {path for name in ground.by_mix(committed) for path in (folder / name).iterdir()}
     assert there == {folder / path.relative_to(tmp_path) for path in written}
 
 
@@ -148,15 +149,15 @@ def test_a_stray_run_of_another_setting_is_in_no_figure():
     stray = record("full_ft", 0)
     stray.config["data"]["max_per_task"] = 20
     summaries = summarise([*grid, stray])
-    (members,) = catalogue.by_mix(summaries).values()
+    (members,) = ground.by_mix(summaries).values()
     assert {(s.method, s.variant) for s in members} == {("hycam", ""), ("lora", "")}
-    assert [s.method for s in catalogue.left_out(summaries)] == ["full_ft"]
+    assert [s.method for s in ground.left_out(summaries)] == ["full_ft"]
 
 
 def test_every_mix_has_a_folder_of_its_own():
     """Backbones and data mixes are never in one figure."""
     runs = [record(data="b"), record(data="a"), record("lora", data="a")]
-    found = catalogue.by_mix(summarise(runs))
+    found = ground.by_mix(summarise(runs))
     assert {name: [s.method for s in members] for name, members in found.items()} == {
         "m-a": ["hycam", "lora"], "m-b": ["hycam"],
     }  # fmt: skip

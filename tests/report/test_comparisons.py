@@ -1,0 +1,54 @@
+"""HyCAM against every other setting, as the command prints it."""
+
+import dataclasses
+import json
+
+import pytest
+
+from hycam_exp.report import comparisons
+from hycam_exp.report.records import read
+from hycam_exp.report.summary import summarise
+from tests.report.conftest import RESULTS
+
+SUMMARIES = summarise(read(RESULTS).records)
+
+
+@pytest.fixture(scope="module")
+def lines():
+    return list(comparisons.lines(SUMMARIES, RESULTS, resamples=200))
+
+
+def test_every_other_setting_and_score_has_a_line(lines):
+    """Eight settings but for full fine-tuning, three scores each, corrected together."""
+    assert len({line.comparison.baseline for line in lines}) == 8
+    assert len(lines) == 24
+    assert not any("full_ft" in str(line.comparison.baseline) for line in lines)
+    for line in lines:
+        assert line.comparison.p_corrected_holm >= line.comparison.p_corrected_resampled
+
+
+def test_both_ways_see_the_same_difference(lines):
+    """The bootstrap starts from the difference over folds, and its interval holds it."""
+    for line in lines:
+        assert line.bootstrap.difference == pytest.approx(line.comparison.difference, abs=1e-9)
+        low, high = line.bootstrap.interval
+        assert low <= line.comparison.difference <= high
+
+
+def test_a_setting_without_all_folds_has_no_line():
+    """And HyCAM without them is compared with nothing."""
+    cut = [dataclasses.replace(s, records=s.records[:4]) if s.method == "lora" else s for s in SUMMARIES]
+    assert "lora" not in {line.comparison.baseline for line in comparisons.lines(cut, RESULTS, 20)}
+    ours = [dataclasses.replace(s, records=s.records[:4]) if s.method == "hycam" else s for s in SUMMARIES]
+    assert list(comparisons.lines(ours, RESULTS, 20)) == []
+
+
+def test_the_command_prints_a_table_or_json(capsys):
+    """The same numbers."""
+    arguments = ["--results", str(RESULTS), "--resamples", "50"]
+    assert comparisons.main(arguments) == 0
+    assert "riemoe_lora (recipe.clip=null)" in capsys.readouterr().out
+    assert comparisons.main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    lora = next(x for x in found if x["comparison"]["baseline"] == "lora" and x["comparison"]["metric"] == "ppl")
+    assert lora["comparison"]["difference"] == pytest.approx(0.1815, abs=1e-4)
