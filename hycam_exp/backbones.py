@@ -127,7 +127,7 @@ def folder(settings: ModelSettings) -> Path | None:
 
 
 def retention_path(settings: ModelSettings) -> Path | None:
-    """The general text whose perplexity is followed; None where there is none, or a hub model's was not fetched yet.
+    """The general text whose perplexity is followed; None where there is none, or that of a backbone of the hub was not fetched yet.
 
     Raises:
         ValueError: there is no such file.
@@ -135,7 +135,7 @@ def retention_path(settings: ModelSettings) -> Path | None:
     if settings.retention_text is None:
         return None
     found = [path for path in (Path(settings.retention_text), ASSETS / settings.retention_text) if path.is_file()]
-    if not found and settings.source != "hub":
+    if not found and settings.hub_id is None:
         raise ValueError(f"model.retention_text={settings.retention_text}: no such file; null measures no retention")
     return found[0] if found else None
 
