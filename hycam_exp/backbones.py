@@ -127,7 +127,7 @@ def folder(settings: ModelSettings) -> Path | None:
 
 
 def retention_path(settings: ModelSettings) -> Path | None:
-    """The general text whose perplexity is followed; None where there is none, or that of a backbone of the hub was not fetched yet.
+    """The general text whose perplexity is followed; None where none is asked for, or the hub's was not fetched yet.
 
     Raises:
         ValueError: there is no such file.
