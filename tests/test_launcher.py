@@ -335,7 +335,13 @@ def cells_of(experiment: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     ("experiment", "num_forms"),
-    [("mini", 5), ("mini_ablation", 5), ("mini_num_specialized", 8), ("mini_tau", 5), ("paper_vs_released", 10)],
+    [
+        ("mini", 5),
+        pytest.param("mini_ablation", 5, marks=pytest.mark.slow),
+        pytest.param("mini_num_specialized", 8, marks=pytest.mark.slow),
+        pytest.param("mini_tau", 5, marks=pytest.mark.slow),
+        pytest.param("paper_vs_released", 10, marks=pytest.mark.slow),
+    ],
 )
 def test_an_experiments_cells_are_all_different_and_compose(experiment: str, num_forms: int) -> None:
     """So many forms over five folds, in the setting that they share; HyCAM's cells are those of both mini grids."""

@@ -33,6 +33,7 @@ STRATEGIES = {
     "zero1": ("trainer=zero1",),
     "zero2": ("trainer=zero2",),
     "zero3": ("trainer=zero3",),
+    "zero1_offload": ("trainer=zero1", "trainer.offload=true"),
     "zero2_offload": ("trainer=zero2", "trainer.offload=true"),
     "zero3_offload": ("trainer=zero3", "trainer.offload=true"),
 }
