@@ -15,7 +15,7 @@ import numpy as np
 
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.report.samples_file import read_table
-from hycam_exp.report.statistics import LEVEL, check_same_records, label
+from hycam_exp.report.statistics import LEVEL, check_same_records
 from hycam_exp.report.summary import Summary
 from hycam_exp.runs import Store
 
@@ -218,11 +218,11 @@ def resample_settings(
         check_same_records(settings[0], other)
     shared = sorted(set.intersection(*(set(setting.folds) for setting in settings)))
     if not shared:
-        raise ValueError(f"no fold is common to {', '.join(label(setting) for setting in settings)}")
+        raise ValueError(f"no fold is common to {', '.join(setting.label for setting in settings)}")
     store = Store(results, results)
     folds = {fold: [_samples_of(store, setting, fold) for setting in settings] for fold in shared}
     found = resample(folds, resamples, seed)
-    return replace(found, names=[label(setting) for setting in settings])
+    return replace(found, names=[setting.label for setting in settings])
 
 
 def _samples_of(store: Store, setting: Summary, fold: int) -> Samples:

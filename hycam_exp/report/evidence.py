@@ -7,7 +7,7 @@ from hycam_exp.config import NUM_FOLDS, compose
 from hycam_exp.report.published import METRICS, VARIANTS
 from hycam_exp.report.scoreboard import OURS, Scoreboard
 from hycam_exp.report.setting import differing
-from hycam_exp.report.statistics import PEFT_BASELINES, check_same_records, label
+from hycam_exp.report.statistics import PEFT_BASELINES, check_same_records
 from hycam_exp.report.summary import Summary
 
 BASELINES = ("full_ft", *PEFT_BASELINES)
@@ -30,7 +30,7 @@ class Backbone:
 
     def values(self, methods: Iterable[str], value: Callable[[Summary], float | None]) -> dict[str, float]:
         """A number of every setting that has it, by its name; HyCAM is `hycam` whatever its setting is called."""
-        named = {OURS if s is self.hycam else label(s): value(s) for s in self.settings(methods)}
+        named = {OURS if s is self.hycam else s.label: value(s) for s in self.settings(methods)}
         return {name: number for name, number in named.items() if number is not None}
 
     def beside_hycam(self, methods: Sequence[str]) -> dict[str, Summary]:
@@ -124,7 +124,7 @@ def _backbone(model: str, summaries: Sequence[Summary]) -> tuple[Backbone | None
     methods = {*BASELINES, *VARIANTS.values()} - {OURS}
     rivals = [s for s in scored if s.method in methods and _comparable(hycam, s)]
     complete = [s for s in rivals if s.folds == hycam.folds]
-    incomplete = [f"{label(s)} on {model}" for s in rivals if s.folds != hycam.folds]
+    incomplete = [f"{s.label} on {model}" for s in rivals if s.folds != hycam.folds]
     return Backbone(model=model, hycam=hycam, others=complete), incomplete
 
 

@@ -31,12 +31,11 @@ def table(summaries: Sequence[Summary], title: str) -> Table:
 
 
 def _row(summary: Summary) -> list[str]:
-    label = f"{summary.method} ({summary.variant})" if summary.variant else summary.method
     change = summary.mean("ppl_change", "retention")
     folds = f"{len(summary.folds)}/{NUM_FOLDS}"
     trained = summary.records[0].counts["parameters_trainable"]
     scores = [_cell(summary, metric, task, digits) for _, metric, task, digits in COLUMNS]
-    return [label, folds, *scores, "-" if change is None else f"{change:+.1%}", f"{trained:,}"]
+    return [summary.label, folds, *scores, "-" if change is None else f"{change:+.1%}", f"{trained:,}"]
 
 
 def _cell(summary: Summary, metric: str, task: str, digits: int) -> str:

@@ -20,14 +20,14 @@ def decisive(config: Mapping[str, Any], content: str | None) -> dict[str, Any]:
 
     A field that is null is left out, as are fields that there were not yet when a record was written.
     """
-    flat = _flat({key: value for key, value in config.items() if key not in _SECTIONS}) | {"data.content": content}
+    values = flat({key: value for key, value in config.items() if key not in _SECTIONS}) | {"data.content": content}
     model = config["model"]
     dropped = list(_FIELDS)
     if model.get("hub_id") or model.get("source") != "folder":  # a folder of one's own is known by its path alone
         dropped.append("model.path")
     if model.get("source") != "random":
         dropped.append("model.architecture")
-    return {key: value for key, value in flat.items() if value is not None and not key.startswith(tuple(dropped))}
+    return {key: value for key, value in values.items() if value is not None and not key.startswith(tuple(dropped))}
 
 
 def comparable(setting: Setting) -> dict[str, Any]:
@@ -49,12 +49,12 @@ def shown(setting: Setting, keys: list[str]) -> str:
     return ", ".join(f"{key}={_value(setting.get(key))}" for key in keys)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested values by their dotted names."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def _value(value: Any) -> str:

@@ -185,11 +185,6 @@ def best(means: Array, better: str) -> Any:
     return means.argmin(-1) if better == "lower" else means.argmax(-1)
 
 
-def label(summary: Summary) -> str:
-    """The method, with what sets this setting of it apart."""
-    return f"{summary.method} ({summary.variant})" if summary.variant else summary.method
-
-
 def compare(ours: Summary, baselines: Sequence[Summary], metric: str, task: str = "mean") -> Comparison:
     """Ours against the best of the baselines; full fine-tuning is left out, being no PEFT baseline.
 
@@ -201,7 +196,7 @@ def compare(ours: Summary, baselines: Sequence[Summary], metric: str, task: str 
     peft = [s for s in baselines if s.method not in METHODS or not METHODS[s.method].trains_backbone]
     lacking = [reason for s in (ours, *peft) if (reason := _lacks(s, metric, task))]
     found = Comparison(
-        metric=metric, task=task, ours=label(ours), baseline=None, n_folds=len(ours.folds),
+        metric=metric, task=task, ours=ours.label, baseline=None, n_folds=len(ours.folds),
         mean=ours.mean(metric, task), reason="; ".join(lacking) or (None if peft else "no PEFT baseline"),
     )  # fmt: skip
     means = [(mean, s) for s in peft if (mean := s.mean(metric, task)) is not None]
@@ -211,7 +206,7 @@ def compare(ours: Summary, baselines: Sequence[Summary], metric: str, task: str 
     rival = means[best(np.array([mean for mean, _ in means]), better)][1]
     check_same_records(ours, rival)
     shared = [fold for fold in ours.folds if fold in rival.folds]
-    found = replace(found, baseline=label(rival), baseline_mean=rival.mean(metric, task), n_folds=len(shared))
+    found = replace(found, baseline=rival.label, baseline_mean=rival.mean(metric, task), n_folds=len(shared))
     if lacking:
         return found
     return _tested(found, _numbers(ours, metric, task), _numbers(rival, metric, task), better)
@@ -264,12 +259,12 @@ def check_same_records(a: Summary, b: Summary) -> None:
 def _lacks(summary: Summary, metric: str, task: str) -> str | None:
     missing = [fold for fold in range(NUM_FOLDS) if fold not in summary.folds]
     if missing:
-        return f"{label(summary)} lacks fold {', '.join(map(str, missing))}"
+        return f"{summary.label} lacks fold {', '.join(map(str, missing))}"
     if not summary.is_complete:
-        return f"{label(summary)} has folds {', '.join(map(str, summary.folds))}"
+        return f"{summary.label} has folds {', '.join(map(str, summary.folds))}"
     values = zip(summary.folds, summary.values(metric, task), strict=True)
     unmeasured = [str(fold) for fold, value in values if value is None or not math.isfinite(value)]
-    return f"{label(summary)} has no {metric} of {task} in fold {', '.join(unmeasured)}" if unmeasured else None
+    return f"{summary.label} has no {metric} of {task} in fold {', '.join(unmeasured)}" if unmeasured else None
 
 
 def _numbers(summary: Summary, metric: str, task: str) -> list[float]:

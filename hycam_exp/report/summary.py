@@ -29,6 +29,11 @@ class Summary:
         return tuple(record.config["fold"] for record in self.records)
 
     @property
+    def label(self) -> str:
+        """The method, with what sets this setting of it apart."""
+        return f"{self.method} ({self.variant})" if self.variant else self.method
+
+    @property
     def is_complete(self) -> bool:
         """All folds are there."""
         return self.folds == tuple(range(NUM_FOLDS))

@@ -10,6 +10,7 @@ from typing import Any
 from hycam_exp import backbones, generate
 from hycam_exp.config import DataSettings
 from hycam_exp.grid import Composer
+from hycam_exp.report.setting import flat
 from hycam_exp.runs import RunRecord, Store
 
 REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter
@@ -100,7 +101,7 @@ def command(config: Mapping[str, Any], outputs: Path = Path("outputs")) -> str:
     names = {group: config[group]["name"] for group in _GROUPS}
     choices = [f"{group}={name}" for group, name in names.items()]
     (plain,) = Composer()([[choice for choice in choices if choice != "model=local"]])
-    composed, recorded = _flat(asdict(plain)), _flat(config)
+    composed, recorded = flat(asdict(plain)), flat(config)
     differing = {key: value for key, value in recorded.items() if key in composed and composed[key] != value}
     values = [f"{key}={_value(value)}" for key, value in differing.items() if not _is_elsewhere(key)]
     outside = [f"paths.outputs={outputs}"] if outputs != Path("outputs") else []
@@ -111,13 +112,6 @@ def command(config: Mapping[str, Any], outputs: Path = Path("outputs")) -> str:
 def _is_elsewhere(key: str) -> bool:
     """Decides nothing, or is said by the choice of a group."""
     return key.split(".")[0] in _PLACES or key.startswith("recipe.learning_rates.") or key.endswith(".name")
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _value(value: Any) -> str:
