@@ -3,10 +3,7 @@
 Imports no torch, so that help and a config error answer at once. Beyond `read` nothing knows OmegaConf.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -340,29 +337,3 @@ def compose(*overrides: str) -> Run:
     except HydraException as error:
         raise ValueError(str(error)) from error
     return read(cfg)
-
-
-def identity(run: Run) -> dict[str, Any]:
-    """Every configured value that decides the result: no hardware, logger, path, or switch of the command line."""
-    values = asdict(run)
-    for outer in ("trainer", "logger", "paths", "overwrite", "retry", "resume"):
-        del values[outer]
-    for section, field in (("recipe", "learning_rates"), ("data", "root"), ("data", "fields"), ("model", "path")):
-        del values[section][field]
-    for field in ("retention_text", "tokenizer"):
-        del values["model"][field]
-    if run.model.quantize is None:  # the ids of runs from before there was this field stay
-        del values["model"]["quantize"]
-    if run.model.source != "random":  # elsewhere revision or content decides, and the architecture is a check
-        values["model"]["architecture"] = None
-    return values
-
-
-def run_id(run: Run, content: Mapping[str, str | None]) -> str:
-    """model-method-data-f<fold>-s<seed>-<8 hex>: the hash of `identity` and of the content that a run reads.
-
-    `content` maps what lies in files (data, backbone, retention text) to its hash: moving a folder changes nothing.
-    """
-    decisive = json.dumps({"settings": identity(run), "content": dict(content)}, sort_keys=True)
-    digest = hashlib.sha256(decisive.encode()).hexdigest()[:8]
-    return f"{run.model.name}-{run.method.name}-{run.data.name}-f{run.fold}-s{run.seed}-{digest}"

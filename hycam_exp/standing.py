@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hycam_exp import backbones
-from hycam_exp.config import Run, run_id
+from hycam_exp.config import Run
 from hycam_exp.data import sources
 from hycam_exp.data.records import Record, content_hash
+from hycam_exp.identity import run_id
 from hycam_exp.runs import MAX_FAILURES, Store
 
 DONE, FAILED, MISSING = "done", "failed", "missing"

@@ -17,8 +17,9 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from hycam_exp import launcher
-from hycam_exp.config import compose, run_id
+from hycam_exp.config import compose
 from hycam_exp.grid import runs as runs_of
+from hycam_exp.identity import run_id
 from hycam_exp.jobs import jobs_of
 from hycam_exp.launcher import LocalGrid, LocalJob
 from hycam_exp.runs import SCHEMA_VERSION

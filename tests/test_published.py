@@ -14,8 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from hycam_exp import backbones
 from hycam_exp.cell import run_cell
-from hycam_exp.config import ModelSettings, Run, compose, config_dir, run_id
+from hycam_exp.config import ModelSettings, Run, compose, config_dir
 from hycam_exp.dimensions import dimensions_of
+from hycam_exp.identity import run_id
 from hycam_exp.method_settings import METHODS
 from hycam_exp.methods import attach
 from hycam_exp.methods.recognition import dimensions

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from hycam_exp import backbones
-from hycam_exp.config import ModelSettings, Run, run_id
+from hycam_exp.config import ModelSettings, Run
+from hycam_exp.identity import run_id
 from hycam_exp.plan import workload
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast

@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hycam_exp.identity import identity
+
 Setting = Mapping[str, Any]
 
-_SECTIONS = ("trainer", "logger", "paths", "overwrite", "retry", "resume", "fold")  # decide nothing, or are summed over
-_FIELDS = ("recipe.learning_rates.", "data.root", "data.fields", "model.retention_text", "model.tokenizer")
 # Of these the scores after adaptation do not depend.
 _BEFORE = ("recipe.generate_before", "recipe.compare_single", "evaluation.generate_before", "evaluation.compare_single")
 
@@ -20,14 +20,11 @@ def decisive(config: Mapping[str, Any], content: str | None) -> dict[str, Any]:
 
     A field that is null is left out, as are fields that there were not yet when a record was written.
     """
-    values = flat({key: value for key, value in config.items() if key not in _SECTIONS}) | {"data.content": content}
+    values = flat({key: value for key, value in identity(config).items() if key != "fold"}) | {"data.content": content}
     model = config["model"]
-    dropped = list(_FIELDS)
-    if model.get("hub_id") or model.get("source") != "folder":  # a folder of one's own is known by its path alone
-        dropped.append("model.path")
-    if model.get("source") != "random":
-        dropped.append("model.architecture")
-    return {key: value for key, value in values.items() if value is not None and not key.startswith(tuple(dropped))}
+    if model.get("source") == "folder" and not model.get("hub_id"):  # one's own is known by its path alone
+        values["model.path"] = model["path"]
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def comparable(setting: Setting) -> dict[str, Any]:

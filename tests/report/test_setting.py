@@ -2,16 +2,17 @@
 
 from dataclasses import asdict
 
-from hycam_exp.config import compose, identity
+from hycam_exp.config import compose
+from hycam_exp.identity import identity
 from hycam_exp.report.setting import comparable, decisive, differing, shown
 
 
 def test_what_decides_is_what_a_runs_identity_holds() -> None:
-    """But for the fold, and for what is null, the flat names are those of `config.identity`."""
+    """But for the fold, and for what is null, the flat names are those of `identity`."""
     for overrides in ((), ("model=llama2_7b", "method=lora_matched"), ("model=tiny_qwen2",)):
         run = compose(*overrides)
         own = decisive(asdict(run), None)
-        assert own == decisive(identity(run), None)
+        assert own == decisive(identity(asdict(run)), None)
         assert "recipe.epochs" in own
         assert not [key for key in own if key.startswith(("trainer.", "paths.", "fold"))]
 

@@ -10,11 +10,11 @@ from typing import Any
 from hycam_exp import backbones, generate
 from hycam_exp.config import DataSettings
 from hycam_exp.grid import Composer
+from hycam_exp.identity import INCIDENTAL
 from hycam_exp.report.setting import flat
 from hycam_exp.runs import RunRecord, Store
 
 REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter
-_PLACES = ("trainer", "logger", "paths", "overwrite", "retry", "resume")
 _GROUPS = ("model", "data", "recipe", "method")
 
 
@@ -111,7 +111,7 @@ def command(config: Mapping[str, Any], outputs: Path = Path("outputs")) -> str:
 
 def _is_elsewhere(key: str) -> bool:
     """Decides nothing, or is said by the choice of a group."""
-    return key.split(".")[0] in _PLACES or key.startswith("recipe.learning_rates.") or key.endswith(".name")
+    return key.split(".")[0] in INCIDENTAL or key.startswith("recipe.learning_rates.") or key.endswith(".name")
 
 
 def _value(value: Any) -> str:
