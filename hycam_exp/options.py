@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from hycam_exp.method_settings import require
 
 
-def chosen(arguments: Sequence[str], defaults: Mapping[str, str]) -> dict[str, str]:
+def key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> dict[str, str]:
     """The arguments over the defaults, whose keys are all that there are.
 
     Raises:

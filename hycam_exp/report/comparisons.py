@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from hycam_exp import errors
 from hycam_exp.method_settings import METHODS
 from hycam_exp.report.bootstrap import METRICS, RESAMPLES, Resampled, resample_settings
 from hycam_exp.report.ground import by_mix
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         _print(found)
     for problem in collection.problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print(errors.marked(problem), file=sys.stderr)
     return 1 if collection.problems else 0
 
 
