@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hycam_exp import errors
+from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.method_settings import METHODS
-from hycam_exp.report.bootstrap import METRICS, RESAMPLES, Resampled, resample_settings
+from hycam_exp.report.bootstrap import RESAMPLES, Resampled, resample_settings
 from hycam_exp.report.ground import by_mix
 from hycam_exp.report.records import read
 from hycam_exp.report.scoreboard import OURS
@@ -52,7 +53,7 @@ def lines(summaries: Sequence[Summary], results: Path, resamples: int) -> Iterat
         if ours is None or not others:
             continue
         drawn = resample_settings([ours, *others], results, resamples)
-        pairs = [(index, other, metric) for index, other in enumerate(others, start=1) for metric in METRICS]
+        pairs = [(index, other, metric) for index, other in enumerate(others, start=1) for metric in SCORES]
         tested = with_holm([compare(ours, [other], metric) for _, other, metric in pairs])
         for (index, _, metric), comparison in zip(pairs, tested, strict=True):
             known = comparison.difference is not None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hycam_exp.data import published
+from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.scoreboard import Scoreboard
 
 METHODS = {
@@ -20,7 +21,6 @@ VARIANTS = {
     "shared_cam_only": "hycam_shared_only", "full_spec": "hycam_full_spec", "spec_only": "hycam_spec_only",
     "inverse_peft": "hycam_inverse_peft", "hycam": "hycam",
 }  # fmt: skip
-METRICS = ("ppl", "bleu4", "rouge_l")
 MARKS = ("", "best", "second")
 TABLES = {
     "table2_main": "backbone", "table3_qwen_sizes": "backbone", "table4_llama32": "backbone",
@@ -176,7 +176,7 @@ def _table(folder: Path, name: str, column: str) -> list[Cell]:
         cells[key] = cell
     columns = dict.fromkeys(cell.column for cell in cells.values())
     for printed, method in METHODS.items():
-        lacking = [f"{c}, {metric}" for c in columns for metric in METRICS if (method, c, metric) not in cells]
+        lacking = [f"{c}, {metric}" for c in columns for metric in SCORES if (method, c, metric) not in cells]
         if lacking:
             raise ValueError(f"{folder / name}.csv: no line for {printed}, {lacking[0]}")
     return list(cells.values())
@@ -188,7 +188,7 @@ def _cell(row: Row, column: str) -> Cell:
         method=METHODS[printed],
         printed=printed,
         column=row.text(column),
-        metric=row.one_of("metric", METRICS),
+        metric=row.one_of("metric", SCORES),
         value=row.number("value"),
         mark=row.one_of("mark", MARKS),
         starred=row.one_of("starred", ("", "yes")) == "yes",

@@ -73,17 +73,6 @@ class Comparison:
         return self.is_improvement and self.p is not None and self.p < LEVEL
 
 
-def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean and the sample standard deviation; None for fewer than two values.
-
-    Raises:
-        ValueError: there is no value.
-    """
-    if not len(values):
-        raise ValueError("no value to take the mean of")
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
 def p_values(differences: Array, test_share: float = 0.0) -> Array:
     """Two-sided p of t-tests that mean differences are zero, over the last axis: (..., folds) -> (...).
 

@@ -18,7 +18,6 @@ from hycam_exp.report.statistics import (
     difference_interval,
     effect_size,
     holm,
-    mean_and_spread,
     paired_t,
     power,
     with_holm,
@@ -42,14 +41,6 @@ def settings(method: str, values: Sequence[float | None], metric: str = "ppl", s
         for fold, value in enumerate(values)
     )  # fmt: skip
     return Summary(model="m", method=method, data="mini", variant="", records=records)
-
-
-def test_mean_and_spread() -> None:
-    """The sample standard deviation, of which one value has none; no values have no mean."""
-    assert mean_and_spread([1.0, 3.0]) == (2.0, math.sqrt(2))
-    assert mean_and_spread([1.0]) == (1.0, None)
-    with pytest.raises(ValueError, match="no value"):
-        mean_and_spread([])
 
 
 @given(fold_values, fold_values)
