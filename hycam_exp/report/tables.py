@@ -47,7 +47,7 @@ def build(summaries: Sequence[Summary], experiments: Experiments, allow_mixed: b
     scored = [s for s in summaries if any(value is not None for value in s.values("ppl"))]
     experiments.prepare((design.experiment for design in DESIGNS), {(s.model, s.method, s.data) for s in scored})
     papers = published.read()
-    tables, problems = [datasets(scored)], set()
+    tables, problems = [datasets(scored, papers.datasets)], set()
     for design in DESIGNS:
         rows = _matches(design, experiments.rows(design.experiment), scored, allow_mixed)
         tables.append(_table(design, rows, papers))
