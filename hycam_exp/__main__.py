@@ -6,7 +6,8 @@ import warnings
 import hydra
 from omegaconf import DictConfig
 
-from hycam_exp import backbones, errors, jobs, rank_processes, ranks
+from hycam_exp import backbones, jobs, rank_processes, ranks
+from hycam_exp.command_line import as_errors
 from hycam_exp.config import config_dir, read, require_trainable
 from hycam_exp.launcher import LocalLauncher
 from hycam_exp.slurm import SlurmLauncher
@@ -34,7 +35,7 @@ def execute(cfg: DictConfig) -> None:
 
             run_cell(run)
     except ValueError as error:
-        sys.exit(errors.marked(error))
+        sys.exit(as_errors(error))
 
 
 jobs.register(LocalLauncher, SlurmLauncher)

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hycam_exp import backbones, errors
+from hycam_exp import backbones
+from hycam_exp.command_line import as_errors, key_values
 from hycam_exp.config import ModelSettings
 from hycam_exp.method_settings import METHODS, require
-from hycam_exp.options import key_values
 
 OPTIONS = {"run": "", "prompt": "", "input": "", "max_new_tokens": "128", "outputs": "outputs"}
 
@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> None:
         folder = adapter_folder(chosen["run"], chosen["outputs"])
         print(answer(folder, chosen["prompt"], chosen["input"], int(chosen["max_new_tokens"])))
     except ValueError as error:
-        sys.exit(errors.marked(error))
+        sys.exit(as_errors(error))
 
 
 if __name__ == "__main__":

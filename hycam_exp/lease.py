@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from hycam_exp import errors
+from hycam_exp.command_line import as_errors
 
 BEAT, STALE = 10.0, 120.0  # seconds
 LOOK = 0.5  # seconds between two looks at a lease that is not decided
@@ -225,7 +225,7 @@ def _keep(lease: Lease, name: str, ended: threading.Event) -> None:
     while not ended.wait(BEAT):
         if not lease.beat():
             lost = f"{name}: the lease is lost: this process stood still, or cannot write"
-            print(errors.marked(lost), file=sys.stderr)
+            print(as_errors(lost), file=sys.stderr)
             sys.stderr.flush()
             os._exit(1)
 

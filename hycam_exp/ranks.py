@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hycam_exp import errors
+from hycam_exp.command_line import as_errors
 
 if TYPE_CHECKING:
     from hycam_exp.config import TrainerSettings
@@ -152,7 +152,7 @@ def _said(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return ""
     if isinstance(error, ValueError):
-        return errors.marked(error) + "\n"
+        return as_errors(error) + "\n"
     return "".join(traceback.format_exception(error))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hycam_exp import errors
+from hycam_exp.command_line import as_errors
 from hycam_exp.report import files, page, printed
 from hycam_exp.report.expected import Experiments, Memo
 from hycam_exp.report.ground import left_out
@@ -33,7 +33,7 @@ def everything(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     collection = read(chosen.results)
     if not collection.records and not collection.problems:
-        sys.exit(errors.marked(f"{chosen.results / 'runs'}: no record there"))
+        sys.exit(as_errors(f"{chosen.results / 'runs'}: no record there"))
     summaries = summarise(collection.records)
     memo = Memo(chosen.outputs / "report")
     experiments = Experiments(memo)
@@ -56,7 +56,7 @@ def everything(arguments: Sequence[str]) -> int:
     path = chosen.results / "report.html"
     print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
     for problem in problems:
-        print(errors.marked(problem), file=sys.stderr)
+        print(as_errors(problem), file=sys.stderr)
     return 1 if problems else 0
 
 
@@ -131,7 +131,7 @@ def main() -> None:
     try:
         sys.exit(COMMANDS[name](rest) if name in COMMANDS else everything(sys.argv[1:]))
     except (OSError, ValueError) as error:
-        sys.exit(errors.marked(error))
+        sys.exit(as_errors(error))
 
 
 if __name__ == "__main__":

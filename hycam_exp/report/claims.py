@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
 
-from hycam_exp import errors
+from hycam_exp.command_line import as_errors
 from hycam_exp.report import efficiency, evidence, marks, performance, published, records
 from hycam_exp.report.statement import Finding, Statement
 from hycam_exp.report.summary import Summary, summarise
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"--results={parsed.results}: no such folder")
         found = claims(parsed.published, parsed.results or RESULTS)
     except ValueError as error:
-        sys.exit(errors.marked(error))
+        sys.exit(as_errors(error))
     if parsed.json:
         print(json.dumps({"schema_version": SCHEMA_VERSION, "claims": [asdict(s) for s in found]}, indent=1))
     else:

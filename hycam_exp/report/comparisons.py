@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp import errors
+from hycam_exp.command_line import as_errors
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.method_settings import METHODS
 from hycam_exp.report.bootstrap import RESAMPLES, Resampled, resample_settings
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         _print(found)
     for problem in collection.problems:
-        print(errors.marked(problem), file=sys.stderr)
+        print(as_errors(problem), file=sys.stderr)
     return 1 if collection.problems else 0
 
 

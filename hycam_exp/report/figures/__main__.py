@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hycam_exp import errors
+from hycam_exp.command_line import as_errors, key_values
 from hycam_exp.method_settings import require
-from hycam_exp.options import key_values
 
 if TYPE_CHECKING:
     from hycam_exp.report.records import Problem
@@ -46,12 +45,12 @@ def main(arguments: Sequence[str]) -> None:
         folder = Path(chosen["folder"] or Path(chosen["results"]) / "figures")
         found = (_of_run(chosen, folder), []) if chosen["run"] else _of_records(Path(chosen["results"]), folder)
     except ValueError as error:
-        sys.exit(errors.marked(error))
+        sys.exit(as_errors(error))
     written, problems = found
     for path in written:
         print(path)
     if problems:
-        sys.exit("\n".join(map(errors.marked, problems)))
+        sys.exit("\n".join(map(as_errors, problems)))
 
 
 def _of_records(results: Path, folder: Path) -> tuple[list[Path], list[Problem]]:

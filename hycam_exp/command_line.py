@@ -1,12 +1,20 @@
-"""A command's options as its command line gives them: key=value, as Hydra's overrides are."""
+"""What all commands share: key=value arguments, and a user's mistake as one line, `error: ...`, on standard error."""
 
 from collections.abc import Mapping, Sequence
 
 from hycam_exp.method_settings import require
 
+MARK = "error: "
+"""Of a line that says what is wrong: a launcher finds it in what a cell printed."""
+
+
+def as_errors(problem: object) -> str:
+    """Every line of it marked, so that none is read as ordinary output."""
+    return "\n".join(f"{MARK}{line}" for line in str(problem).splitlines())
+
 
 def key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> dict[str, str]:
-    """The arguments over the defaults, whose keys are all that there are.
+    """The arguments, key=value as Hydra's overrides are, over the defaults, whose keys are all that there are.
 
     Raises:
         ValueError: an argument is no key=value, or its key is unknown.
