@@ -17,7 +17,7 @@ from rich.table import Table
 
 from hycam_exp.command_line import as_errors
 from hycam_exp.evaluation.metrics import SCORES
-from hycam_exp.method_settings import METHODS
+from hycam_exp.report.baselines import is_peft
 from hycam_exp.report.bootstrap import RESAMPLES, Resampled, resample_settings
 from hycam_exp.report.ground import by_mix
 from hycam_exp.report.records import read
@@ -47,7 +47,7 @@ def lines(summaries: Sequence[Summary], results: Path, resamples: int) -> Iterat
         ValueError: a samples file is missing or damaged.
     """
     for mix, members in by_mix(summaries).items():
-        whole = [s for s in members if s.is_complete and not METHODS[s.method].trains_backbone]
+        whole = [s for s in members if s.is_complete and is_peft(s.method)]
         ours = next((s for s in whole if s.method == OURS), None)
         others = [s for s in whole if s is not ours]
         if ours is None or not others:

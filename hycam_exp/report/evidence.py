@@ -5,14 +5,13 @@ from dataclasses import asdict, dataclass
 
 from hycam_exp.config import NUM_FOLDS, compose
 from hycam_exp.evaluation.metrics import SCORES
+from hycam_exp.report.baselines import BASELINES
 from hycam_exp.report.published import VARIANTS
 from hycam_exp.report.records import tasks_of
 from hycam_exp.report.scoreboard import OURS, Scoreboard
 from hycam_exp.report.setting import differing
-from hycam_exp.report.statistics import PEFT_BASELINES, check_same_records
+from hycam_exp.report.statistics import check_same_records
 from hycam_exp.report.summary import Summary
-
-BASELINES = ("full_ft", *PEFT_BASELINES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,9 @@ import numpy as np
 
 from hycam_exp.config import NUM_FOLDS
 from hycam_exp.evaluation.metrics import declared
-from hycam_exp.method_settings import METHODS
+from hycam_exp.report.baselines import is_peft
 from hycam_exp.report.summary import Summary
 
-PEFT_BASELINES = ("lora", "multi_lora", "riemoe_lora")
 LEVEL = 0.05
 TEST_SHARE = 1 / 7
 """Test over training records of a fold: 1 block against 7."""
@@ -182,7 +181,7 @@ def compare(ours: Summary, baselines: Sequence[Summary], metric: str, task: str 
     Raises:
         ValueError: the two were not tested on the same records.
     """
-    peft = [s for s in baselines if s.method not in METHODS or not METHODS[s.method].trains_backbone]
+    peft = [s for s in baselines if is_peft(s.method)]
     lacking = [reason for s in (ours, *peft) if (reason := _lacks(s, metric, task))]
     found = Comparison(
         metric=metric, task=task, ours=ours.label, baseline=None, n_folds=len(ours.folds),
