@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hycam_exp.report import published, titles
 from hycam_exp.report.datasets import datasets
 from hycam_exp.report.design import DESIGNS, Design
-from hycam_exp.report.expected import Expected, Experiments
+from hycam_exp.report.expected import Expected, Experiments, command
 from hycam_exp.report.match import Match, match, same_splits, variants
 from hycam_exp.report.measure import Measure, note_of
 from hycam_exp.report.published import Published
@@ -107,7 +107,7 @@ def _table(design: Design, rows: Matches, papers: Published) -> Table:
         notes=notes,
         has_published=design.published is not None,
         is_wide=design.is_wide,
-        command=f"python -m hycam_exp -m experiment={design.experiment}",
+        command=command(design.experiment),
     )
     return marked(table)
 
