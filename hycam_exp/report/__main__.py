@@ -42,7 +42,7 @@ def everything(arguments: Sequence[str]) -> int:
     memo.save()
     _print_means(summaries)
     _write(chosen.results, report)
-    from hycam_exp.report import claims
+    from hycam_exp.report.claims.catalogue import statements
 
     drawn, absent = draw(chosen.results, chosen.outputs, summaries)
     run_ids = [record.run_id for summary in summaries for record in summary.records]
@@ -51,7 +51,7 @@ def everything(arguments: Sequence[str]) -> int:
     content = page.PageContent(
         summaries=summaries, samples=samples, tables=report.tables, grids=grids, problems=problems,
         figures=pictures(chosen.results / "figures", drawn, run_ids), missing_figures=absent,
-        claims=claims.statements(None, summaries),
+        claims=statements(None, summaries),
     )  # fmt: skip
     path = chosen.results / "report.html"
     print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
@@ -99,9 +99,9 @@ def pictures(folder: Path, drawn: Sequence[Path], run_ids: Sequence[str]) -> lis
 
 
 def _claims(arguments: Sequence[str]) -> int:
-    from hycam_exp.report import claims
+    from hycam_exp.report.claims.__main__ import main
 
-    return claims.main(arguments)
+    return main(arguments)
 
 
 def _figures(arguments: Sequence[str]) -> int:
