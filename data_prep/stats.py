@@ -88,13 +88,8 @@ def _lengths(
 def _published() -> dict[str, dict[str, Any]]:
     """Table 1's rows by task."""
     return {
-        row["task"]: {
-            "samples": int(row["samples"]),
-            "total_tokens": int(row["total_tokens"]),
-            "average": float(row["avg_tokens"]),
-            "domain": row["domain"],
-        }
-        for row in published.table("table1_datasets")
+        row.task: {key: getattr(row, key) for key in ("samples", "total_tokens", "average", "domain")}
+        for row in published.datasets()
     }
 
 

@@ -7,6 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from hycam_exp import backbones, jobs, rank_processes, ranks
+from hycam_exp.command_line import as_errors
 from hycam_exp.config import config_dir, read, require_trainable
 from hycam_exp.launcher import LocalLauncher
 from hycam_exp.slurm import SlurmLauncher
@@ -34,7 +35,7 @@ def execute(cfg: DictConfig) -> None:
 
             run_cell(run)
     except ValueError as error:
-        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+        sys.exit(as_errors(error))
 
 
 jobs.register(LocalLauncher, SlurmLauncher)

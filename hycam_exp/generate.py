@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp import backbones
+from hycam_exp.command_line import as_errors, key_values
 from hycam_exp.config import ModelSettings
 from hycam_exp.method_settings import METHODS, require
 
@@ -21,11 +22,7 @@ def options(arguments: list[str]) -> dict[str, str]:
     Raises:
         ValueError: a key is unknown, or run or prompt is missing.
     """
-    chosen = dict(OPTIONS)
-    for argument in arguments:
-        key, separator, value = argument.partition("=")
-        require(bool(separator) and key in OPTIONS, "argument", argument, f"must be one of {'=, '.join(OPTIONS)}=")
-        chosen[key] = value
+    chosen = key_values(arguments, OPTIONS)
     for key in ("run", "prompt"):
         require(bool(chosen[key]), key, chosen[key], f'is needed: {key}="..."')
     number = chosen["max_new_tokens"]
@@ -98,7 +95,7 @@ def main(arguments: list[str]) -> None:
         folder = adapter_folder(chosen["run"], chosen["outputs"])
         print(answer(folder, chosen["prompt"], chosen["input"], int(chosen["max_new_tokens"])))
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(as_errors(error))
 
 
 if __name__ == "__main__":

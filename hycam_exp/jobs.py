@@ -14,6 +14,7 @@ from hydra.plugins.launcher import Launcher
 from rich.console import Console
 
 from hycam_exp import grid
+from hycam_exp.command_line import MARK, as_errors
 from hycam_exp.config import Run, require_trainable
 from hycam_exp.method_settings import require
 from hycam_exp.runs import Store
@@ -74,7 +75,7 @@ class Job:
 
     def last_error(self) -> str | None:
         """The last error line that this attempt printed."""
-        return next((line.removeprefix("error: ") for line in self._printed() if line.startswith("error: ")), None)
+        return next((line.removeprefix(MARK) for line in self._printed() if line.startswith(MARK)), None)
 
 
 J = TypeVar("J", bound=Job)
@@ -131,9 +132,9 @@ class GridLauncher(Launcher):
             found = self.grid(job_overrides)
             found.run_all()
         except ValueError as error:
-            sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+            sys.exit(as_errors(error))
         except OSError as error:
-            sys.exit(f"error: {error}: what is finished is whole, and the same command goes on")
+            sys.exit(as_errors(f"{error}: what is finished is whole, and the same command goes on"))
         if found.failed:
             sys.exit(1)
         return [JobReturn(overrides=list(o), status=JobStatus.COMPLETED) for o in job_overrides]

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from hycam_exp.command_line import as_errors
+
 BEAT, STALE = 10.0, 120.0  # seconds
 LOOK = 0.5  # seconds between two looks at a lease that is not decided
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # of a file system without hard links
@@ -222,7 +224,8 @@ def _keep(lease: Lease, name: str, ended: threading.Event) -> None:
     """Beat until the cell has ended. One who has lost the lease stops at once: as after SIGKILL, nothing is half."""
     while not ended.wait(BEAT):
         if not lease.beat():
-            print(f"error: {name}: the lease is lost: this process stood still, or cannot write", file=sys.stderr)
+            lost = f"{name}: the lease is lost: this process stood still, or cannot write"
+            print(as_errors(lost), file=sys.stderr)
             sys.stderr.flush()
             os._exit(1)
 

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from hycam_exp.data.records import Rejection
 from hycam_exp.data.sources import rejection_counts
+from hycam_exp.evaluation.metrics import AGGREGATES, SCORES
 from hycam_exp.runs import RunRecord, Store
 
 
@@ -16,15 +17,14 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 def _table(record: RunRecord) -> Table:
     """Task by PPL before and after, BLEU-4 and ROUGE-L; before adaptation too where it was decoded."""
-    columns = [("PPL before", "ppl_before"), ("PPL", "ppl"), ("BLEU-4 before", "bleu4_before"), ("BLEU-4", "bleu4")]
-    columns += [("ROUGE-L before", "rouge_l_before"), ("ROUGE-L", "rouge_l")]
+    columns = [column for m, name in SCORES.items() for column in ((f"{name} before", f"{m}_before"), (name, m))]
     measured = {s.metric for s in record.scores}
     columns = [(title, metric) for title, metric in columns if metric in measured or not metric.endswith("_before")]
     table = Table(title=record.run_id, title_justify="left")
     table.add_column("task", min_width=12, no_wrap=True)
     for title, _ in columns:
         table.add_column(title, justify="right")
-    for task in [*record.config["data"]["tasks"], "mean", "pooled"]:
+    for task in [*record.config["data"]["tasks"], *AGGREGATES]:
         table.add_row(task, *(_number(record.score(metric, task)) for _, metric in columns))
     return table
 

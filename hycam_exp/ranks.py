@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hycam_exp.command_line import as_errors
+
 if TYPE_CHECKING:
     from hycam_exp.config import TrainerSettings
 
@@ -150,7 +152,7 @@ def _said(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return ""
     if isinstance(error, ValueError):
-        return "".join(f"error: {line}\n" for line in str(error).splitlines())
+        return as_errors(error) + "\n"
     return "".join(traceback.format_exception(error))
 
 

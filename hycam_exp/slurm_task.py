@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hycam_exp.command_line import as_errors
+
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL
 FIRST_PORT, NUM_PORTS = 20_000, 10_000  # below the ports that Linux gives away itself
 
@@ -49,7 +51,7 @@ class ClusterJob:
             finally:
                 _stop(process)
             if status < 0 and stream is not None:
-                stream.write(f"error: killed by signal {-status}\n".encode())
+                stream.write((as_errors(f"killed by signal {-status}") + "\n").encode())
         if status:
             sys.exit(status if status > 0 else 128 - status)
 

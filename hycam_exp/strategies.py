@@ -20,6 +20,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from hycam_exp import ranks
 from hycam_exp.config import ZERO_BUCKET, TrainerSettings
+from hycam_exp.methods import backbone_of
 
 PERSISTENT = 10_000  # under ZeRO-3 a parameter of fewer entries stays whole on every device
 NO_CLIPPING = 1e30  # ZeRO clips while it steps; above every norm it changes nothing, and the norm is still computed
@@ -175,11 +176,6 @@ def loading(hardware: TrainerSettings, dtype: str) -> Iterator[None]:
     finally:
         unset_hf_deepspeed_config()
         del kept
-
-
-def backbone_of(model: Any) -> Any:
-    """The Hugging Face model inside: what is called in decoding as in a forward."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def shard(model: nn.Module, hardware: TrainerSettings) -> None:

@@ -26,9 +26,9 @@ BATCH_SIZE, MAX_LENGTH, STYLE = 16, 1200, "alpaca"
 def mix(root: str) -> list[Record]:
     """The five sets in the paper's proportions: each repeated, or cut, to the size that Table 1 gives."""
     records: list[Record] = []
-    for row in published.table("table1_datasets"):
-        of_task = sources.read([row["task"]], root).records
-        records += itertools.islice(itertools.cycle(of_task), int(row["samples"]))
+    for row in published.datasets():
+        of_task = sources.read([row.task], root).records
+        records += itertools.islice(itertools.cycle(of_task), row.samples)
     return identified(records)
 
 

@@ -18,7 +18,7 @@ SOURCES = sorted(
 LONGEST_FILE, LONGEST_FUNCTION = 400, 80
 STANDARD_ONLY = [
     "hycam_exp/data/records.py", "hycam_exp/data/splits.py", "hycam_exp/data/prompts.py", "hycam_exp/runs.py",
-    "hycam_exp/lease.py",
+    "hycam_exp/lease.py", "hycam_exp/command_line.py",
     "hycam_exp/method_settings.py", "hycam_exp/dimensions.py", "hycam_exp/plan/tape.py",
     "data_prep/upstream.py", "data_prep/conversion.py",
     "data_prep/auto_cot.py", "data_prep/icliniq.py", "data_prep/dolly.py", "data_prep/code_alpaca.py",

@@ -28,7 +28,7 @@ def test_an_installed_wheel_composes_its_own_config_from_any_folder(tmp_path):
         "from hycam_exp.config import compose, config_dir; from hycam_exp import backbones; "
         "from hycam_exp.data import published; "
         "print(config_dir()); print(compose().method.name); print((backbones.ASSETS / 'tiny_llama').is_dir()); "
-        "print(len(published.table('table1_datasets')))"
+        "print(len(published.datasets()))"
     )
     outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 

@@ -1,7 +1,72 @@
-"""The paper's own numbers, as committed in results/published: the one place of them. Standard library only."""
+"""The paper's own numbers, as committed in results/published: their one place. Its tables line by line, and Table 1.
+
+Standard library only.
+"""
 
 import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A row of Table 1."""
+
+    task: str
+    samples: int
+    total_tokens: int
+    average: float
+    """Tokens of a sample, rounded to `rounding` either way."""
+    rounding: float
+    domain: str
+    place: str
+    """file:line"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a file, whose errors name it."""
+
+    path: Path
+    line: int
+    values: Mapping[str, str | None]
+
+    @property
+    def place(self) -> str:
+        return f"{self.path.name}:{self.line}"
+
+    def error(self, problem: str) -> ValueError:
+        return ValueError(f"{self.path}:{self.line}: {problem}")
+
+    def text(self, column: str) -> str:
+        value = self.values[column]
+        if value is None:
+            raise self.error(f"{column}: the line ends before it")
+        return value
+
+    def one_of(self, column: str, allowed: Sequence[str] | Mapping[str, str]) -> str:
+        value = self.text(column)
+        if value not in allowed:
+            raise self.error(f"{column}={value}: must be one of {', '.join(name or 'nothing' for name in allowed)}")
+        return value
+
+    def number(self, column: str) -> float:
+        text = self.text(column)
+        try:
+            value = float(text)
+        except ValueError as error:
+            raise self.error(f"{column}={text}: not a number") from error
+        if not (math.isfinite(value) and value > 0):
+            raise self.error(f"{column}={text}: must be a number above 0")
+        return value
+
+    def whole(self, column: str) -> int:
+        value = self.number(column)
+        if value != int(value):
+            raise self.error(f"{column}={self.text(column)}: must be a whole number")
+        return int(value)
 
 
 def folder() -> Path:
@@ -11,7 +76,49 @@ def folder() -> Path:
     return installed if installed.is_dir() else package.parent / "results" / "published"
 
 
-def table(name: str) -> list[dict[str, str]]:
-    """The rows of a table, e.g. `table("table1_datasets")[0]["task"]` is auto_cot."""
-    with (folder() / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+def rows(tables: Path, name: str, columns: Sequence[str]) -> Iterator[Row]:
+    """The lines of a table in a folder of tables that has these columns at least.
+
+    Raises:
+        ValueError: it cannot be read, lacks a column, or has no line or one that is too long; names file and line.
+    """
+    path = tables / f"{name}.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            lacking = [column for column in columns if column not in (reader.fieldnames or ())]
+            if lacking:
+                raise ValueError(f"{path}:1: no column {', '.join(lacking)}")
+            found = [Row(path, reader.line_num, values) for values in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{path}: cannot be read: {reason}") from error
+    if not found:
+        raise ValueError(f"{path}:1: no line below the names of the columns")
+    for row in found:
+        if None in row.values:
+            raise row.error("more values than there are columns")
+        yield row
+
+
+def datasets(tables: Path | None = None) -> list[Dataset]:
+    """Table 1, e.g. `datasets()[0].task` is auto_cot; without a folder of tables the committed one.
+
+    Raises:
+        ValueError: as `rows`, or a value is not what it should be.
+    """
+    columns = ("task", "samples", "total_tokens", "avg_tokens", "domain")
+    return [_dataset(row) for row in rows(tables or folder(), "table1_datasets", columns)]
+
+
+def _dataset(row: Row) -> Dataset:
+    text = row.text("avg_tokens")
+    return Dataset(
+        task=row.text("task"),
+        samples=row.whole("samples"),
+        total_tokens=row.whole("total_tokens"),
+        average=row.number("avg_tokens"),
+        rounding=0.5 * 10.0 ** -len(text.partition(".")[2]),
+        domain=row.text("domain"),
+        place=row.place,
+    )

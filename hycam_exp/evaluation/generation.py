@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from hycam_exp import ranks
 from hycam_exp.data.tokens import Tokens
+from hycam_exp.methods import backbone_of
 from hycam_exp.methods.recognition import has_position_embeddings
 
 
@@ -139,7 +140,7 @@ def _plain(model: Any) -> Iterator[None]:
     """Without the backbone's own generation config, whose penalties and limits would change greedy decoding."""
     from transformers import GenerationConfig
 
-    backbone = model.get_base_model() if hasattr(model, "get_base_model") else model
+    backbone = backbone_of(model)
     own, backbone.generation_config = backbone.generation_config, GenerationConfig()
     # It warns that padding and text together pass the model's positions; each row's own text keeps within them.
     warner = logging.getLogger("transformers.generation.stopping_criteria")

@@ -24,6 +24,10 @@ METRICS = {
     "cap_share": Metric("lower", "share of samples that reach the most new tokens without EOS", "1"),
     "batch_difference_share": Metric("lower", "share of compared samples whose batched decoding differs", "1"),
 }
+SCORES = {"ppl": "PPL", "bleu4": "BLEU-4", "rouge_l": "ROUGE-L"}
+"""The scores of the paper's tables, in their order, and what they are called there."""
+AGGREGATES = ("mean", "pooled")
+"""What stands in the place of a score's task: the mean over tasks, and all their samples together."""
 
 
 def declared(metric: str) -> Metric:

@@ -17,6 +17,11 @@ def attach(model: nn.Module, settings: Any) -> nn.Module:
     return import_module(METHODS[settings.name].module).attach(model, settings)
 
 
+def backbone_of(model: Any) -> Any:
+    """The Hugging Face model inside: what is called in decoding as in a forward."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def unadapted(model: Any) -> AbstractContextManager[None]:
     """The backbone alone computes inside; nothing changes for a method that attaches nothing."""
     return model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 
+from hycam_exp.command_line import as_errors
 from hycam_exp.grid import expand, runs
 from hycam_exp.plan.accelerators import NAMES, UTILISATION, accelerator
 from hycam_exp.plan.allocation import Request, allocation
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         jobs, left_out = jobs_of(planned, request.start_minutes / 60, parsed.with_remedies) if request else ([], [])
         simulated = allocation(jobs, request) if request else None
     except ValueError as error:
-        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+        sys.exit(as_errors(error))
     if parsed.json:
         plan = as_json(planned, device, parsed.utilisation)
         if request and simulated:

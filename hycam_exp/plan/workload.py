@@ -5,9 +5,8 @@ from pathlib import Path
 
 from hycam_exp import backbones
 from hycam_exp.config import DataSettings, ModelSettings, Run
-from hycam_exp.data import sources, splits
+from hycam_exp.data import published, sources, splits
 from hycam_exp.data.prompts import CHAT, render
-from hycam_exp.data.published import table
 from hycam_exp.data.records import Record, content_hash
 
 TABLE1 = "the paper's Table 1"
@@ -67,11 +66,11 @@ def workload(run: Run, data: Data) -> Workload | None:
 
 def _published(mix: DataSettings) -> Workload | None:
     """By the paper's Table 1, split 7:2:1; its token counts are those of Llama 2's tokenizer, prompt included."""
-    rows = {row["task"]: row for row in table("table1_datasets")}
+    rows = {row.task: row for row in published.datasets()}
     if not set(mix.tasks) <= set(rows):
         return None
-    sizes = {task: min(int(rows[task]["samples"]), mix.max_per_task or 10**9) for task in mix.tasks}
-    lengths = {task: min(float(rows[task]["avg_tokens"]), mix.max_length) for task in mix.tasks}
+    sizes = {task: min(rows[task].samples, mix.max_per_task or 10**9) for task in mix.tasks}
+    lengths = {task: min(rows[task].average, mix.max_length) for task in mix.tasks}
     train = sum(0.7 * size * (mix.weights or {}).get(task, 1.0) for task, size in sizes.items())
     total = sum(sizes.values())
     origin = TABLE1

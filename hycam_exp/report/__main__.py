@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hycam_exp.command_line import as_errors
 from hycam_exp.report import files, page, printed
 from hycam_exp.report.expected import Experiments, Memo
 from hycam_exp.report.ground import left_out
@@ -32,7 +33,7 @@ def everything(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     collection = read(chosen.results)
     if not collection.records and not collection.problems:
-        sys.exit(f"error: {chosen.results / 'runs'}: no record there")
+        sys.exit(as_errors(f"{chosen.results / 'runs'}: no record there"))
     summaries = summarise(collection.records)
     memo = Memo(chosen.outputs / "report")
     experiments = Experiments(memo)
@@ -41,7 +42,7 @@ def everything(arguments: Sequence[str]) -> int:
     memo.save()
     _print_means(summaries)
     _write(chosen.results, report)
-    from hycam_exp.report import claims
+    from hycam_exp.report.claims.catalogue import statements
 
     drawn, absent = draw(chosen.results, chosen.outputs, summaries)
     run_ids = [record.run_id for summary in summaries for record in summary.records]
@@ -50,12 +51,12 @@ def everything(arguments: Sequence[str]) -> int:
     content = page.PageContent(
         summaries=summaries, samples=samples, tables=report.tables, grids=grids, problems=problems,
         figures=pictures(chosen.results / "figures", drawn, run_ids), missing_figures=absent,
-        claims=claims.statements(None, summaries),
+        claims=statements(None, summaries),
     )  # fmt: skip
     path = chosen.results / "report.html"
     print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
     for problem in problems:
-        print(_as_errors(problem), file=sys.stderr)
+        print(as_errors(problem), file=sys.stderr)
     return 1 if problems else 0
 
 
@@ -97,15 +98,10 @@ def pictures(folder: Path, drawn: Sequence[Path], run_ids: Sequence[str]) -> lis
     return sorted([*(path for path in drawn if path.suffix == ".png"), *of_runs])
 
 
-def _as_errors(problem: object) -> str:
-    """Every line of it marked, so that none is read as ordinary output."""
-    return "\n".join(f"error: {line}" for line in str(problem).splitlines())
-
-
 def _claims(arguments: Sequence[str]) -> int:
-    from hycam_exp.report import claims
+    from hycam_exp.report.claims.__main__ import main
 
-    return claims.main(arguments)
+    return main(arguments)
 
 
 def _figures(arguments: Sequence[str]) -> int:
@@ -135,7 +131,7 @@ def main() -> None:
     try:
         sys.exit(COMMANDS[name](rest) if name in COMMANDS else everything(sys.argv[1:]))
     except (OSError, ValueError) as error:
-        sys.exit(_as_errors(error))
+        sys.exit(as_errors(error))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hycam_exp.evaluation.metrics import declared
+from hycam_exp.evaluation.metrics import SCORES, declared
 from hycam_exp.report.samples_file import read_table
 from hycam_exp.report.statistics import LEVEL, check_same_records
 from hycam_exp.report.summary import Summary
@@ -23,7 +23,6 @@ ORDERS = range(1, 5)
 CORRECT, TOTAL = [f"bleu_correct_{n}" for n in ORDERS], [f"bleu_total_{n}" for n in ORDERS]
 GENERATED = [*CORRECT, *TOTAL, "prediction_length", "reference_length", "rouge_l"]
 COLUMNS = ["nats", "tokens", *GENERATED]
-METRICS = ("ppl", "bleu4", "rouge_l")
 RESAMPLES = 10_000
 CHUNK = 1 << 21  # drawn group indices that are in memory at once
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -69,7 +68,7 @@ class Resamples:
 
     def compare(self, ours: int, other: int, metric: str, task: str = "mean") -> Resampled | None:
         """One method against another by their places in `names`; None where a score is not defined in every draw."""
-        row, column = self.tasks.index(task), METRICS.index(metric)
+        row, column = self.tasks.index(task), list(SCORES).index(metric)
         observed, drawn = self.observed[row, :, column], self.drawn[row, :, :, column]
         differences = drawn[:, ours] - drawn[:, other]
         if not np.isfinite(differences).all():
@@ -117,12 +116,13 @@ def check_paired(a: Samples, b: Samples) -> None:
 
 
 def measure(sums: Array) -> Array:
-    """Perplexity, BLEU-4 on 0..1, ROUGE-L of summed statistics: (..., COLUMNS and n) -> (..., 3); NaN if undefined."""
+    """`SCORES`, BLEU-4 on 0..1, of summed statistics: (..., COLUMNS and n) -> (..., 3); NaN if undefined."""
     part = dict(zip([*COLUMNS, "samples"], np.moveaxis(sums, -1, 0), strict=True))
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         perplexity = np.exp(part["nats"] / part["tokens"])
         perplexity = np.where(np.isfinite(perplexity), perplexity, np.nan)
-        return np.stack([perplexity, _bleu(part), part["rouge_l"] / part["samples"]], axis=-1)
+        found = {"ppl": perplexity, "bleu4": _bleu(part), "rouge_l": part["rouge_l"] / part["samples"]}
+        return np.stack([found[metric] for metric in SCORES], axis=-1)
 
 
 def _bleu(part: dict[str, Array]) -> Array:
@@ -158,8 +158,8 @@ def resample(folds: Mapping[int, Sequence[Samples]], resamples: int = RESAMPLES,
     """
     tasks = sorted({task for fold in folds.values() for task in fold[0].tasks})
     methods = len(next(iter(folds.values())))
-    observed = np.zeros((len(tasks) + 2, 1, methods, len(METRICS)))
-    drawn = np.zeros((len(tasks) + 2, resamples, methods, len(METRICS)))
+    observed = np.zeros((len(tasks) + 2, 1, methods, len(SCORES)))
+    drawn = np.zeros((len(tasks) + 2, resamples, methods, len(SCORES)))
     groups = dict.fromkeys(tasks, 0)
     for fold, members in folds.items():
         for other in members[1:]:

@@ -15,8 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp.method_settings import METHODS
-from hycam_exp.report.bootstrap import METRICS, RESAMPLES, Resampled, resample_settings
+from hycam_exp.command_line import as_errors
+from hycam_exp.evaluation.metrics import SCORES
+from hycam_exp.report.baselines import is_peft
+from hycam_exp.report.bootstrap import RESAMPLES, Resampled, resample_settings
 from hycam_exp.report.ground import by_mix
 from hycam_exp.report.records import read
 from hycam_exp.report.scoreboard import OURS
@@ -45,13 +47,13 @@ def lines(summaries: Sequence[Summary], results: Path, resamples: int) -> Iterat
         ValueError: a samples file is missing or damaged.
     """
     for mix, members in by_mix(summaries).items():
-        whole = [s for s in members if s.is_complete and not METHODS[s.method].trains_backbone]
+        whole = [s for s in members if s.is_complete and is_peft(s.method)]
         ours = next((s for s in whole if s.method == OURS), None)
         others = [s for s in whole if s is not ours]
         if ours is None or not others:
             continue
         drawn = resample_settings([ours, *others], results, resamples)
-        pairs = [(index, other, metric) for index, other in enumerate(others, start=1) for metric in METRICS]
+        pairs = [(index, other, metric) for index, other in enumerate(others, start=1) for metric in SCORES]
         tested = with_holm([compare(ours, [other], metric) for _, other, metric in pairs])
         for (index, _, metric), comparison in zip(pairs, tested, strict=True):
             known = comparison.difference is not None
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         _print(found)
     for problem in collection.problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print(as_errors(problem), file=sys.stderr)
     return 1 if collection.problems else 0
 
 

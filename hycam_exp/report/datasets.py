@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hycam_exp.data import published
+from hycam_exp.data.published import Dataset
 from hycam_exp.report import titles
 from hycam_exp.report.summary import Summary
 from hycam_exp.report.table import Cell, Column, Row, Table
@@ -17,18 +17,18 @@ _COLUMNS = (
 )
 
 
-def datasets(summaries: Sequence[Summary]) -> Table:
+def datasets(summaries: Sequence[Summary], published: Sequence[Dataset]) -> Table:
     """Samples as runs read them; tokens are no part of a run's record, and have their own command."""
     rows = []
-    for row in published.table("table1_datasets"):
-        samples, note = _samples(summaries, row["task"])
+    for row in published:
+        samples, note = _samples(summaries, row.task)
         cells = [
-            Cell(value=samples, published=int(row["samples"]), note=note, command=_TOKENS if samples is None else None),
-            Cell(published=int(row["total_tokens"]), command=_TOKENS),
-            Cell(published=float(row["avg_tokens"]), command=_TOKENS),
-            Cell(value=row["domain"], published=row["domain"]),
+            Cell(value=samples, published=row.samples, note=note, command=_TOKENS if samples is None else None),
+            Cell(published=row.total_tokens, command=_TOKENS),
+            Cell(published=row.average, command=_TOKENS),
+            Cell(value=row.domain, published=row.domain),
         ]
-        rows.append(Row(label=titles.TASKS[row["task"]], cells=cells))
+        rows.append(Row(label=titles.TASKS[row.task], cells=cells))
     notes = ["tokens: by the Llama-3 tokenizer; a run's record has none, so that ours have a command of their own"]
     return Table(
         name="table1_datasets", title="Data set statistics.", corner="Dataset", columns=_COLUMNS, rows=rows,

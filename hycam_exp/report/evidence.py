@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from hycam_exp.config import NUM_FOLDS, compose
-from hycam_exp.report.published import METRICS, VARIANTS
+from hycam_exp.evaluation.metrics import SCORES
+from hycam_exp.report.baselines import BASELINES
+from hycam_exp.report.published import VARIANTS
+from hycam_exp.report.records import tasks_of
 from hycam_exp.report.scoreboard import OURS, Scoreboard
 from hycam_exp.report.setting import differing
-from hycam_exp.report.statistics import PEFT_BASELINES, check_same_records
+from hycam_exp.report.statistics import check_same_records
 from hycam_exp.report.summary import Summary
-
-BASELINES = ("full_ft", *PEFT_BASELINES)
-AGGREGATES = ("mean", "pooled", "retention")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Evidence:
             {
                 (name, backbone.model, metric): value
                 for backbone in self.backbones
-                for metric in METRICS
+                for metric in SCORES
                 for name, value in backbone.values((OURS, *BASELINES), _score(metric, "mean")).items()
             }
         )
@@ -73,8 +73,8 @@ class Evidence:
             Scoreboard(
                 {
                     (name, task, metric): value
-                    for task in _tasks(backbone.hycam)
-                    for metric in METRICS
+                    for task in sorted({task for record in backbone.hycam.records for task in tasks_of(record)})
+                    for metric in SCORES
                     for name, value in backbone.values((OURS, *BASELINES), _score(metric, task)).items()
                 }
             )
@@ -84,11 +84,6 @@ class Evidence:
 
 def _score(metric: str, task: str) -> Callable[[Summary], float | None]:
     return lambda summary: summary.mean(metric, task)
-
-
-def _tasks(summary: Summary) -> list[str]:
-    found = {score.task for record in summary.records for score in record.scores}
-    return sorted(found - set(AGGREGATES))
 
 
 def gather(summaries: Sequence[Summary]) -> list[Evidence]:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from hycam_exp.grid import Composer
 
 
+def command(experiment: str, *overrides: str) -> str:
+    """What runs the cells of an experiment that have no record."""
+    return shlex.join(["python", "-m", "hycam_exp", "-m", f"experiment={experiment}", *overrides])
+
+
 @dataclass(frozen=True)
 class Expected:
     """The cells of an experiment that differ in their fold alone."""
@@ -46,8 +51,7 @@ class Expected:
 
     def command(self, folds: Sequence[int]) -> str:
         """What runs these folds."""
-        chosen = [*self.overrides, f"fold={','.join(map(str, folds))}"]
-        return shlex.join(["python", "-m", "hycam_exp", "-m", f"experiment={self.experiment}", *chosen])
+        return command(self.experiment, *self.overrides, f"fold={','.join(map(str, folds))}")
 
     def missing(self, folds: Sequence[int]) -> str | None:
         """What runs the folds that are not among these; None where all are."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hycam_exp.config import NUM_FOLDS
-from hycam_exp.evaluation.metrics import METRICS, declared
+from hycam_exp.evaluation import metrics
 from hycam_exp.report.match import Match
 from hycam_exp.report.summary import Summary, mean_of, spread_of
 from hycam_exp.report.table import Cell, Column
@@ -22,11 +22,11 @@ class Measure:
     @property
     def is_score(self) -> bool:
         """A metric with a direction, of the tasks."""
-        return self.metric in METRICS and self.task != "retention"
+        return self.metric in metrics.METRICS and self.task != "retention"
 
     def column(self, group: str) -> Column:
         """The column of a group."""
-        better = declared(self.metric).better if self.metric in METRICS else "none"
+        better = metrics.declared(self.metric).better if self.metric in metrics.METRICS else "none"
         return Column(group=group, name=self.name, better=better, digits=self.digits)
 
     def values(self, summary: Summary, task: str | None = None) -> list[float | None]:
@@ -59,8 +59,8 @@ class Measure:
         )
 
 
-PPL = Measure(name="PPL", metric="ppl")
-SCORES = (PPL, Measure(name="BLEU-4", metric="bleu4"), Measure(name="ROUGE-L", metric="rouge_l"))
+SCORES = tuple(Measure(name=name, metric=metric) for metric, name in metrics.SCORES.items())
+PPL = next(measure for measure in SCORES if measure.metric == "ppl")
 PARAMETERS = Measure(name="trained parameters", metric="parameters", digits=",.0f")
 GENERAL_TEXT = Measure(name="general text PPL", metric="ppl_change", task="retention", digits="+.1%")
 SECONDS = Measure(name="seconds", metric="seconds", digits=".0f")

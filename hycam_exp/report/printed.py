@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from hycam_exp.config import NUM_FOLDS
+from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.summary import Summary
 
-COLUMNS = (("PPL", "ppl", "mean", 3), ("BLEU-4", "bleu4", "mean", 3), ("ROUGE-L", "rouge_l", "mean", 3))
+COLUMNS = tuple((name, metric, "mean", 3) for metric, name in SCORES.items())
 
 
 def means(summaries: Sequence[Summary]) -> Iterator[tuple[Table, str | None]]:

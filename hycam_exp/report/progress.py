@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hycam_exp.config import config_dir
-from hycam_exp.report.expected import Experiments
+from hycam_exp.report.expected import Experiments, command
 from hycam_exp.report.match import match
 from hycam_exp.report.summary import Summary
 
@@ -21,7 +21,7 @@ class Progress:
     @property
     def command(self) -> str:
         """What runs the cells that are missing, and skips the others."""
-        return f"python -m hycam_exp -m experiment={self.experiment}"
+        return command(self.experiment)
 
 
 def progress(experiments: Experiments, summaries: Sequence[Summary]) -> list[Progress]:

@@ -3,13 +3,12 @@
 E.g. `read().tables["table2_main"][0].value` is 3.193. Where the files lie is said in `hycam_exp.data.published`.
 """
 
-import csv
-import math
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hycam_exp.data import published
+from hycam_exp.data.published import Dataset, Row, rows
+from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.scoreboard import Scoreboard
 
 METHODS = {
@@ -20,14 +19,13 @@ VARIANTS = {
     "shared_cam_only": "hycam_shared_only", "full_spec": "hycam_full_spec", "spec_only": "hycam_spec_only",
     "inverse_peft": "hycam_inverse_peft", "hycam": "hycam",
 }  # fmt: skip
-METRICS = ("ppl", "bleu4", "rouge_l")
 MARKS = ("", "best", "second")
 TABLES = {
     "table2_main": "backbone", "table3_qwen_sizes": "backbone", "table4_llama32": "backbone",
     "table5_tasks_llama2_7b": "task",
 }  # fmt: skip
 """The tables of methods, and what their columns are."""
-DATASETS, ABLATION = "table1_datasets", "table6_ablation_llama2_7b"
+ABLATION = "table6_ablation_llama2_7b"
 ROUNDING = 0.0005
 """The tables give three decimals."""
 
@@ -48,19 +46,6 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """A row of Table 1."""
-
-    task: str
-    samples: int
-    total_tokens: int
-    average: float
-    """Tokens of a sample, rounded to `rounding` either way."""
-    rounding: float
-    place: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Published:
     """All tables of a folder."""
 
@@ -74,50 +59,6 @@ class Published:
         return Scoreboard({(c.method, c.column, c.metric): c.value for c in self.tables[table]})
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of a file, whose errors name it."""
-
-    path: Path
-    line: int
-    values: Mapping[str, str | None]
-
-    @property
-    def place(self) -> str:
-        return f"{self.path.name}:{self.line}"
-
-    def error(self, problem: str) -> ValueError:
-        return ValueError(f"{self.path}:{self.line}: {problem}")
-
-    def text(self, column: str) -> str:
-        value = self.values[column]
-        if value is None:
-            raise self.error(f"{column}: the line ends before it")
-        return value
-
-    def one_of(self, column: str, allowed: Sequence[str] | Mapping[str, str]) -> str:
-        value = self.text(column)
-        if value not in allowed:
-            raise self.error(f"{column}={value}: must be one of {', '.join(name or 'nothing' for name in allowed)}")
-        return value
-
-    def number(self, column: str) -> float:
-        text = self.text(column)
-        try:
-            value = float(text)
-        except ValueError as error:
-            raise self.error(f"{column}={text}: not a number") from error
-        if not (math.isfinite(value) and value > 0):
-            raise self.error(f"{column}={text}: must be a number above 0")
-        return value
-
-    def whole(self, column: str) -> int:
-        value = self.number(column)
-        if value != int(value):
-            raise self.error(f"{column}={self.text(column)}: must be a whole number")
-        return int(value)
-
-
 def read(folder: Path | None = None) -> Published:
     """Every table; without a folder the committed ones.
 
@@ -127,48 +68,16 @@ def read(folder: Path | None = None) -> Published:
     folder = folder or published.folder()
     return Published(
         folder=folder,
-        datasets=[_dataset(row) for row in _rows(folder, DATASETS, ("task", "samples", "total_tokens", "avg_tokens"))],
+        datasets=published.datasets(folder),
         tables={name: _table(folder, name, column) for name, column in TABLES.items()},
         ablation=_ablation(folder),
-    )
-
-
-def _rows(folder: Path, name: str, columns: Sequence[str]) -> Iterator[Row]:
-    path = folder / f"{name}.csv"
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            lacking = [column for column in columns if column not in (reader.fieldnames or ())]
-            if lacking:
-                raise ValueError(f"{path}:1: no column {', '.join(lacking)}")
-            rows = [Row(path, reader.line_num, values) for values in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"{path}: cannot be read: {reason}") from error
-    if not rows:
-        raise ValueError(f"{path}:1: no line below the names of the columns")
-    for row in rows:
-        if None in row.values:
-            raise row.error("more values than there are columns")
-        yield row
-
-
-def _dataset(row: Row) -> Dataset:
-    text = row.text("avg_tokens")
-    return Dataset(
-        task=row.text("task"),
-        samples=row.whole("samples"),
-        total_tokens=row.whole("total_tokens"),
-        average=row.number("avg_tokens"),
-        rounding=0.5 * 10.0 ** -len(text.partition(".")[2]),
-        place=row.place,
     )
 
 
 def _table(folder: Path, name: str, column: str) -> list[Cell]:
     """The cells of a table, every method with every column and metric once."""
     cells: dict[tuple[str, str, str], Cell] = {}
-    for row in _rows(folder, name, ("method", column, "metric", "value", "mark", "starred")):
+    for row in rows(folder, name, ("method", column, "metric", "value", "mark", "starred")):
         cell = _cell(row, column)
         key = (cell.method, cell.column, cell.metric)
         if key in cells:
@@ -176,7 +85,7 @@ def _table(folder: Path, name: str, column: str) -> list[Cell]:
         cells[key] = cell
     columns = dict.fromkeys(cell.column for cell in cells.values())
     for printed, method in METHODS.items():
-        lacking = [f"{c}, {metric}" for c in columns for metric in METRICS if (method, c, metric) not in cells]
+        lacking = [f"{c}, {metric}" for c in columns for metric in SCORES if (method, c, metric) not in cells]
         if lacking:
             raise ValueError(f"{folder / name}.csv: no line for {printed}, {lacking[0]}")
     return list(cells.values())
@@ -188,7 +97,7 @@ def _cell(row: Row, column: str) -> Cell:
         method=METHODS[printed],
         printed=printed,
         column=row.text(column),
-        metric=row.one_of("metric", METRICS),
+        metric=row.one_of("metric", SCORES),
         value=row.number("value"),
         mark=row.one_of("mark", MARKS),
         starred=row.one_of("starred", ("", "yes")) == "yes",
@@ -199,7 +108,7 @@ def _cell(row: Row, column: str) -> Cell:
 def _ablation(folder: Path) -> dict[str, float]:
     """Perplexity by variant."""
     found: dict[str, float] = {}
-    for row in _rows(folder, ABLATION, ("variant", "ppl")):
+    for row in rows(folder, ABLATION, ("variant", "ppl")):
         variant = VARIANTS[row.one_of("variant", VARIANTS)]
         if variant in found:
             raise row.error(f"variant={row.text('variant')} stands here a second time")

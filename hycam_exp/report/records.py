@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.config import NUM_FOLDS
+from hycam_exp.evaluation.metrics import AGGREGATES
+from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report import setting
 from hycam_exp.runs import RunRecord, Store
 
@@ -131,3 +133,10 @@ def _doubled(records: list[RunRecord], results: Path) -> dict[str, Problem]:
         if len(alike) > 1
         for record in alike
     }
+
+
+def tasks_of(record: RunRecord) -> list[str]:
+    """The tasks that a run was scored on, in its config's order where that names them."""
+    scored = {score.task for score in record.scores if score.metric == "ppl"} - {*AGGREGATES, RETENTION}
+    order = record.config["data"].get("tasks") or []
+    return [task for task in order if task in scored] + sorted(scored - set(order))

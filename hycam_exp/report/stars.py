@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hycam_exp.report.baselines import is_peft_baseline
 from hycam_exp.report.match import Match
 from hycam_exp.report.scoreboard import OURS
 from hycam_exp.report.summary import Summary
@@ -50,8 +51,8 @@ def _star(comparison: "Comparison") -> Star:
 
 
 def _baselines(test: Contest) -> dict[str, Match]:
-    """The rows that the paper's star is against: parameter-efficient methods other than HyCAM and its forms."""
-    return {name: m for name, m in test.rows.items() if name != "full_ft" and not name.startswith(OURS)}
+    """The rows that the star is against."""
+    return {name: m for name, m in test.rows.items() if is_peft_baseline(name)}
 
 
 def _obstacle(test: Contest) -> str | None:

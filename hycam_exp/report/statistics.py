@@ -13,10 +13,9 @@ import numpy as np
 
 from hycam_exp.config import NUM_FOLDS
 from hycam_exp.evaluation.metrics import declared
-from hycam_exp.method_settings import METHODS
+from hycam_exp.report.baselines import is_peft
 from hycam_exp.report.summary import Summary
 
-PEFT_BASELINES = ("lora", "multi_lora", "riemoe_lora")
 LEVEL = 0.05
 TEST_SHARE = 1 / 7
 """Test over training records of a fold: 1 block against 7."""
@@ -71,17 +70,6 @@ class Comparison:
     def uncorrected_star(self) -> bool:
         """The paper's star: an improvement whose p of the paired t-test, not corrected for anything, is below 0.05."""
         return self.is_improvement and self.p is not None and self.p < LEVEL
-
-
-def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean and the sample standard deviation; None for fewer than two values.
-
-    Raises:
-        ValueError: there is no value.
-    """
-    if not len(values):
-        raise ValueError("no value to take the mean of")
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def p_values(differences: Array, test_share: float = 0.0) -> Array:
@@ -193,7 +181,7 @@ def compare(ours: Summary, baselines: Sequence[Summary], metric: str, task: str 
     Raises:
         ValueError: the two were not tested on the same records.
     """
-    peft = [s for s in baselines if s.method not in METHODS or not METHODS[s.method].trains_backbone]
+    peft = [s for s in baselines if is_peft(s.method)]
     lacking = [reason for s in (ours, *peft) if (reason := _lacks(s, metric, task))]
     found = Comparison(
         metric=metric, task=task, ours=ours.label, baseline=None, n_folds=len(ours.folds),

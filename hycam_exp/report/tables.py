@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hycam_exp.report import published, titles
 from hycam_exp.report.datasets import datasets
 from hycam_exp.report.design import DESIGNS, Design
-from hycam_exp.report.expected import Expected, Experiments
+from hycam_exp.report.expected import Expected, Experiments, command
 from hycam_exp.report.match import Match, match, same_splits, variants
 from hycam_exp.report.measure import Measure, note_of
 from hycam_exp.report.published import Published
@@ -47,7 +47,7 @@ def build(summaries: Sequence[Summary], experiments: Experiments, allow_mixed: b
     scored = [s for s in summaries if any(value is not None for value in s.values("ppl"))]
     experiments.prepare((design.experiment for design in DESIGNS), {(s.model, s.method, s.data) for s in scored})
     papers = published.read()
-    tables, problems = [datasets(scored)], set()
+    tables, problems = [datasets(scored, papers.datasets)], set()
     for design in DESIGNS:
         rows = _matches(design, experiments.rows(design.experiment), scored, allow_mixed)
         tables.append(_table(design, rows, papers))
@@ -107,7 +107,7 @@ def _table(design: Design, rows: Matches, papers: Published) -> Table:
         notes=notes,
         has_published=design.published is not None,
         is_wide=design.is_wide,
-        command=f"python -m hycam_exp -m experiment={design.experiment}",
+        command=command(design.experiment),
     )
     return marked(table)
 

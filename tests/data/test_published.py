@@ -9,5 +9,8 @@ def test_tables_are_where_the_package_looks() -> None:
         "table1_datasets", "table2_main", "table3_qwen_sizes", "table4_llama32", "table5_tasks_llama2_7b",
         "table6_ablation_llama2_7b",
     ]  # fmt: skip
-    first = published.table("table1_datasets")[0]
-    assert (first["task"], first["samples"], first["total_tokens"]) == ("auto_cot", "5816", "943474")
+    first = published.datasets()[0]
+    assert (first.task, first.samples, first.total_tokens, first.average, first.rounding) == (
+        "auto_cot", 5816, 943_474, 162.22, 0.005,
+    )  # fmt: skip
+    assert (first.domain, first.place) == ("Arithmetic and other logical reasoning tasks", "table1_datasets.csv:2")

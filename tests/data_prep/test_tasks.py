@@ -30,7 +30,7 @@ def test_folders_are_recognised(name: str, task: str | None) -> None:
 
 def test_tasks_are_those_of_the_published_table() -> None:
     """The paper's Table 1 has these five tasks, in this order."""
-    assert list(tasks.TASKS) == [row["task"] for row in published.table("table1_datasets")]
+    assert list(tasks.TASKS) == [row.task for row in published.datasets()]
 
 
 @pytest.mark.parametrize("task", tasks.TASKS)

@@ -3,10 +3,11 @@
 import pytest
 from sacrebleu.metrics import BLEU
 
+from hycam_exp.data import published
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation.generation import Prediction
 from hycam_exp.evaluation.measurement import Measurement
-from hycam_exp.evaluation.metrics import METRICS, declared
+from hycam_exp.evaluation.metrics import METRICS, SCORES, declared
 from hycam_exp.evaluation.perplexity import SampleNats
 
 
@@ -34,6 +35,13 @@ def test_directions_are_the_metrics() -> None:
     """Overlap is better higher; everything else is better lower."""
     assert {name for name, metric in METRICS.items() if metric.better == "higher"} == {"bleu4", "rouge_l"}
     assert {metric.better for metric in METRICS.values()} == {"higher", "lower"}
+
+
+def test_the_papers_scores_are_declared_and_published() -> None:
+    """Each of them has a direction, and every table of methods in the paper's files has these and no others."""
+    assert set(SCORES) <= set(METRICS)
+    rows = published.rows(published.folder(), "table2_main", ["metric"])
+    assert list(dict.fromkeys(row.text("metric") for row in rows)) == list(SCORES)
 
 
 def test_bleu_version_is_sacrebleus_signature() -> None:

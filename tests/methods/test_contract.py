@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from hycam_exp.config import compose
 from hycam_exp.method_settings import METHODS, HyCAMSettings
-from hycam_exp.methods import attach, auxiliary_loss
+from hycam_exp.methods import attach, auxiliary_loss, backbone_of
 from hycam_exp.methods.recognition import dimensions
 from tests.methods.conftest import FAMILIES, perturb, tiny, tokens
 
@@ -71,6 +71,12 @@ def test_output_equals_the_backbones_bit_for_bit_at_initialisation(name, family,
     model = adapted(name, family, moved=False, dtype=dtype)
     assert torch.equal(model.eval()(tokens()).logits, expected)
     assert torch.equal(model.train()(tokens()).logits, expected)
+
+
+def test_the_backbone_inside_is_the_one_that_was_given(name, family):
+    """Whatever is attached, the backbone is found again, the same object."""
+    backbone = tiny(family)
+    assert backbone_of(attach(backbone, SETTINGS[name])) is backbone
 
 
 def test_trained_parameters_are_those_of_the_closed_form(name, family):

@@ -2,18 +2,20 @@
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hycam_exp.report.claims.statement import Finding, Statement
 from hycam_exp.report.page import PageContent, sample_texts
 from hycam_exp.report.progress import Progress
 from hycam_exp.report.records import Problem
-from hycam_exp.report.statement import Finding, Statement
 from hycam_exp.report.summary import summarise
 from hycam_exp.report.table import Cell, Column, Row, Table, marked
-from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Score, Store
+from hycam_exp.runs import RunRecord, Score, Store
+from tests.report import toy
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"'"
 COMMAND = "python -m hycam_exp -m experiment=mini 'method=<b>' fold=0,1"
@@ -29,8 +31,8 @@ def record(method: str, fold: int, steps: int = 12) -> RunRecord:
     # The worst method has no BLEU-4: absent, not nought.
     scores += [Score(task="mean", metric="bleu4", value=None if method == "multi_lora" else 1 / ppl, n=3)]
     train = [{"step": s, "loss": 3.0 / s, "learning_rate": 0.01, "gradient_norm": 1.0} for s in range(1, steps + 1)]
-    return RunRecord(
-        schema_version=SCHEMA_VERSION,
+    return replace(
+        toy.record(fold, ppl, method),
         run_id=f"tiny_llama-{method}-mini-f{fold}-s0-{zlib.crc32(f'{method}{fold}'.encode()):08x}",
         config={
             "model": {"name": "tiny_llama", "source": "embedded"}, "method": {"name": method, "rank": 8},

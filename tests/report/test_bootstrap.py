@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU
 from scipy import stats
 
+from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report import bootstrap
-from hycam_exp.report.bootstrap import COLUMNS, METRICS, Samples, check_paired, draws, measure, read_samples, resample
+from hycam_exp.report.bootstrap import COLUMNS, Samples, check_paired, draws, measure, read_samples, resample
 from hycam_exp.report.records import read
 from hycam_exp.report.summary import summarise
 
@@ -94,7 +95,7 @@ def test_observed_scores_are_the_records() -> None:
     found = bootstrap.resample_settings(settings, RESULTS, resamples=2)
     assert found.names == ["hycam", "lora"]
     for row, task in enumerate(found.tasks):
-        for column, metric in enumerate(METRICS):
+        for column, metric in enumerate(SCORES):
             for method, setting in enumerate(settings):
                 assert found.observed[row, method, column] == pytest.approx(setting.mean(metric, task), rel=1e-12)
 

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hycam_exp.report.records import read
-from hycam_exp.runs import Store
+from hycam_exp.report.records import read, tasks_of
+from hycam_exp.runs import Score, Store
 from tests.report.toy import record
 
 Break = Callable[[dict[str, Any]], object]
@@ -76,3 +76,11 @@ def test_two_records_of_one_cell_are_both_left_out(tmp_path: Path) -> None:
 def test_an_empty_folder_is_no_problem(tmp_path: Path) -> None:
     """There is nothing to read, and nothing wrong."""
     assert read(tmp_path).records == read(tmp_path).problems == []
+
+
+def test_the_tasks_of_a_run_are_in_its_configs_order() -> None:
+    """Means, pooled scores and general text are no tasks; a task that the config does not name comes last."""
+    scored = ("mean", "web_gpt", "dolly", "other", "pooled", "retention")
+    run = record(0, 2.0, data={"name": "mini", "tasks": ["dolly", "auto_cot", "web_gpt"]})
+    scores = [Score(task=task, metric="ppl", value=2.0, n=1) for task in scored]
+    assert tasks_of(replace(run, scores=scores)) == ["dolly", "web_gpt", "other"]

@@ -18,14 +18,14 @@ from hycam_exp.report.statistics import (
     difference_interval,
     effect_size,
     holm,
-    mean_and_spread,
     paired_t,
     power,
     with_holm,
 )  # fmt: skip
 from hycam_exp.report.summary import Summary
-from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Score
+from hycam_exp.runs import Score
 from scripts.star_rates import BEYOND, NULLS, World, p_of, rates, scores
+from tests.report.toy import record
 
 A, B = [1.80, 1.71, 1.93, 1.85, 1.79], [1.62, 1.60, 1.63, 1.68, 1.51]
 fold_values = st.lists(st.floats(-10, 10), min_size=5, max_size=5)
@@ -34,22 +34,14 @@ fold_values = st.lists(st.floats(-10, 10), min_size=5, max_size=5)
 def settings(method: str, values: Sequence[float | None], metric: str = "ppl", split: str = "s") -> Summary:
     """A setting whose folds, counted from 0, have these values."""
     records = tuple(
-        RunRecord(
-            schema_version=SCHEMA_VERSION, run_id=f"m-{method}-f{fold}", config={"fold": fold},
-            scores=[Score(task="mean", metric=metric, value=value, n=5)], metrics={}, curves={}, fit={}, routing=[],
-            counts={}, cost={}, data={"content": "c", "split": f"{split}{fold}"}, code={}, versions={}, notes=[],
+        dataclasses.replace(
+            record(fold, None, method, split=split),
+            run_id=f"m-{method}-f{fold}",
+            scores=[Score(task="mean", metric=metric, value=value, n=5)],
         )
         for fold, value in enumerate(values)
-    )  # fmt: skip
+    )
     return Summary(model="m", method=method, data="mini", variant="", records=records)
-
-
-def test_mean_and_spread() -> None:
-    """The sample standard deviation, of which one value has none; no values have no mean."""
-    assert mean_and_spread([1.0, 3.0]) == (2.0, math.sqrt(2))
-    assert mean_and_spread([1.0]) == (1.0, None)
-    with pytest.raises(ValueError, match="no value"):
-        mean_and_spread([])
 
 
 @given(fold_values, fold_values)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hycam_exp.command_line import as_errors, key_values
 from hycam_exp.method_settings import require
 
 if TYPE_CHECKING:
@@ -26,11 +27,7 @@ def options(arguments: Sequence[str]) -> dict[str, str]:
     Raises:
         ValueError: a key is unknown, blocks are no numbers, or there is a task or a block but no run.
     """
-    chosen = dict(OPTIONS)
-    for argument in arguments:
-        key, separator, value = argument.partition("=")
-        require(bool(separator) and key in OPTIONS, "argument", argument, f"must be one of {'=, '.join(OPTIONS)}=")
-        chosen[key] = value
+    chosen = key_values(arguments, OPTIONS)
     numbers = chosen["blocks"].split(",") if chosen["blocks"] else []
     require(all(n.isdecimal() for n in numbers), "blocks", chosen["blocks"], "must be numbers of blocks: blocks=0,3")
     for key in ("task", "blocks"):
@@ -48,12 +45,12 @@ def main(arguments: Sequence[str]) -> None:
         folder = Path(chosen["folder"] or Path(chosen["results"]) / "figures")
         found = (_of_run(chosen, folder), []) if chosen["run"] else _of_records(Path(chosen["results"]), folder)
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(as_errors(error))
     written, problems = found
     for path in written:
         print(path)
     if problems:
-        sys.exit("\n".join(f"error: {problem}" for problem in problems))
+        sys.exit("\n".join(map(as_errors, problems)))
 
 
 def _of_records(results: Path, folder: Path) -> tuple[list[Path], list[Problem]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from hycam_exp.report.expected import command
 from hycam_exp.report.figures import convergence, line, pareto, retention, routing, style, sweep, tasks
 from hycam_exp.report.figures.drawn import Drawn
 from hycam_exp.report.figures.plate import Plate
@@ -65,7 +66,7 @@ def missing(summaries: Sequence[Summary]) -> list[tuple[str, str]]:
     mixes = by_mix(summaries).values()
     embedded = any(summary.model == "tiny_llama" for summary in summaries)
     return [
-        (figure, f"python -m hycam_exp -m experiment={entry.mini if embedded else entry.experiment}")
+        (figure, command(entry.mini if embedded else entry.experiment))
         for figure, entry in CATALOGUE.items()
         if not any(entry.drawn(members) for members in mixes)
     ]

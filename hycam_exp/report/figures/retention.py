@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.figures import labels, style
 from hycam_exp.report.figures.line import Line, basis, mean_and_spread, over_folds, place
 from hycam_exp.report.figures.plate import Plate
 from hycam_exp.report.summary import Summary
 
 COLUMNS = ("method", "variant", "fold", "seed", "ppl_before", "ppl", "gain", "general_text_change")
-RETENTION = "retention"  # the task of general text in a record
 
 
 def points(line: Line) -> list[tuple[float, float, float, float]] | None:

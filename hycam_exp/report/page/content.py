@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hycam_exp.report.claims.statement import Statement
 from hycam_exp.report.page.sample_texts import SampleTexts
 from hycam_exp.report.progress import Progress
 from hycam_exp.report.records import Problem
-from hycam_exp.report.statement import Statement
 from hycam_exp.report.summary import Summary
 from hycam_exp.report.table import Table
 

@@ -17,6 +17,7 @@ from hycam_exp.report.page.packing import Pool, inline_json, packed, rounded
 from hycam_exp.report.page.run_view import MOST_POINTS, run_view
 from hycam_exp.report.page.sample_texts import SampleTexts
 from hycam_exp.report.page.table_view import TableViews
+from hycam_exp.report.records import tasks_of
 from hycam_exp.runs import RunRecord
 
 FOLDER = Path(__file__).parent
@@ -99,7 +100,7 @@ def _totals(content: PageContent, records: Sequence[RunRecord]) -> list[tuple[st
 
 def _choices(lines: Sequence[run_list.Line], records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, str]]:
     """The options of the filters, with their titles."""
-    tasks = dict.fromkeys(task for record in records for task in run_list.tasks_of(record))
+    tasks = dict.fromkeys(task for record in records for task in tasks_of(record))
     return {
         "model": {line.model: titles.model(line.model) for line in lines},
         "data": {line.data: line.data for line in lines},

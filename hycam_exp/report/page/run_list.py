@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from hycam_exp.evaluation import metrics
 from hycam_exp.report import titles
+from hycam_exp.report.records import tasks_of
 from hycam_exp.report.summary import Summary
 from hycam_exp.report.table import DASH
 from hycam_exp.runs import RunRecord
 
-SCORES = (("PPL", "ppl", "lower"), ("BLEU-4", "bleu4", "higher"), ("ROUGE-L", "rouge_l", "higher"))
+SCORES = tuple((name, metric, metrics.declared(metric).better) for metric, name in metrics.SCORES.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +50,6 @@ def lines(summaries: Sequence[Summary]) -> Iterator[Line]:
     for summary in summaries:
         for record in summary.records:
             yield _line(summary, record)
-
-
-def tasks_of(record: RunRecord) -> list[str]:
-    """The tasks that a run was scored on, in its config's order where that names them."""
-    scored = {score.task for score in record.scores if score.metric == "ppl"} - {"mean", "pooled", "retention"}
-    order = record.config["data"].get("tasks") or []
-    return [task for task in order if task in scored] + sorted(scored - set(order))
 
 
 def task_scores(record: RunRecord) -> dict[str, list[float | None]]:

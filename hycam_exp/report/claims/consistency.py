@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hycam_exp.report.published import ROUNDING, Cell, Dataset, Published
+from hycam_exp.data.published import Dataset
+from hycam_exp.report.baselines import PEFT_BASELINES
+from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, verdict
+from hycam_exp.report.published import ROUNDING, Cell, Published
 from hycam_exp.report.scoreboard import OURS, Scoreboard
-from hycam_exp.report.statement import UNKNOWN, Finding, Statement, verdict
-from hycam_exp.report.statistics import PEFT_BASELINES
 
 _MARKS = {1: "best", 2: "second"}
 _NUMBERS = {

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from hycam_exp.report.marks import implausible, statements, wrong_marks
+from hycam_exp.report.claims.consistency import implausible, statements, wrong_marks
+from hycam_exp.report.claims.statement import FAILS, HOLDS, UNKNOWN
 from hycam_exp.report.published import Published, read
-from hycam_exp.report.statement import FAILS, HOLDS, UNKNOWN
 
 
 def verdicts(published: Published) -> dict[str, str]:

@@ -9,30 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
 
-from hycam_exp.report import efficiency, evidence, marks, performance, published, records
-from hycam_exp.report.statement import Finding, Statement
-from hycam_exp.report.summary import Summary, summarise
+from hycam_exp.command_line import as_errors
+from hycam_exp.report.claims.catalogue import claims
+from hycam_exp.report.claims.statement import Finding, Statement
 
 SCHEMA_VERSION = 1
 RESULTS = Path("results")
-
-
-def claims(folder: Path | None, results: Path) -> list[Statement]:
-    """Every statement with its verdicts; `folder` holds a copy of the published tables, None the committed ones.
-
-    Raises:
-        ValueError: a table or a record cannot be read; names the file.
-    """
-    collection = records.read(results)
-    if collection.problems:
-        raise ValueError(str(collection.problems[0]))
-    return statements(folder, summarise(collection.records))
-
-
-def statements(folder: Path | None, summaries: Sequence[Summary]) -> list[Statement]:
-    """The same from summaries of our records."""
-    tables, ours = published.read(folder), evidence.gather(summaries)
-    return [*performance.statements(tables, ours), *efficiency.statements(ours), *marks.statements(tables)]
 
 
 def _said(finding: Finding) -> str:
@@ -67,9 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"--results={parsed.results}: no such folder")
         found = claims(parsed.published, parsed.results or RESULTS)
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(as_errors(error))
     if parsed.json:
         print(json.dumps({"schema_version": SCHEMA_VERSION, "claims": [asdict(s) for s in found]}, indent=1))
     else:
         print(*lines(found, shutil.get_terminal_size((120, 24)).columns), sep="\n")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
+from hycam_exp.report.claims.scores import statements
+from hycam_exp.report.claims.statement import FAILS, HOLDS, UNKNOWN, Finding
 from hycam_exp.report.evidence import gather
-from hycam_exp.report.performance import statements
 from hycam_exp.report.published import Published, read
-from hycam_exp.report.statement import FAILS, HOLDS, UNKNOWN, Finding
 from hycam_exp.report.summary import Summary
 from tests.report.test_evidence import SUMMARIES, of
 

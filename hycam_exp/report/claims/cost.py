@@ -6,10 +6,11 @@ from statistics import fmean
 
 from hycam_exp.config import TrainerSettings, compose
 from hycam_exp.dimensions import dimensions_of
-from hycam_exp.report.evidence import BASELINES, Backbone, Evidence
-from hycam_exp.report.performance import of_backbones
+from hycam_exp.report.baselines import BASELINES
+from hycam_exp.report.claims.scores import of_backbones
+from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, listed, verdict
+from hycam_exp.report.evidence import Backbone, Evidence
 from hycam_exp.report.scoreboard import OURS
-from hycam_exp.report.statement import UNKNOWN, Finding, Statement, listed, verdict
 from hycam_exp.report.summary import Summary
 from hycam_exp.runs import RunRecord
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from hycam_exp.report.evidence import BASELINES, Backbone, Evidence
-from hycam_exp.report.published import METRICS, ROUNDING, VARIANTS, Published
+from hycam_exp.evaluation.metrics import SCORES, declared
+from hycam_exp.report.baselines import BASELINES, PEFT_BASELINES
+from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, listed, verdict
+from hycam_exp.report.evidence import Backbone, Evidence
+from hycam_exp.report.published import ROUNDING, VARIANTS, Published
 from hycam_exp.report.scoreboard import OURS, Scoreboard, methods_in
-from hycam_exp.report.statement import UNKNOWN, Finding, Statement, listed, verdict
-from hycam_exp.report.statistics import LEVEL, PEFT_BASELINES, compare, with_holm
+from hycam_exp.report.statistics import LEVEL, compare, with_holm
 
 CLAIMED = 3.65
 """The average improvement in percent that the paper's abstract states."""
@@ -27,7 +29,7 @@ def statements(published: Published, evidence: Sequence[Evidence]) -> list[State
         *(
             _growth(published, evidence, table, metrics)
             for table in (SIZES, SMALL)
-            for metrics in (METRICS[:1], METRICS)
+            for metrics in (("ppl",), tuple(SCORES))
         ),
         _tasks(published, evidence),
         _hard_tasks(published, evidence),
@@ -111,7 +113,7 @@ def _best(published: Published, evidence: Sequence[Evidence]) -> Statement:
 
 def _significance(evidence: Sequence[Evidence]) -> Statement:
     def check(mix: Evidence) -> Finding:
-        pairs = [(backbone, metric) for backbone in mix.backbones for metric in METRICS]
+        pairs = [(backbone, metric) for backbone in mix.backbones for metric in SCORES]
         found = with_holm([compare(b.hycam, b.settings(PEFT_BASELINES), metric) for b, metric in pairs])
         if any(c.p is None for c in found):
             return Finding(verdict=UNKNOWN, text="; ".join(dict.fromkeys(c.reason or "" for c in found)))
@@ -234,11 +236,13 @@ def _hard_tasks(published: Published, evidence: Sequence[Evidence]) -> Statement
         for board in boards:
             if not set(HARD) < set(board.columns):
                 return Finding(verdict=UNKNOWN, text=f"no scores of {' and '.join(HARD)} beside other tasks")
-            for metric in METRICS:
+            for metric in SCORES:
                 if not all(board.scores(task, metric) for task in board.columns):
                     return Finding(verdict=UNKNOWN, text=f"a task without {metric}")
                 means = {task: _average_score(board, task, metric) for task in board.columns}
-                worst = sorted(means, key=lambda task: means[task], reverse=metric == "ppl")[: len(HARD)]
+                worst = sorted(means, key=lambda task: means[task], reverse=declared(metric).better == "lower")[
+                    : len(HARD)
+                ]
                 holds &= set(worst) == set(HARD)
                 texts.append(f"{metric}: {', '.join(worst)}")
         return Finding(verdict=verdict(holds), text="; ".join(texts))

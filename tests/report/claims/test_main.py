@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.report.claims import claims, lines, main
-from hycam_exp.report.statement import FAILS, HOLDS, UNKNOWN
+from hycam_exp.report.claims.__main__ import lines, main
+from hycam_exp.report.claims.catalogue import claims
+from hycam_exp.report.claims.statement import FAILS, HOLDS, UNKNOWN
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMITTED = ROOT / "results" / "published"
 
 

@@ -1,0 +1,27 @@
+"""What all commands share: key=value arguments, and a user's mistake as one line, `error: ...`, on standard error."""
+
+from collections.abc import Mapping, Sequence
+
+from hycam_exp.method_settings import require
+
+MARK = "error: "
+"""Of a line that says what is wrong: a launcher finds it in what a cell printed."""
+
+
+def as_errors(problem: object) -> str:
+    """Every line of it marked, so that none is read as ordinary output."""
+    return "\n".join(f"{MARK}{line}" for line in str(problem).splitlines())
+
+
+def key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> dict[str, str]:
+    """The arguments, key=value as Hydra's overrides are, over the defaults, whose keys are all that there are.
+
+    Raises:
+        ValueError: an argument is no key=value, or its key is unknown.
+    """
+    found = dict(defaults)
+    for argument in arguments:
+        key, separator, value = argument.partition("=")
+        require(bool(separator) and key in defaults, "argument", argument, f"must be one of {'=, '.join(defaults)}=")
+        found[key] = value
+    return found

@@ -1,0 +1,1 @@
+"""The paper's claims, recomputed from its tables and from our records."""
