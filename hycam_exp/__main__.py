@@ -13,7 +13,6 @@ from hycam_exp.slurm import SlurmLauncher
 
 # What the libraries say to each other; nothing a user could act on.
 THIRD_PARTY = (
-    ".*is_gradient_checkpointing.*is deprecated",
     ".*isinstance.treespec, LeafSpec.*is deprecated",
     "`torch.distributed.*is deprecated",
 )

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import gc
 import json
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -205,7 +204,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/memory.json"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
-    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*is deprecated")
     rows = []
     for case in cases():
         rows.append(compare(case, arguments.device))
