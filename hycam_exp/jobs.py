@@ -14,6 +14,7 @@ from hydra.plugins.launcher import Launcher
 from rich.console import Console
 
 from hycam_exp import grid
+from hycam_exp.command_line import as_errors
 from hycam_exp.config import Run, require_trainable
 from hycam_exp.method_settings import require
 from hycam_exp.runs import Store
@@ -131,7 +132,7 @@ class GridLauncher(Launcher):
             found = self.grid(job_overrides)
             found.run_all()
         except ValueError as error:
-            sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+            sys.exit(as_errors(error))
         except OSError as error:
             sys.exit(f"error: {error}: what is finished is whole, and the same command goes on")
         if found.failed:

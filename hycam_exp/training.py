@@ -269,7 +269,7 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
         for message in ("does not have many workers", "dataloader is not resumable", "in eval mode at the start"):
             warnings.filterwarnings("ignore", message=f".*{message}.*")
         # Clipped so; already summed; the adapter is saved whole beside the checkpoints.
-        for message in ("Since DeepSpeed handles gradient clip", ".*sync_dist=True", "When saving the DeepSpeed Stage 3"):
+        for message in ("Since DeepSpeed handles", ".*sync_dist=True", "When saving the DeepSpeed Stage 3"):
             warnings.filterwarnings("ignore", message=message)
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     if trainer.interrupted:

@@ -3,13 +3,13 @@
 `python -m hycam_exp.report claims` recomputes the paper's statements; `python -m hycam_exp.report figures` draws.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from hycam_exp.command_line import Parser, as_errors
 from hycam_exp.report import files, page, printed
 from hycam_exp.report.expected import Experiments, Memo
 from hycam_exp.report.ground import left_out
@@ -25,7 +25,7 @@ Drawing = tuple[list[Path], list[tuple[str, str]]]
 
 def everything(arguments: Sequence[str]) -> int:
     """Write all that follows from the records and print means over folds; 1 if a record or a row was refused."""
-    parser = argparse.ArgumentParser(prog="python -m hycam_exp.report", description=__doc__)
+    parser = Parser(prog="python -m hycam_exp.report", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), help="holds runs/; tables/ is written there")
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="what is kept between two reports")
     parser.add_argument("--allow-mixed", action="store_true", help="rows of differing recipe, split or code, marked")
@@ -55,7 +55,7 @@ def everything(arguments: Sequence[str]) -> int:
     path = chosen.results / "report.html"
     print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
     for problem in problems:
-        print(_as_errors(problem), file=sys.stderr)
+        print(as_errors(problem), file=sys.stderr)
     return 1 if problems else 0
 
 
@@ -97,11 +97,6 @@ def pictures(folder: Path, drawn: Sequence[Path], run_ids: Sequence[str]) -> lis
     return sorted([*(path for path in drawn if path.suffix == ".png"), *of_runs])
 
 
-def _as_errors(problem: object) -> str:
-    """Every line of it marked, so that none is read as ordinary output."""
-    return "\n".join(f"error: {line}" for line in str(problem).splitlines())
-
-
 def _claims(arguments: Sequence[str]) -> int:
     from hycam_exp.report import claims
 
@@ -135,7 +130,7 @@ def main() -> None:
     try:
         sys.exit(COMMANDS[name](rest) if name in COMMANDS else everything(sys.argv[1:]))
     except (OSError, ValueError) as error:
-        sys.exit(_as_errors(error))
+        sys.exit(as_errors(error))
 
 
 if __name__ == "__main__":

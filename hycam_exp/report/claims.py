@@ -1,6 +1,5 @@
 """`python -m hycam_exp.report claims`: the paper's statements, recomputed from its tables and from our records."""
 
-import argparse
 import json
 import shutil
 import sys
@@ -9,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
 
+from hycam_exp.command_line import Parser
 from hycam_exp.report import efficiency, evidence, marks, performance, published, records
 from hycam_exp.report.statement import Finding, Statement
 from hycam_exp.report.summary import Summary, summarise
@@ -57,7 +57,7 @@ def lines(statements: Sequence[Statement], width: int) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the statements, or as JSON; what a user can mend ends in one line on standard error, exit status 1."""
-    parser = argparse.ArgumentParser(prog="python -m hycam_exp.report claims", description=__doc__)
+    parser = Parser(prog="python -m hycam_exp.report claims", description=__doc__)
     parser.add_argument("--results", type=Path, help="the folder that holds runs/; default: results, if it is there")
     parser.add_argument("--published", type=Path, help="another copy of the paper's tables, as in results/published")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -5,7 +5,6 @@ corrected resampled test and after Holm over all lines of a mix, the standardise
 over test samples by group. See docs/statistics.md.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from hycam_exp.command_line import Parser
 from hycam_exp.method_settings import METHODS
 from hycam_exp.report.bootstrap import METRICS, RESAMPLES, Resampled, resample_settings
 from hycam_exp.report.ground import by_mix
@@ -60,7 +60,7 @@ def lines(summaries: Sequence[Summary], results: Path, resamples: int) -> Iterat
 
 def main(arguments: Sequence[str]) -> int:
     """Print the lines; 1 if a record was left out."""
-    parser = argparse.ArgumentParser(prog="python -m hycam_exp.report statistics", description=__doc__)
+    parser = Parser(prog="python -m hycam_exp.report statistics", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--resamples", type=int, default=RESAMPLES)
     parser.add_argument("--json", action="store_true")

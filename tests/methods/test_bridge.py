@@ -30,7 +30,7 @@ def test_registering_twice_changes_nothing():
 
 @pytest.mark.parametrize("imported", [False, True])
 def test_wrapping_a_model_warns_of_nothing(imported):
-    """What PEFT asks transformers by an old name is silent once the methods are imported, and other warnings are not."""
+    """What PEFT asks transformers by an old name is silent once methods are imported, and nothing else is."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         if imported:
