@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp import backbones
+from hycam_exp.command_line import refuse
 from hycam_exp.config import ModelSettings
 from hycam_exp.method_settings import METHODS, require
 
@@ -90,7 +91,9 @@ def answer(folder: Path, prompt: str, input: str, max_new_tokens: int) -> str:
 
 def main(arguments: list[str]) -> None:
     """Print the answer, or one line about what is wrong."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments:
+        refuse('run=... and prompt="..." are needed')
+    if arguments[0] in ("-h", "--help"):
         print(__doc__)
         return
     try:

@@ -3,6 +3,8 @@
 import sys
 from importlib.util import find_spec
 
+TASKS_UNKNOWN = "Tasks not found: "
+
 
 def main() -> None:
     """Hand the command line over as it is, or print one line about what is missing."""
@@ -12,7 +14,12 @@ def main() -> None:
 
     import hycam_exp.methods  # noqa: F401 - registers with PEFT
 
-    cli_evaluate()
+    try:
+        cli_evaluate()
+    except ValueError as error:
+        if not str(error).startswith(TASKS_UNKNOWN):  # of the harness's own errors the one that anybody meets
+            raise
+        sys.exit(f"error: {error}; `python -m hycam_exp.lm_eval ls tasks` lists them, --include_path DIR adds your own")
 
 
 if __name__ == "__main__":

@@ -39,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if not 0 < parsed.utilisation <= 1:
             raise ValueError(f"--utilisation={parsed.utilisation}: must be above 0 and at most 1")
+        request = _request(parsed)
         cells = expand(parsed.overrides, parsed.multirun)
         found = runs(cells)
         gpu = any(run.trainer.accelerator == "gpu" for run in found)
         device = accelerator(parsed.accelerator or ("h100_80gb" if gpu else "cpu"))
-        request = _request(parsed)
         planned = lines(cells, found, device, parsed.utilisation)
         jobs, left_out = jobs_of(planned, request.start_minutes / 60, parsed.with_remedies) if request else ([], [])
         simulated = allocation(jobs, request) if request else None

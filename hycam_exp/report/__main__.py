@@ -34,7 +34,7 @@ def everything(arguments: Sequence[str]) -> int:
     if not collection.records and not collection.problems:
         sys.exit(f"error: {chosen.results / 'runs'}: no record there")
     summaries = summarise(collection.records)
-    memo = Memo(chosen.outputs / "report")
+    memo = Memo(_kept(chosen.outputs))
     experiments = Experiments(memo)
     report = build(summaries, experiments, chosen.allow_mixed)
     grids = progress(experiments, summaries)
@@ -57,6 +57,16 @@ def everything(arguments: Sequence[str]) -> int:
     for problem in problems:
         print(as_errors(problem), file=sys.stderr)
     return 1 if problems else 0
+
+
+def _kept(outputs: Path) -> Path:
+    """The folder of what is kept between two reports, which is there from now on."""
+    folder = outputs / "report"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--outputs={outputs}: {folder} cannot be made ({error.strerror})") from error
+    return folder
 
 
 def _print_means(summaries: Sequence[Summary]) -> None:

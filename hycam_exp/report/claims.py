@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
 
-from hycam_exp.command_line import Parser
+from hycam_exp.command_line import Parser, as_errors
 from hycam_exp.report import efficiency, evidence, marks, performance, published, records
 from hycam_exp.report.statement import Finding, Statement
 from hycam_exp.report.summary import Summary, summarise
@@ -17,20 +17,12 @@ SCHEMA_VERSION = 1
 RESULTS = Path("results")
 
 
-def claims(folder: Path | None, results: Path) -> list[Statement]:
+def statements(folder: Path | None, summaries: Sequence[Summary]) -> list[Statement]:
     """Every statement with its verdicts; `folder` holds a copy of the published tables, None the committed ones.
 
     Raises:
-        ValueError: a table or a record cannot be read; names the file.
+        ValueError: a table cannot be read; names the file.
     """
-    collection = records.read(results)
-    if collection.problems:
-        raise ValueError(str(collection.problems[0]))
-    return statements(folder, summarise(collection.records))
-
-
-def statements(folder: Path | None, summaries: Sequence[Summary]) -> list[Statement]:
-    """The same from summaries of our records."""
     tables, ours = published.read(folder), evidence.gather(summaries)
     return [*performance.statements(tables, ours), *efficiency.statements(ours), *marks.statements(tables)]
 
@@ -56,7 +48,7 @@ def lines(statements: Sequence[Statement], width: int) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the statements, or as JSON; what a user can mend ends in one line on standard error, exit status 1."""
+    """Print the statements, or as JSON; 1 if a record was left out. Without the tables it ends in one line."""
     parser = Parser(prog="python -m hycam_exp.report claims", description=__doc__)
     parser.add_argument("--results", type=Path, help="the folder that holds runs/; default: results, if it is there")
     parser.add_argument("--published", type=Path, help="another copy of the paper's tables, as in results/published")
@@ -65,11 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if parsed.results is not None and not parsed.results.is_dir():
             raise ValueError(f"--results={parsed.results}: no such folder")
-        found = claims(parsed.published, parsed.results or RESULTS)
+        collection = records.read(parsed.results or RESULTS)
+        found = statements(parsed.published, summarise(collection.records))
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(as_errors(error))
     if parsed.json:
         print(json.dumps({"schema_version": SCHEMA_VERSION, "claims": [asdict(s) for s in found]}, indent=1))
     else:
         print(*lines(found, shutil.get_terminal_size((120, 24)).columns), sep="\n")
-    return 0
+    for problem in collection.problems:
+        print(as_errors(problem), file=sys.stderr)
+    return 1 if collection.problems else 0

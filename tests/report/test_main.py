@@ -52,6 +52,15 @@ def test_the_committed_tables_are_those_of_the_committed_records(results: Path, 
     assert times == {path.name: path.stat().st_mtime_ns for path in (results / "tables").iterdir()}
 
 
+def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> None:
+    """Before anything is composed or written."""
+    file = results / "file"
+    file.touch()
+    with pytest.raises(ValueError, match=rf"^--outputs={file}: {file}/report cannot be made \(Not a directory\)$"):
+        report(results, file)
+    assert not (results / "tables").exists()
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [
