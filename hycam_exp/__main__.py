@@ -5,12 +5,13 @@ import sys
 import warnings
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hycam_exp import backbones, jobs, rank_processes, ranks
-from hycam_exp.command_line import as_errors
+from hycam_exp.command_line import as_errors, refuse
 from hycam_exp.config import config_dir, read, require_trainable
 from hycam_exp.launcher import LocalLauncher
 from hycam_exp.misspelling import explain
@@ -46,7 +47,10 @@ _composed = hydra.main(version_base="1.3", config_path=str(config_dir()), config
 
 
 def main() -> None:
-    """The command line, by Hydra; what is wrong with an override ends in one line."""
+    """The command line, by Hydra; what is wrong with an option or an override ends in one line."""
+    options = get_args_parser()
+    options.error = refuse  # type: ignore[method-assign]
+    options.parse_args()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises its errors here, and does not print them over several lines
     try:
         _composed()

@@ -9,7 +9,7 @@ import pytest
 from hycam_exp.command_line import Parser, as_errors
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("hycam_exp.plan", "hycam_exp.report", "data_prep", "data_prep.mini")
+COMMANDS = ("hycam_exp", "hycam_exp.plan", "hycam_exp.report", "data_prep", "data_prep.mini")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -32,7 +32,7 @@ def everything(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     collection = read(chosen.results)
     if not collection.records and not collection.problems:
-        sys.exit(f"error: {chosen.results / 'runs'}: no record there")
+        sys.exit(f"error: --results={chosen.results}: no record in {chosen.results / 'runs'}")
     summaries = summarise(collection.records)
     memo = Memo(_kept(chosen.outputs))
     experiments = Experiments(memo)
