@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep import tasks
+from hycam_exp.command_line import Parser
 from hycam_exp.data.prompts import STYLES
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _positive(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    main = argparse.ArgumentParser(prog="python -m data_prep", description="data sets: fetch, convert, look at them")
+    main = Parser(prog="python -m data_prep", description="data sets: fetch, convert, look at them")
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fetch(commands.add_parser("fetch", help="the five sets, and a text for retention, from the hub"))
     _add_convert(commands.add_parser("convert", help="upstream files into canonical Parquet and a manifest"))

@@ -3,7 +3,6 @@
 `python -m data_prep.mini --out DIR` writes the five files; `rows("auto_cot", count=2)` gives two rows of one task.
 """
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from random import Random
 
 from data_prep import mini_tasks
 from data_prep.mini_tasks import Row
+from hycam_exp.command_line import Parser
 
 ROWS = 2000
 SEED = 2333
@@ -72,7 +72,7 @@ def _encoded(found: list[Row], lines: bool) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m data_prep.mini", description="write the five mini files")
+    parser = Parser(prog="python -m data_prep.mini", description="write the five mini files")
     parser.add_argument("--out", required=True, type=Path, help="folder for the files")
     parser.add_argument("--count", type=int, default=ROWS, help="rows a task")
     parser.add_argument("--seed", type=int, default=SEED)

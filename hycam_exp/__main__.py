@@ -1,20 +1,24 @@
 """`python -m hycam_exp [overrides]`: composes the config and hands one cell over."""
 
+import os
 import sys
 import warnings
 
 import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from hycam_exp import backbones, jobs, rank_processes, ranks
-from hycam_exp.command_line import as_errors
+from hycam_exp.command_line import as_errors, refuse
 from hycam_exp.config import config_dir, read, require_trainable
 from hycam_exp.launcher import LocalLauncher
+from hycam_exp.misspelling import explain
 from hycam_exp.slurm import SlurmLauncher
 
 # What the libraries say to each other; nothing a user could act on.
 THIRD_PARTY = (
-    ".*is_gradient_checkpointing.*is deprecated",
     ".*isinstance.treespec, LeafSpec.*is deprecated",
     "`torch.distributed.*is deprecated",
 )
@@ -39,7 +43,20 @@ def execute(cfg: DictConfig) -> None:
 
 
 jobs.register(LocalLauncher, SlurmLauncher)
-main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(execute)
+_composed = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(execute)
+
+
+def main() -> None:
+    """The command line, by Hydra; what is wrong with an option or an override ends in one line."""
+    options = get_args_parser()
+    options.error = refuse  # type: ignore[method-assign]
+    options.parse_args()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises its errors here, and does not print them over several lines
+    try:
+        _composed()
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(as_errors(explain(error)))
+
 
 if __name__ == "__main__":
     main()

@@ -1,11 +1,27 @@
 """What all commands share: key=value arguments, and a user's mistake as one line, `error: ...`, on standard error."""
 
+import argparse
+import sys
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from hycam_exp.method_settings import require
 
 MARK = "error: "
 """Of a line that says what is wrong: a launcher finds it in what a cell printed."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without its block of usage above an error."""
+
+    def error(self, message: str) -> NoReturn:
+        refuse(message)
+
+
+def refuse(message: str) -> NoReturn:
+    """End with what is wrong with the options, exit status 2, as argparse has it."""
+    print(f"{MARK}{message} (--help lists the options)", file=sys.stderr)
+    sys.exit(2)
 
 
 def as_errors(problem: object) -> str:

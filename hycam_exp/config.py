@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hycam_exp.data.prompts import STYLES
 from hycam_exp.method_settings import METHODS, require
+from hycam_exp.misspelling import explain
 
 NUM_FOLDS = 5
 STRATEGIES = ("single", "ddp", "fsdp", "zero1", "zero2", "zero3")
@@ -295,12 +296,6 @@ def require_trainable(run: Run) -> None:
         raise ValueError(why)
 
 
-def _explain(error: OmegaConfBaseException) -> str:
-    """One line for a person: the key, and what is wrong with it."""
-    first = str(error).split("\n", 1)[0]
-    return f"{error.full_key}: {first}" if error.full_key else first
-
-
 def read(cfg: DictConfig) -> Run:
     """The run that a composed config describes.
 
@@ -316,7 +311,7 @@ def read(cfg: DictConfig) -> Run:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         run = OmegaConf.to_object(OmegaConf.merge(schema, plain))
     except OmegaConfBaseException as error:
-        raise ValueError(_explain(error)) from error
+        raise ValueError(explain(error)) from error
     assert isinstance(run, Run)
     return run
 
@@ -335,5 +330,5 @@ def compose(*overrides: str) -> Run:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             cfg = hydra_compose("config", list(overrides))
     except HydraException as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(explain(error)) from error
     return read(cfg)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp import backbones
-from hycam_exp.command_line import as_errors, key_values
+from hycam_exp.command_line import as_errors, key_values, refuse
 from hycam_exp.config import ModelSettings
 from hycam_exp.method_settings import METHODS, require
 
@@ -87,7 +87,9 @@ def answer(folder: Path, prompt: str, input: str, max_new_tokens: int) -> str:
 
 def main(arguments: list[str]) -> None:
     """Print the answer, or one line about what is wrong."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments:
+        refuse('run=... and prompt="..." are needed')
+    if arguments[0] in ("-h", "--help"):
         print(__doc__)
         return
     try:

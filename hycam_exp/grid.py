@@ -16,12 +16,13 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from hycam_exp.config import Run, config_dir, read
+from hycam_exp.misspelling import explain
 
 REPEATED = ("fold", "seed")  # what the cells of one line of a table differ in
 _REFERS = re.compile(r"\$\{[^}]*\b(fold|seed)\b")
@@ -47,7 +48,7 @@ def expand(overrides: Sequence[str], multirun: bool = False) -> list[list[str]]:
             own = parser.parse_overrides([f"{key}={value}" for key, value in params.items()])
             choices = _choices([*own, *given])
     except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(_one_line(error)) from error
+        raise ValueError(explain(error)) from error
     return [list(cell) for cell in dict.fromkeys(itertools.product(*choices))]
 
 
@@ -65,12 +66,6 @@ def _choices(overrides: Sequence[Override]) -> list[list[str]]:
 def _line(override: Override) -> str:
     assert override.input_line is not None, "it was parsed from a line"
     return override.input_line
-
-
-def _one_line(error: Exception) -> str:
-    """What is wrong, with the override where the message does not say it."""
-    line = next(line for line in str(error).splitlines() if line.strip())
-    return f"{error.override}: {line}" if isinstance(error, OverrideParseException) else line
 
 
 class Composer:
@@ -102,7 +97,7 @@ class Composer:
                     groups = [line for line in cell if line in structural]
                     yield self._run([parsed[line] for line in cell if line not in structural], groups)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(_one_line(error)) from error
+            raise ValueError(explain(error)) from error
 
     def _run(self, scalars: Sequence[Override], groups: list[str]) -> Run:
         late = [o for o in scalars if o.key_or_group in REPEATED and type(o.value()) is int]
@@ -163,7 +158,7 @@ def _overridden(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
         try:
             OmegaConf.update(changed, override.key_or_group, override.value(), merge=True)
         except OmegaConfBaseException as error:
-            raise ValueError(f"{_line(override)}: {_one_line(error)}") from error
+            raise ValueError(explain(error)) from error
     return changed
 
 

@@ -7,6 +7,7 @@ another grid is running is waited for. The same command again goes on where this
 """
 
 import os
+import re
 import subprocess
 import time
 from collections import deque
@@ -131,7 +132,7 @@ class LocalGrid(Grid[LocalJob]):
 class LocalLauncher(GridLauncher):
     """The launcher as Hydra knows it; its fields are those of conf/hydra/launcher/local.yaml."""
 
-    def __init__(self, n_jobs: int, threads: int | None, gpus: list[int] | None) -> None:
+    def __init__(self, n_jobs: int, threads: int | None, gpus: list[int | str] | None) -> None:
         self.n_jobs, self.threads, self.gpus = n_jobs, threads, gpus
 
     def grid(self, job_overrides: Sequence[Sequence[str]]) -> LocalGrid:
@@ -151,10 +152,17 @@ class LocalLauncher(GridLauncher):
             require_whole("threads", self.threads, 1)
         if self.gpus is not None:
             listed = isinstance(self.gpus, Sequence) and not isinstance(self.gpus, str) and len(self.gpus) > 0
-            whole = listed and all(type(gpu) is int and gpu >= 0 for gpu in self.gpus)
-            require(whole, "hydra.launcher.gpus", self.gpus, "must be a list of ids, as [0,1], or null")
+            ids = listed and all(_is_id(gpu) for gpu in self.gpus)
+            require(ids, "hydra.launcher.gpus", self.gpus, "must be a list of ids, as [0,1] or [GPU-...], or null")
 
     def _environments(self) -> list[dict[str, str]]:
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.n_jobs)
         count = {"OMP_NUM_THREADS": str(threads)} if self.threads or self.n_jobs > 1 else {}
         return [{**count, "CUDA_VISIBLE_DEVICES": str(gpu)} for gpu in self.gpus] if self.gpus else [count]
+
+
+def _is_id(gpu: object) -> bool:
+    """A number, or the id of a GPU or of a part of one, as CUDA_VISIBLE_DEVICES takes them."""
+    if isinstance(gpu, str):
+        return re.fullmatch(r"(GPU|MIG)-[\w/-]+", gpu) is not None
+    return type(gpu) is int and gpu >= 0

@@ -5,6 +5,8 @@ from importlib.util import find_spec
 
 from hycam_exp.command_line import as_errors
 
+TASKS_UNKNOWN = "Tasks not found: "
+
 
 def main() -> None:
     """Hand the command line over as it is, or print one line about what is missing."""
@@ -14,7 +16,14 @@ def main() -> None:
 
     import hycam_exp.methods  # noqa: F401 - registers with PEFT
 
-    cli_evaluate()
+    try:
+        cli_evaluate()
+    except ValueError as error:
+        if not str(error).startswith(TASKS_UNKNOWN):  # of the harness's own errors the one that anybody meets
+            raise
+        sys.exit(
+            as_errors(f"{error}; `python -m hycam_exp.lm_eval ls tasks` lists them, --include_path DIR adds your own")
+        )
 
 
 if __name__ == "__main__":

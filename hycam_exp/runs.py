@@ -33,9 +33,9 @@ RECORDED_PACKAGES = (
 )  # fmt: skip
 # Sources that decide no result: what is printed, reported, planned, launched or held.
 _UNDECISIVE = (
-    "printout.py", "command_line.py", "__main__.py", "generate.py", "jobs.py", "launcher.py", "slurm.py",
-    "slurm_queue.py", "slurm_task.py", "rank_processes.py", "lease.py", "grid.py", "lm_eval.py", "mirror.py", "report",
-    "plan",
+    "printout.py", "command_line.py", "misspelling.py", "__main__.py", "generate.py", "jobs.py", "launcher.py",
+    "slurm.py", "slurm_queue.py", "slurm_task.py", "rank_processes.py", "lease.py", "grid.py", "lm_eval.py",
+    "mirror.py", "report", "plan",
 )  # fmt: skip
 
 

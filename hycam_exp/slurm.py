@@ -10,7 +10,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.live import Live
@@ -104,6 +104,7 @@ class SlurmGrid(Grid[SlurmJob]):
         for job in [job for job in self.jobs if not self.is_settled(job)]:
             if job.submission is not None and job.submission.job in queued:
                 self.say(job, f"already queued as job {job.submission.job}, not submitted again")
+                job.log_start = job.submission.log_start
                 elsewhere.append(job)
             else:
                 missing.append(job)
@@ -156,7 +157,8 @@ class SlurmGrid(Grid[SlurmJob]):
                 job.reason = str(error)
                 self.failed.append(job)
             return
-        for job, submission in zip(jobs, submissions, strict=True):
+        for job, submitted in zip(jobs, submissions, strict=True):
+            submission = replace(submitted, log_start=job.log_start)
             submission.remember(job.store.folder(job.run_id))
             job.submission, job.ours = submission, True
 

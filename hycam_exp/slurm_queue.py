@@ -27,6 +27,8 @@ class Submission:
     """`4242`, or `4242_7` of an array."""
     folder: str
     """submitit's."""
+    log_start: int = 0
+    """Bytes of the cell's log from before this job."""
     process: Any = field(default=None, compare=False, repr=False)
     """On this machine, and where this process has submitted it: submitit's view of it."""
 
@@ -38,7 +40,7 @@ class Submission:
 
     def remember(self, cell: Path) -> None:
         """Keep it in the cell's folder, so that the next command knows that the cell is queued."""
-        kept = {"cluster": self.cluster, "job": self.job, "folder": self.folder}
+        kept = {"cluster": self.cluster, "job": self.job, "folder": self.folder, "log_start": self.log_start}
         write_atomically(cell / "job.json", json.dumps(kept).encode())
 
     @property
@@ -101,7 +103,9 @@ class Request:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise ValueError(f"sbatch: {' '.join(lines)}") from error
         local = self.cluster == "local"
-        return [Submission(self.cluster, job.job_id, str(executor.folder), job if local else None) for job in found]
+        return [
+            Submission(self.cluster, job.job_id, str(executor.folder), process=job if local else None) for job in found
+        ]
 
     def _shared(self, need: Need) -> dict[str, Any]:
         setup = {f"{self.cluster}_setup": list(self.setup)} if self.setup else {}

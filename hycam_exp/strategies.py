@@ -151,7 +151,9 @@ def _open_deepspeed(device: str) -> None:
     import deepspeed
 
     if device == "cpu":
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # or it is compiled, which takes a minute
+        # Not its own messages through shared memory, which would be compiled for a minute. The table is replaced, not
+        # changed: to look into it first tries the compiler on every op, and ranks without a stderr would show that.
+        deepspeed.ops.__compatible_ops__ = {"deepspeed_shm_comm": False}
     deepspeed.utils.logging.logger.setLevel("ERROR")
     deepspeed.init_distributed("gloo" if device == "cpu" else "nccl")
 

@@ -268,7 +268,8 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
         # Meant for other uses: our loader goes on where it was, and the backbone is put in train mode.
         for message in ("does not have many workers", "dataloader is not resumable", "in eval mode at the start"):
             warnings.filterwarnings("ignore", message=f".*{message}.*")
-        for message in ("Since DeepSpeed handles gradient clipping", ".*sync_dist=True"):  # clipped so; already summed
+        # Clipped so; already summed; the adapter is saved whole beside the checkpoints.
+        for message in ("Since DeepSpeed handles", ".*sync_dist=True", "When saving the DeepSpeed Stage 3"):
             warnings.filterwarnings("ignore", message=message)
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     if trainer.interrupted:

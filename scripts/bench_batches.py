@@ -5,7 +5,6 @@ python -m scripts.bench_batches --root DIR --tokenizer DIR [--out results/benchm
 DIR holds the five sets as `data_prep` reads them; each is repeated up to its size in the paper's Table 1.
 """
 
-import argparse
 import itertools
 import json
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hycam_exp.command_line import Parser
 from hycam_exp.cost import hardware
 from hycam_exp.data import published, sources
 from hycam_exp.data.batches import Schedule
@@ -69,7 +69,7 @@ def measure(records: Sequence[Record], tokenizer_folder: Path, epochs: int) -> d
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--root", required=True, help="folder of the five sets")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of a tokenizer in Hugging Face form")
     parser.add_argument("--epochs", type=int, default=3)

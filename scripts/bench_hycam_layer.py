@@ -3,7 +3,6 @@
 python -m scripts.bench_hycam_layer [--out results/benchmarks/hycam_layer.json]
 """
 
-import argparse
 import json
 import statistics
 import time
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hycam_exp.command_line import Parser
 from hycam_exp.cost import hardware
 from hycam_exp.methods.modulation import fuse, low_rank_codes, modulate
 
@@ -103,7 +103,7 @@ def measure(repeats: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/hycam_layer.json"))
     parser.add_argument("--repeats", type=int, default=15)
     arguments = parser.parse_args()

@@ -5,11 +5,9 @@ On the CPU torch's MemTracker counts every tensor; on a GPU the allocator's own 
 python -m scripts.bench_memory [--device cuda] [--out results/benchmarks/memory.json]
 """
 
-import argparse
 import contextlib
 import gc
 import json
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from hycam_exp.backbones import weight_dtype
+from hycam_exp.command_line import Parser
 from hycam_exp.config import Run, compose
 from hycam_exp.cost import hardware
 from hycam_exp.data.batches import IGNORE
@@ -201,11 +200,10 @@ def cases() -> Iterator[Case]:
 
 def main() -> None:
     """Compare, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/memory.json"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
-    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*is deprecated")
     rows = []
     for case in cases():
         rows.append(compare(case, arguments.device))

@@ -3,7 +3,6 @@
 `python -m scripts.pretrain_tiny` writes hycam_exp/assets/tiny_llama; `--steps 3 --out DIR` is a quick trial.
 """
 
-import argparse
 import hashlib
 import json
 import math
@@ -25,6 +24,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from data_prep.corpus import corpus
+from hycam_exp.command_line import Parser
 
 OUT = Path(__file__).resolve().parent.parent / "hycam_exp" / "assets" / "tiny_llama"
 BOS, EOS, PAD = SPECIALS = ("<|bos|>", "<|eos|>", "<|pad|>")
@@ -287,7 +287,7 @@ def _replace(folder: Path, out: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="pre-train the embedded backbone tiny_llama")
+    parser = Parser(description="pre-train the embedded backbone tiny_llama")
     parser.add_argument("--steps", type=int, default=Settings.steps, help=f"training steps (default {Settings.steps})")
     parser.add_argument("--out", type=Path, default=OUT, help="folder to write")
     options = parser.parse_args(arguments)

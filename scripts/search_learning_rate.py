@@ -6,7 +6,6 @@ Half-decade steps from 1e-5 to 3e-2, extended where the best is at an edge; the 
 choice is the one with the lower mean. Cells that are finished are not run again.
 """
 
-import argparse
 import json
 import math
 import subprocess
@@ -15,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hycam_exp.command_line import Parser
 from hycam_exp.config import compose
 from hycam_exp.method_settings import METHODS
 from hycam_exp.runs import code_digest
@@ -97,7 +97,7 @@ def search(method: str, overrides: Sequence[str], folder: Path) -> dict[str, Any
 
 def main() -> None:
     """Search, print, and write after every method."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--overrides", nargs="*", default=[], help="of the command, for every cell")
     parser.add_argument("--name", help="under which the result is kept; the method's name if left out")

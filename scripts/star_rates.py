@@ -5,13 +5,13 @@ columns (backbone x metric) of five folds; a method's score in a fold is its own
 share, and noise of its own whose correlation between folds is that of shared training data.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from hycam_exp.command_line import Parser
 from hycam_exp.config import NUM_FOLDS
 from hycam_exp.report.statistics import LEVEL, TEST_SHARE, best, holm, p_values, power
 
@@ -145,7 +145,7 @@ def report(tables: int) -> Iterator[str]:
 
 def main() -> None:
     """Print them."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.star_rates", description=__doc__)
+    parser = Parser(prog="python -m scripts.star_rates", description=__doc__)
     parser.add_argument("--tables", type=int, default=20_000, help="simulated tables of each kind")
     for line in report(parser.parse_args().tables):
         print(line)

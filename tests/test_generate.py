@@ -70,6 +70,14 @@ def test_a_users_mistake_is_one_line(arguments, message):
         generate.main(arguments)
 
 
+def test_without_arguments_the_needed_ones_are_named(capsys):
+    """One line on standard error and exit status 2."""
+    with pytest.raises(SystemExit, match=r"^2$"):
+        generate.main([])
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", 'error: run=... and prompt="..." are needed (--help lists the options)\n')
+
+
 def test_the_readmes_python_loads_the_adapter(finished, tmp_path):
     """A HyCAM adapter loads through PEFT alone once the methods are registered, with the run's weights."""
     folder, run_id = finished

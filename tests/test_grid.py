@@ -77,9 +77,9 @@ def test_many_cells_take_few_compositions(monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["methd=lora"], "Could not override 'methd'"),
-        (["method=lorra"], "Could not find 'method/lorra'"),
-        (["method.rnk=3,4"], "method.rnk=3: Key 'rnk' is not in struct"),
+        (["methd=lora"], "methd: the config has no key methd; nearest: method"),
+        (["method=lorra"], "method=lorra: no such choice; nearest: method=lora"),
+        (["method.rnk=3,4"], "method.rnk: method has no key rnk; nearest: method.rank"),
         (["method.rank=x"], "method.rank: Value 'x'"),
         (["fold=7"], "fold=7: must be in 0..4"),
         (["fold=a,b"], "fold: Value 'a'"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from rich.console import Console
 
@@ -217,7 +218,10 @@ def command(*overrides: str, cwd: Path, seconds: float = 120) -> subprocess.Comp
     [
         ("method.tau=0.5,-1", "error: method.tau=-1.0: must be above 0"),
         ("hydra.launcher.n_jobs=0", "error: hydra.launcher.n_jobs=0: must be a whole number, at least 1"),
-        ("hydra.launcher.gpus=1", "error: hydra.launcher.gpus=1: must be a list of ids, as [0,1], or null"),
+        (
+            "hydra.launcher.gpus=1",
+            "error: hydra.launcher.gpus=1: must be a list of ids, as [0,1] or [GPU-...], or null",
+        ),
         ("data.root=/nowhere", "error: data.root=/nowhere"),
     ],
 )
@@ -241,6 +245,9 @@ def test_a_mistake_in_one_cell_is_told_before_any_starts(tmp_path: Path, overrid
         ({"gpus": "all"}, "gpus=all: must be a list of ids"),
         ({"gpus": []}, "gpus=[]: must be a list of ids"),
         ({"gpus": [0, -1]}, "gpus=[0, -1]: must be a list of ids"),
+        ({"gpus": [0, "one"]}, "gpus=[0, 'one']: must be a list of ids"),
+        ({"gpus": ["GPU-"]}, "gpus=['GPU-']: must be a list of ids"),
+        ({"gpus": ["GPU-1,GPU-2"]}, "gpus=['GPU-1,GPU-2']: must be a list of ids"),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_one_line(fields: dict[str, Any], message: str) -> None:
@@ -250,6 +257,15 @@ def test_a_field_of_the_wrong_kind_is_one_line(fields: dict[str, Any], message: 
         found.launch([["fold=0"]], 0)
     assert str(caught.value).startswith(f"error: hydra.launcher.{message}")
     assert "\n" not in str(caught.value)
+
+
+def test_gpus_may_be_named_as_cuda_names_them(tmp_path: Path) -> None:
+    """A GPU's UUID, a MIG instance's, and its older form with numbers: on the command line, and as a cell sees them."""
+    ids = ["GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "MIG-GPU-8932f937-d72c/1/2", "MIG-6e1d", 0]
+    (listed,) = OverridesParser.create().parse_overrides([f"hydra.launcher.gpus=[{','.join(map(str, ids))}]"])
+    found = launcher.LocalLauncher(n_jobs=1, threads=None, gpus=OmegaConf.create(listed.value()))
+    grid = found.grid([["fold=0", f"paths.outputs={tmp_path}", f"paths.results={tmp_path}"]])
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in grid.environments] == [str(id) for id in ids]
 
 
 def test_gpus_may_be_hydras_own_list(tmp_path: Path) -> None:

@@ -4,15 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hycam_exp import backbones
+from hycam_exp import backbones, lm_eval
 from hycam_exp.methods.hycam import HyCAMConfig
 from tests.methods.conftest import perturb
 
@@ -45,6 +47,32 @@ def test_without_the_harness_one_line_names_the_extra():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == "error: lm_eval is not installed: pip install 'hycam-exp[eval]'\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "Tasks not found: sumz",
+            "error: Tasks not found: sumz; `python -m hycam_exp.lm_eval ls tasks` lists them, --include_path DIR adds "
+            "your own",
+        ),
+        ("another", None),
+    ],
+)
+def test_an_unknown_task_is_one_line(monkeypatch, said, shown):
+    """It names the task and how to list tasks; any other error of the harness keeps its traceback."""
+
+    def evaluate() -> None:
+        raise ValueError(said)
+
+    harness, entry = ModuleType("lm_eval"), ModuleType("lm_eval.__main__")
+    harness.__spec__, entry.cli_evaluate = ModuleSpec("lm_eval", None), evaluate
+    monkeypatch.setitem(sys.modules, "lm_eval", harness)
+    monkeypatch.setitem(sys.modules, "lm_eval.__main__", entry)
+    with pytest.raises(SystemExit if shown else ValueError) as caught:
+        lm_eval.main()
+    assert str(caught.value) == (shown or said)
 
 
 def backbone():

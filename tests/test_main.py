@@ -1,10 +1,18 @@
 """The command line as a user sees it: one line for what they can mend, and no traceback."""
 
+import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from hycam_exp import backbones
+from hycam_exp.config import compose
+from hycam_exp.data import sources
+
+ROOT = Path(__file__).parents[1]
 
 
 def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -43,3 +51,16 @@ def test_an_unwritable_results_folder_is_named(tmp_path):
     done = command("paths.results=file/results", cwd=tmp_path)
     assert done.returncode == 1
     assert "paths.results: cannot write in file/results/runs" in done.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", "data_prep/README.md"])
+def test_the_readmes_command_for_own_data_can_be_run(tmp_path, page):
+    """As it stands, but for the file's name: the records are read, and are no longer than the backbone takes."""
+    text = (ROOT / page).read_text().replace("\\\n", " ")
+    (line,) = (line for line in text.splitlines() if line.startswith("    python -m hycam_exp data=generic"))
+    (tmp_path / "FILE.json").write_text(json.dumps([{"question": "What is it?", "answer": "It."}]))
+    overrides = shlex.split(line.replace("data.root=FILE", f"data.root={tmp_path / 'FILE.json'}"))[3:]
+    run = compose(*overrides)
+    backbones.examine(run.model, run.trainer, run.recipe.precision).check_length(run.data.max_length)
+    (record,) = sources.read(run.data.tasks, run.data.root, run.data.fields).records
+    assert (record.instruction, record.output) == ("What is it?", "It.")

@@ -187,6 +187,20 @@ def test_a_queued_cell_is_not_submitted_again(tmp_path: Path, fake: Path) -> Non
     assert len(list((fake / "scripts").iterdir())) == 2
 
 
+def test_what_a_queued_cell_printed_before_its_job_is_no_reason(tmp_path: Path, fake: Path) -> None:
+    """Of a job that another command has submitted, only what that job printed says why it failed."""
+    first = grid(tmp_path, job(tmp_path, "a", GATE + "raise SystemExit(3)"), wait=False)
+    first.jobs[0].log.parent.mkdir(parents=True)
+    first.jobs[0].log.write_text("error: of an attempt before\n")
+    first.run_all()
+    second = grid(tmp_path, job(tmp_path, "a", WRITE))
+    (tmp_path / "go").touch()
+    second.run_all()
+    (failed,) = second.failed
+    assert "of an attempt before" not in str(failed.reason)
+    assert str(failed.reason).startswith("job 100: ")
+
+
 def test_a_cell_that_another_host_runs_is_not_submitted(
     tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

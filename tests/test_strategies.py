@@ -142,6 +142,16 @@ def test_two_processes_train_as_one(alone, together, strategy):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["zero1", "zero3"])
+def test_the_command_under_deepspeed_says_nothing_of_its_own(tmp_path, strategy):
+    """No compiler is tried on DeepSpeed's ops, on whatever rank, and no warning is shown that nobody can act on."""
+    short = ("data.max_per_task=10", "recipe.epochs=1", "evaluation.test=false", f"trainer={strategy}")
+    command = [sys.executable, "-m", "hycam_exp", *QUICK, *short, "trainer.devices=2"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=TIMEOUT)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["fsdp", "zero3"])
 def test_full_fine_tuning_is_cut_up_and_saved_whole(alone, together, strategy):
     """Every weight is trained in shards, and the saved model is whole."""

@@ -135,11 +135,23 @@ def _files(task: str, root: Path, alone: bool, suffixes: Sequence[str]) -> tuple
         return (root, [root], []) if canonical.is_canonical(root) else (root, [], [root])
     folder = tasks.folder_of(task, root) or (root if alone else root / task)
     if not folder.is_dir():
-        raise ValueError(f"data.root={root}: no folder {folder} with the files of {task}")
+        raise ValueError(
+            f"data.root={root}: no folder {folder} with the files of {task}; {_way_out(task, root, alone)}"
+        )
     converted, upstream = canonical.files(folder, suffixes)
     if not converted and not upstream:
-        raise ValueError(f"data.root={root}: no file of {task} in {folder} ({' or '.join(suffixes)})")
+        raise ValueError(
+            f"data.root={root}: no file of {task} in {folder} ({' or '.join(suffixes)}); {_way_out(task, root, alone)}"
+        )
     return folder, converted, upstream
+
+
+def _way_out(task: str, root: Path, alone: bool) -> str:
+    """How a task's files come to where they are looked for, or are looked for where they are."""
+    own = f"data.root={'DIR, or FILE,' if alone else 'DIR'} names where yours lie"
+    if task not in TASKS:
+        return own
+    return f"`python -m data_prep fetch {f'{task} ' if alone else ''}--root {root}` gets them, or {own}"
 
 
 def _source(task: str, path: Path) -> Source:

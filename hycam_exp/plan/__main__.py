@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 
-from hycam_exp.command_line import as_errors
+from hycam_exp.command_line import Parser, as_errors
 from hycam_exp.grid import expand, runs
 from hycam_exp.plan.accelerators import NAMES, UTILISATION, accelerator
 from hycam_exp.plan.allocation import Request, allocation
@@ -17,7 +17,7 @@ from hycam_exp.plan.work import jobs_of
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m hycam_exp.plan", description=__doc__)
+    parser = Parser(prog="python -m hycam_exp.plan", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="as of python -m hycam_exp; commas make a grid")
     parser.add_argument("-m", "--multirun", action="store_true", help="expand hydra.sweeper.params")
     parser.add_argument("--json", action="store_true", help="print JSON, described in docs/plan.md")
@@ -39,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if not 0 < parsed.utilisation <= 1:
             raise ValueError(f"--utilisation={parsed.utilisation}: must be above 0 and at most 1")
+        request = _request(parsed)
         cells = expand(parsed.overrides, parsed.multirun)
         found = runs(cells)
         gpu = any(run.trainer.accelerator == "gpu" for run in found)
         device = accelerator(parsed.accelerator or ("h100_80gb" if gpu else "cpu"))
-        request = _request(parsed)
         planned = lines(cells, found, device, parsed.utilisation)
         jobs, left_out = jobs_of(planned, request.start_minutes / 60, parsed.with_remedies) if request else ([], [])
         simulated = allocation(jobs, request) if request else None

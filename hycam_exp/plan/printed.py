@@ -14,6 +14,9 @@ from hycam_exp.plan.memory import Parts
 
 SCHEMA_VERSION = 2
 WIDE = 200  # columns, where there is no terminal to be asked
+LEGEND = (
+    "verdict: of the cells as they are configured; the row without one has trainer.activation_checkpointing reversed"
+)
 PARTS = ("weights", "gradients", "optimiser", "activations", "method", "logits", "working", "buffers")
 
 
@@ -130,6 +133,7 @@ def show(lines: Sequence[Line], device: Accelerator, console: Console | None = N
         console.width = max(console.width, WIDE)
     console.print(_cells_table(lines, device))
     console.print(_memory_table(lines, device))
+    console.print(LEGEND, soft_wrap=True)
     cells = [cell for line in lines for cell in line.cells if cell.reason is not None]
     reasons = dict.fromkeys(f"{cell.status}{_again(cell)}: {cell.reason}" for cell in cells)
     for reason in reasons:

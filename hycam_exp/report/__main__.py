@@ -3,14 +3,13 @@
 `python -m hycam_exp.report claims` recomputes the paper's statements; `python -m hycam_exp.report figures` draws.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from hycam_exp.command_line import as_errors
+from hycam_exp.command_line import Parser, as_errors
 from hycam_exp.report import files, page, printed
 from hycam_exp.report.expected import Experiments, Memo
 from hycam_exp.report.ground import left_out
@@ -26,16 +25,16 @@ Drawing = tuple[list[Path], list[tuple[str, str]]]
 
 def everything(arguments: Sequence[str]) -> int:
     """Write all that follows from the records and print means over folds; 1 if a record or a row was refused."""
-    parser = argparse.ArgumentParser(prog="python -m hycam_exp.report", description=__doc__)
+    parser = Parser(prog="python -m hycam_exp.report", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), help="holds runs/; tables/ is written there")
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="what is kept between two reports")
     parser.add_argument("--allow-mixed", action="store_true", help="rows of differing recipe, split or code, marked")
     chosen = parser.parse_args(arguments)
     collection = read(chosen.results)
     if not collection.records and not collection.problems:
-        sys.exit(as_errors(f"{chosen.results / 'runs'}: no record there"))
+        sys.exit(f"error: --results={chosen.results}: no record in {chosen.results / 'runs'}")
     summaries = summarise(collection.records)
-    memo = Memo(chosen.outputs / "report")
+    memo = Memo(_kept(chosen.outputs))
     experiments = Experiments(memo)
     report = build(summaries, experiments, chosen.allow_mixed)
     grids = progress(experiments, summaries)
@@ -58,6 +57,16 @@ def everything(arguments: Sequence[str]) -> int:
     for problem in problems:
         print(as_errors(problem), file=sys.stderr)
     return 1 if problems else 0
+
+
+def _kept(outputs: Path) -> Path:
+    """The folder of what is kept between two reports, which is there from now on."""
+    folder = outputs / "report"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--outputs={outputs}: {folder} cannot be made ({error.strerror})") from error
+    return folder
 
 
 def _print_means(summaries: Sequence[Summary]) -> None:

@@ -5,7 +5,6 @@ corrected resampled test and after Holm over all lines of a mix, the standardise
 over test samples by group. See docs/statistics.md.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp.command_line import as_errors
+from hycam_exp.command_line import Parser, as_errors
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.baselines import is_peft
 from hycam_exp.report.bootstrap import RESAMPLES, Resampled, resample_settings
@@ -62,7 +61,7 @@ def lines(summaries: Sequence[Summary], results: Path, resamples: int) -> Iterat
 
 def main(arguments: Sequence[str]) -> int:
     """Print the lines; 1 if a record was left out."""
-    parser = argparse.ArgumentParser(prog="python -m hycam_exp.report statistics", description=__doc__)
+    parser = Parser(prog="python -m hycam_exp.report statistics", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--resamples", type=int, default=RESAMPLES)
     parser.add_argument("--json", action="store_true")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from random import Random
 
@@ -115,6 +116,23 @@ def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b'{"instruction": "a", "output": "b"}\n{"instruction": "caf\xe9", "output": "b"}\n')
     with pytest.raises(ValueError, match=r"rows\.jsonl:2: not UTF-8"):
         read(["auto_cot"], str(path))
+
+
+def test_missing_files_are_refused_with_the_ways_to_have_them(tmp_path: Path) -> None:
+    """The command that fetches them to where they were looked for (for a mix: all), and the setting for a copy."""
+    place = str(tmp_path / "data")
+    for tasks, way in (
+        (
+            ["auto_cot"],
+            f"`python -m data_prep fetch auto_cot --root {place}` gets them, or data.root=DIR, or FILE, names",
+        ),
+        (list(TASKS), f"`python -m data_prep fetch --root {place}` gets them, or data.root=DIR names where yours lie"),
+        (["mine"], "the files of mine; data.root=DIR, or FILE, names where yours lie"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(way)):
+            read(tasks, place)
+    write(tmp_path / "data" / "auto_cot" / "Auto-CoT.json", GOOD)  # where data_prep.fetch puts it
+    assert read(["auto_cot"], place).records
 
 
 @pytest.mark.parametrize("tasks", [["auto_cot"], list(TASKS)])

@@ -1,14 +1,17 @@
 """PEFT knows the methods that live here."""
 
+import importlib
 import subprocess
 import sys
+import warnings
 
 import pytest
-from peft import PeftConfig
+from peft import PeftConfig, get_peft_model
 from peft.utils.peft_types import PeftType
 
 from hycam_exp.methods import bridge
 from hycam_exp.methods.hycam import HyCAMConfig, HyCAMModel
+from tests.methods.conftest import tiny
 
 
 def test_the_registered_type_behaves_as_a_member_of_the_enum():
@@ -23,6 +26,18 @@ def test_registering_twice_changes_nothing():
     members = list(PeftType)
     bridge.register("hycam", HyCAMConfig, HyCAMModel)
     assert list(PeftType) == members
+
+
+@pytest.mark.parametrize("imported", [False, True])
+def test_wrapping_a_model_warns_of_nothing(imported):
+    """What PEFT asks transformers by an old name is silent once methods are imported, and nothing else is."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        if imported:
+            importlib.reload(bridge)
+        get_peft_model(tiny("llama"), HyCAMConfig(task_type="CAUSAL_LM", rank=2))
+        warnings.warn("another", FutureWarning, stacklevel=1)
+    assert len({str(warning.message) for warning in said}) == (1 if imported else 2)
 
 
 @pytest.mark.parametrize("door", ["import hycam_exp.methods", "from hycam_exp import HyCAMConfig"])

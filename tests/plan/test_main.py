@@ -36,10 +36,11 @@ def test_a_grid_as_json_without_torch(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["methd=lora"], "error: Could not override 'methd'"),
+        (["methd=lora"], "error: methd: the config has no key methd; nearest: method"),
         (["method.rank=0"], "error: method.rank=0: must be at least 1"),
         (["--utilisation=2"], "error: --utilisation=2.0: must be above 0 and at most 1"),
         (["--gpus", "8"], "error: --gpus=8: needs --simulate slurm"),
+        (["methd=lora", "--gpus", "8"], "error: --gpus=8: needs --simulate slurm"),  # before a grid is composed
         (["--simulate", "slurm"], "error: --simulate: needs --gpus"),
         (["--simulate", "slurm", "--gpus", "0"], "error: --gpus=0: must be at least 1"),
         (["method.layers=[9]"], "error: method.layers=9: the backbone has blocks 0..5"),

@@ -39,6 +39,7 @@ def test_the_tables_say_verdict_and_status(tmp_path):
     text = out.getvalue()
     for words in ("hycam method.tau=0.1", "1 missing", "fits", "mini: records by the disk"):
         assert words in text
+    assert "the row without one has trainer.activation_checkpointing reversed" in text
 
 
 def test_json_has_the_sums(tmp_path):

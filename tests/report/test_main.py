@@ -52,6 +52,15 @@ def test_the_committed_tables_are_those_of_the_committed_records(results: Path, 
     assert times == {path.name: path.stat().st_mtime_ns for path in (results / "tables").iterdir()}
 
 
+def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> None:
+    """Before anything is composed or written."""
+    file = results / "file"
+    file.touch()
+    with pytest.raises(ValueError, match=rf"^--outputs={file}: {file}/report cannot be made \(Not a directory\)$"):
+        report(results, file)
+    assert not (results / "tables").exists()
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [
@@ -168,7 +177,7 @@ def test_pictures_of_records_that_are_gone_are_not_shown(tmp_path: Path) -> None
 
 def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
     """Nothing is written there."""
-    with pytest.raises(SystemExit, match="no record there"):
+    with pytest.raises(SystemExit, match=r"^error: --results=.*: no record in .*runs$"):
         command.everything(["--results", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
 

@@ -1,6 +1,5 @@
 """`python -m hycam_exp.report claims`: the paper's statements, recomputed from its tables and from our records."""
 
-import argparse
 import json
 import shutil
 import sys
@@ -9,9 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
 
-from hycam_exp.command_line import as_errors
-from hycam_exp.report.claims.catalogue import claims
+from hycam_exp.command_line import Parser, as_errors
+from hycam_exp.report import records
+from hycam_exp.report.claims.catalogue import statements
 from hycam_exp.report.claims.statement import Finding, Statement
+from hycam_exp.report.summary import summarise
 
 SCHEMA_VERSION = 1
 RESULTS = Path("results")
@@ -38,8 +39,8 @@ def lines(statements: Sequence[Statement], width: int) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the statements, or as JSON; what a user can mend ends in one line on standard error, exit status 1."""
-    parser = argparse.ArgumentParser(prog="python -m hycam_exp.report claims", description=__doc__)
+    """Print the statements, or as JSON; 1 if a record was left out. Without the tables it ends in one line."""
+    parser = Parser(prog="python -m hycam_exp.report claims", description=__doc__)
     parser.add_argument("--results", type=Path, help="the folder that holds runs/; default: results, if it is there")
     parser.add_argument("--published", type=Path, help="another copy of the paper's tables, as in results/published")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -47,14 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if parsed.results is not None and not parsed.results.is_dir():
             raise ValueError(f"--results={parsed.results}: no such folder")
-        found = claims(parsed.published, parsed.results or RESULTS)
+        collection = records.read(parsed.results or RESULTS)
+        found = statements(parsed.published, summarise(collection.records))
     except ValueError as error:
         sys.exit(as_errors(error))
     if parsed.json:
         print(json.dumps({"schema_version": SCHEMA_VERSION, "claims": [asdict(s) for s in found]}, indent=1))
     else:
         print(*lines(found, shutil.get_terminal_size((120, 24)).columns), sep="\n")
-    return 0
+    for problem in collection.problems:
+        print(as_errors(problem), file=sys.stderr)
+    return 1 if collection.problems else 0
 
 
 if __name__ == "__main__":

@@ -3,25 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hycam_exp.report import evidence, published, records
+from hycam_exp.report import evidence, published
 from hycam_exp.report.claims import consistency, cost, scores
 from hycam_exp.report.claims.statement import Statement
-from hycam_exp.report.summary import Summary, summarise
-
-
-def claims(folder: Path | None, results: Path) -> list[Statement]:
-    """Every statement with its verdicts; `folder` holds a copy of the published tables, None the committed ones.
-
-    Raises:
-        ValueError: a table or a record cannot be read; names the file.
-    """
-    collection = records.read(results)
-    if collection.problems:
-        raise ValueError(str(collection.problems[0]))
-    return statements(folder, summarise(collection.records))
+from hycam_exp.report.summary import Summary
 
 
 def statements(folder: Path | None, summaries: Sequence[Summary]) -> list[Statement]:
-    """The same from summaries of our records."""
+    """Every statement with its verdicts; `folder` holds a copy of the published tables, None the committed ones.
+
+    Raises:
+        ValueError: a table cannot be read; names the file.
+    """
     tables, ours = published.read(folder), evidence.gather(summaries)
     return [*scores.statements(tables, ours), *cost.statements(ours), *consistency.statements(tables)]

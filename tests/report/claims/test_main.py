@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.report.claims.__main__ import lines, main
-from hycam_exp.report.claims.catalogue import claims
+from hycam_exp.report.claims.catalogue import statements
 from hycam_exp.report.claims.statement import FAILS, HOLDS, UNKNOWN
 
 ROOT = Path(__file__).parents[3]
@@ -68,16 +68,16 @@ def test_another_copy_of_the_numbers_changes_the_verdicts(tmp_path: Path, capsys
     assert "table2_main.csv:62 HyCAM llama2_7b ppl 3.081 is marked second" in after["marks_table2"]["published"]["text"]
 
 
-def test_without_records_ours_cannot_be_told(tmp_path: Path) -> None:
+def test_without_records_ours_cannot_be_told() -> None:
     """And the last line says that there are none; the text keeps to the width."""
-    shown = list(lines(claims(None, tmp_path), 80))
+    shown = list(lines(statements(None, []), 80))
     assert "  ours        cannot be told: no records of HyCAM" in shown
     assert shown[-1] == "ours: no records of HyCAM"
     assert max(map(len, shown)) <= 80
 
 
 def test_what_a_user_can_mend_is_one_line(tmp_path: Path) -> None:
-    """No such folder; a bad number with file and line; a missing table; a broken record."""
+    """No such folder; a bad number with file and line; a missing table."""
     with pytest.raises(SystemExit, match=r"^error: --results=none: no such folder"):
         main(["--results", "none"])
     copy = Path(shutil.copytree(COMMITTED, tmp_path / "copy"))
@@ -88,7 +88,17 @@ def test_what_a_user_can_mend_is_one_line(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(SystemExit, match=r"^error: .*table2_main\.csv: cannot be read: No such file or directory$"):
         main(["--published", str(copy), "--results", str(tmp_path)])
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_broken_record_is_named_and_the_rest_told(tmp_path: Path, capsys, form: list[str]) -> None:
+    """The statements are those of the other records; an error line names the file, and the exit status is 1."""
+    assert main(["--results", str(tmp_path), *form]) == 0
+    whole = capsys.readouterr().out
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "broken.json").write_text("{")
-    with pytest.raises(SystemExit, match=r"^error: .*broken\.json"):
-        main(["--results", str(tmp_path)])
+    assert main(["--results", str(tmp_path), *form]) == 1
+    said = capsys.readouterr()
+    assert said.out == whole
+    assert said.err.startswith(f"error: {tmp_path / 'runs' / 'broken.json'}: ")
+    assert said.err.count("\n") == 1
