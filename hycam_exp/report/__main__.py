@@ -39,7 +39,8 @@ def everything(arguments: Sequence[str]) -> int:
     report = build(summaries, experiments, chosen.allow_mixed)
     grids = progress(experiments, summaries)
     memo.save()
-    _print_means(summaries)
+    scored = [summary for summary in summaries if summary.mean("ppl") is not None]
+    printed.means(scored, Console(markup=False, highlight=False))
     _write(chosen.results, report)
     from hycam_exp.report import claims
 
@@ -57,14 +58,6 @@ def everything(arguments: Sequence[str]) -> int:
     for problem in problems:
         print(_as_errors(problem), file=sys.stderr)
     return 1 if problems else 0
-
-
-def _print_means(summaries: Sequence[Summary]) -> None:
-    console = Console(markup=False, highlight=False)
-    for table, note in printed.means([s for s in summaries if s.mean("ppl") is not None]):
-        console.print(table)
-        if note:
-            console.print(note)
 
 
 def _write(results: Path, report: Report) -> None:

@@ -118,7 +118,7 @@ def _setting(data: str, backbones: Sequence[Backbone], left_out: Sequence[str]) 
 def _backbone(model: str, summaries: Sequence[Summary]) -> tuple[Backbone | None, list[str]]:
     """The backbone, if it has HyCAM as the paper sets it, and the names of settings that lack folds."""
     scored = [s for s in summaries if s.mean("ppl") is not None]  # a search's records have no test scores
-    hycam = _papers_setting([s for s in scored if s.method == OURS])
+    hycam = papers_setting([s for s in scored if s.method == OURS])
     if hycam is None:
         return None, []
     methods = {*BASELINES, *VARIANTS.values()} - {OURS}
@@ -128,7 +128,7 @@ def _backbone(model: str, summaries: Sequence[Summary]) -> tuple[Backbone | None
     return Backbone(model=model, hycam=hycam, others=complete), incomplete
 
 
-def _papers_setting(candidates: Sequence[Summary]) -> Summary | None:
+def papers_setting(candidates: Sequence[Summary]) -> Summary | None:
     """HyCAM with the method's own YAML, of any rank; the one with most folds, then the first by name, if several."""
     if not candidates:
         return None
