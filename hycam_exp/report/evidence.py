@@ -112,6 +112,8 @@ def _setting(data: str, backbones: Sequence[Backbone], left_out: Sequence[str]) 
     words.append(f"{'/'.join(map(str, sorted(folds)))} of {NUM_FOLDS} folds")
     words += [f"HyCAM as {b.hycam.variant}" for b in backbones if b.hycam.variant]
     words += [f"left out for missing folds: {', '.join(left_out)}"] if left_out else []
+    codes = set().union(*(s.code for b in backbones for s in (b.hycam, *b.others)))
+    words += [f"by {len(codes)} versions of the code"] if len(codes) > 1 else []
     return "; ".join(words)
 
 
@@ -122,10 +124,17 @@ def _backbone(model: str, summaries: Sequence[Summary]) -> tuple[Backbone | None
     if hycam is None:
         return None, []
     methods = {*BASELINES, *VARIANTS.values()} - {OURS}
-    rivals = [s for s in scored if s.method in methods and _comparable(hycam, s)]
+    rivals = _of_one_seed(hycam, [s for s in scored if s.method in methods and _comparable(hycam, s)])
     complete = [s for s in rivals if s.folds == hycam.folds]
     incomplete = [f"{s.label} on {model}" for s in rivals if s.folds != hycam.folds]
     return Backbone(model=model, hycam=hycam, others=complete), incomplete
+
+
+def _of_one_seed(hycam: Summary, rivals: Sequence[Summary]) -> list[Summary]:
+    """Without a method's other seeds where it was run with HyCAM's, too: those are for figures over seeds."""
+    seed = hycam.setting.get("seed")
+    paired = {s.method for s in rivals if s.setting.get("seed") == seed}
+    return [s for s in rivals if s.setting.get("seed") == seed or s.method not in paired]
 
 
 def papers_setting(candidates: Sequence[Summary]) -> Summary | None:

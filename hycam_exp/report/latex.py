@@ -45,7 +45,7 @@ def _tabular(table: Table) -> list[str]:
     lines = [rf"\begin{{tabular}}{{l{columns}}}", r"\toprule"]
     if grouped:
         lines += [_groups(table), r"\midrule"]
-    heads = [table.corner, *(column.heading for column in table.columns)]
+    heads = [(table.column_heading if grouped else "") or table.corner, *(column.heading for column in table.columns)]
     lines += [_line([escape(head) for head in heads]), r"\midrule"]
     section = ""
     for row in table.rows:

@@ -40,5 +40,6 @@ def draw(summaries: Sequence[Summary]) -> list[Plate]:
         axes.locator_params(axis="x", nbins=4)
     panels[0].set_yticks(range(len(lines)), [line.label for line in lines])
     panels[0].set_ylim(len(lines) - 0.5, -0.5)
-    figure.supxlabel(f"PPL (mean and s.d., each of {basis(lines)})", fontsize=8)
+    runs = [record for line in lines for record in line.records]
+    figure.supxlabel(f"PPL (mean and s.d., each of {basis(lines)}){style.generated(runs)}", fontsize=8)
     return [Plate(name="tasks", figure=figure, columns=COLUMNS, rows=rows)]

@@ -99,10 +99,13 @@ def _totals(content: PageContent, records: Sequence[RunRecord]) -> list[tuple[st
 
 def _choices(lines: Sequence[run_list.Line], records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, str]]:
     """The options of the filters, with their titles."""
-    tasks = dict.fromkeys(task for record in records for task in run_list.tasks_of(record))
+    tasks: dict[str, bool] = {}
+    for record in records:
+        is_generated = titles.is_generated(record.config["data"])
+        tasks |= {task: tasks.get(task, True) and is_generated for task in run_list.tasks_of(record)}
     return {
         "model": {line.model: titles.model(line.model) for line in lines},
         "data": {line.data: line.data for line in lines},
         "method": {line.method: line.method_title for line in lines},
-        "task": {task: titles.TASKS.get(task, task) for task in tasks},
+        "task": {task: titles.task(task, tasks[task]) for task in tasks},
     }
