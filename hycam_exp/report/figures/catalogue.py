@@ -26,7 +26,10 @@ class Entry:
 
 
 CATALOGUE = {
-    "convergence": Entry(convergence.drawn, convergence.draw, "figure_loss_curves", "mini_loss_curves"),
+    "convergence": Entry(convergence.drawn, convergence.draw, "table2_main", "mini"),
+    "loss_curves": Entry(
+        convergence.drawn_over_seeds, convergence.draw_over_seeds, "figure_loss_curves", "mini_loss_curves"
+    ),
     "num_specialized": Entry(
         partial(sweep.drawn, sweep=sweep.NUM_SPECIALIZED),
         partial(sweep.draw, sweep=sweep.NUM_SPECIALIZED),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import matplotlib
 from matplotlib.axis import Axis
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from hycam_exp.report import titles
@@ -115,6 +116,12 @@ def applied() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
         yield
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """Small words below everything; none for an empty text."""
+    if text:
+        figure.supxlabel(text, fontsize=6.5)
 
 
 def generated(records: Sequence[RunRecord]) -> str:
