@@ -68,7 +68,7 @@ def test_a_sweep_has_every_runs_perplexity_over_its_value(swept, values):
 
 
 def test_a_sweep_takes_the_grids_own_runs():
-    """At the method's own value the runs of the seed with most folds; a point of other code is said, and in the data."""
+    """At the method's own value the runs of the seed with most folds; a point of other code is said."""
     grid = [record(fold=fold) for fold in (0, 1)]
     seeds = [record(fold=0, seed=seed, ppl=9.0) for seed in (100, 200, 300)]
     other = [replace(record(num_specialized=8, fold=fold), code={"digest": "e"}) for fold in (0, 1)]
