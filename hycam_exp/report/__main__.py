@@ -85,9 +85,9 @@ def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> Drawing:
 
 
 def pictures(folder: Path, drawn: Sequence[Path], run_ids: Sequence[str]) -> list[Path]:
-    """The PNG files to show: those drawn of the records, and those of a run (from its adapter) that has a record."""
+    """The PNG files to show: those drawn of the records, then those of a run (from its adapter) that has a record."""
     of_runs = [path for run_id in run_ids for path in (folder / run_id).glob("*.png")]
-    return sorted([*(path for path in drawn if path.suffix == ".png"), *of_runs])
+    return [*(path for path in drawn if path.suffix == ".png"), *sorted(of_runs)]
 
 
 def _as_errors(problem: object) -> str:
