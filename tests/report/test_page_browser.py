@@ -371,6 +371,8 @@ def test_every_control_has_a_name_and_a_place_in_the_order(reader: Reader, place
     roles = {"button", "link", "searchbox", "combobox", "image", "img", "progressIndicator", "region", "form"}
     named = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
     assert [role for role, name in named if role in roles and not name.strip()] == []
+    summaries = [e.get_attribute("textContent") for e in reader.all("section > details > summary, figcaption summary")]
+    assert len(set(summaries)) == len(summaries), "each is told apart by its name alone"
     assert {"banner", "navigation", "main", "contentinfo", "heading", "table", "button"} <= {role for role, _ in named}
     levels = reader.run("return [...document.querySelectorAll('h1,h2,h3,h4,h5')].filter((h) => h.checkVisibility())"
                         ".map((h) => Number(h.tagName[1]))")  # fmt: skip
