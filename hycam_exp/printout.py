@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp import terminal
 from hycam_exp.data.records import Rejection
 from hycam_exp.data.sources import rejection_counts
+from hycam_exp.report import terminal
 from hycam_exp.runs import RunRecord, Store
 
 

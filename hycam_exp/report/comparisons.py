@@ -16,8 +16,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp import terminal
 from hycam_exp.method_settings import METHODS
+from hycam_exp.report import terminal
 from hycam_exp.report.bootstrap import METRICS, RESAMPLES, Resampled, resample_settings
 from hycam_exp.report.evidence import papers_setting
 from hycam_exp.report.ground import by_mix

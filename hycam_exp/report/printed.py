@@ -6,8 +6,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp import terminal
 from hycam_exp.config import NUM_FOLDS
+from hycam_exp.report import terminal
 from hycam_exp.report.summary import Summary
 
 COLUMNS = (("PPL", "ppl", "mean", 3), ("BLEU-4", "bleu4", "mean", 3), ("ROUGE-L", "rouge_l", "mean", 3))

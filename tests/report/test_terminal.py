@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp import terminal
+from hycam_exp.report import terminal
 
 NUMBERS = ["1,234,567.891", "+- 0.042"]
 
