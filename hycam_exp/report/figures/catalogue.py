@@ -37,10 +37,10 @@ CATALOGUE = {
         "mini_num_specialized",
     ),
     "tau": Entry(partial(sweep.drawn, sweep=sweep.TAU), partial(sweep.draw, sweep=sweep.TAU), "figure_tau", "mini_tau"),
-    "routing": Entry(routing.drawn, routing.draw, "table2_main", "mini"),
     "pareto": Entry(line.scored, pareto.draw, "table2_main", "mini"),
     "tasks": Entry(line.scored, tasks.draw, "table5_tasks", "mini"),
     "retention": Entry(retention.drawn, retention.draw, "table2_main", "mini"),
+    "routing": Entry(routing.drawn, routing.draw, "table2_main", "mini"),
 }
 
 
