@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from hycam_exp import terminal
 from hycam_exp.data.records import Rejection
 from hycam_exp.data.sources import rejection_counts
 from hycam_exp.evaluation.metrics import AGGREGATES, SCORES
@@ -15,15 +16,17 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
-def _table(record: RunRecord) -> Table:
-    """Task by PPL before and after, BLEU-4 and ROUGE-L; before adaptation too where it was decoded."""
+def _table(record: RunRecord, break_: str = " ") -> Table:
+    """Task by PPL before and after, BLEU-4 and ROUGE-L; before adaptation too where it was decoded.
+
+    `break_` stands between the words of a heading.
+    """
     columns = [column for m, name in SCORES.items() for column in ((f"{name} before", f"{m}_before"), (name, m))]
     measured = {s.metric for s in record.scores}
     columns = [(title, metric) for title, metric in columns if metric in measured or not metric.endswith("_before")]
     table = Table(title=record.run_id, title_justify="left")
-    table.add_column("task", min_width=12, no_wrap=True)
-    for title, _ in columns:
-        table.add_column(title, justify="right")
+    table.add_column("task", min_width=12)
+    terminal.numbers(table, *(title.replace(" ", break_) for title, _ in columns))
     for task in [*record.config["data"]["tasks"], *AGGREGATES]:
         table.add_row(task, *(_number(record.score(metric, task)) for _, metric in columns))
     return table
@@ -56,7 +59,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
 def finished(record: RunRecord, store: Store, remark: str | None = None) -> None:
     """Print a finished cell."""
     console = Console(markup=False, emoji=False, highlight=False)
-    console.print(_table(record))
+    terminal.show(console, _table(record), _table(record, "\n"))
     for name, value in _facts(record):
         console.print(f"{name:>21}: {value}", soft_wrap=True)
     for note in [*record.notes, *([remark] if remark else [])]:

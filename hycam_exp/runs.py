@@ -35,7 +35,7 @@ RECORDED_PACKAGES = (
 _UNDECISIVE = (
     "printout.py", "command_line.py", "misspelling.py", "__main__.py", "generate.py", "jobs.py", "launcher.py",
     "slurm.py", "slurm_queue.py", "slurm_task.py", "rank_processes.py", "lease.py", "grid.py", "lm_eval.py",
-    "mirror.py", "report", "plan",
+    "mirror.py", "terminal.py", "report", "plan",
 )  # fmt: skip
 
 

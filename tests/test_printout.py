@@ -141,3 +141,17 @@ def test_three_rejections_are_all_of_them(capsys: pytest.CaptureFixture[str]) ->
     printout.rejections([rejection(n) for n in (1, 2, 3)])
     printout.rejections([])
     assert capsys.readouterr().err == "rejected 3 rows, dolly: no output (a.json:1, a.json:2, a.json:3)\n"
+
+
+def test_no_number_of_a_cell_is_cut_in_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six columns of scores in 80 columns: headings break, values do not."""
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ("ppl_before", "ppl", "bleu4_before", "bleu4", "rouge_l_before", "rouge_l")
+    values = (12345.678, 1234.567, 0.123, 0.456, 0.234, 0.567)
+    printout.finished(record(*map(score, ["dolly"] * 6, names, values)), STORE)
+    table = capsys.readouterr().out.split("general text")[0]
+    row = next(line for line in table.splitlines() if "dolly" in line)
+    assert re.findall(r"[\d.,]+", row) == [f"{value:,.3f}" for value in values]
+    assert max(map(len, table.splitlines())) <= 80

@@ -39,7 +39,8 @@ def everything(arguments: Sequence[str]) -> int:
     report = build(summaries, experiments, chosen.allow_mixed)
     grids = progress(experiments, summaries)
     memo.save()
-    _print_means(summaries)
+    scored = [summary for summary in summaries if summary.mean("ppl") is not None]
+    printed.means(scored, Console(markup=False, highlight=False))
     _write(chosen.results, report)
     from hycam_exp.report.claims.catalogue import statements
 
@@ -69,14 +70,6 @@ def _kept(outputs: Path) -> Path:
     return folder
 
 
-def _print_means(summaries: Sequence[Summary]) -> None:
-    console = Console(markup=False, highlight=False)
-    for table, note in printed.means([s for s in summaries if s.mean("ppl") is not None]):
-        console.print(table)
-        if note:
-            console.print(note)
-
-
 def _write(results: Path, report: Report) -> None:
     contents = {name: text for table in report.tables for name, text in files.contents(table).items()}
     changed = files.write(results / "tables", contents)
@@ -102,9 +95,9 @@ def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> Drawing:
 
 
 def pictures(folder: Path, drawn: Sequence[Path], run_ids: Sequence[str]) -> list[Path]:
-    """The PNG files to show: those drawn of the records, and those of a run (from its adapter) that has a record."""
+    """The PNG files to show: those drawn of the records, then those of a run (from its adapter) that has a record."""
     of_runs = [path for run_id in run_ids for path in (folder / run_id).glob("*.png")]
-    return sorted([*(path for path in drawn if path.suffix == ".png"), *of_runs])
+    return [*(path for path in drawn if path.suffix == ".png"), *sorted(of_runs)]
 
 
 def _claims(arguments: Sequence[str]) -> int:

@@ -23,6 +23,8 @@ class Design:
     has_variants: bool = False
     """Rows for other recipes on the same data, too."""
     is_wide: bool = True
+    is_generated: bool = False
+    """Its tasks have the names of data sets and are not they: its columns say so."""
 
 
 _MINI_SCORES = (*SCORES, GENERAL_TEXT, PARAMETERS, SECONDS)
@@ -53,12 +55,14 @@ DESIGNS = (
         measures=_MINI_SCORES, has_star=True, has_variants=True,
     ),
     Design(
-        name="mini_tasks", title="The methods on the embedded backbone, task by task.", experiment="mini",
-        measures=SCORES, by="task", has_star=True, has_variants=True,
+        name="mini_tasks",
+        title="The methods on the embedded backbone, task by task. The tasks are generated: each has the shape of the"
+        " data set that it is named after, and none of its records.",
+        experiment="mini", measures=SCORES, by="task", has_star=True, has_variants=True, is_generated=True,
     ),
     Design(
-        name="mini_ablation", title="Ablation study of HyCAM on the embedded backbone.", experiment="mini_ablation",
-        measures=_MINI_SCORES, has_variants=True,
+        name="mini_ablation", title="Ablation study of HyCAM on the embedded backbone and the generated tasks.",
+        experiment="mini_ablation", measures=_MINI_SCORES, has_variants=True,
     ),
     Design(
         name="budget_matched", title="HyCAM against LoRA with as many trained parameters.",
@@ -66,7 +70,8 @@ DESIGNS = (
     ),
     Design(
         name="paper_vs_released",
-        title="From the paper's HyCAM to the released code's, one more switch of conf/released in each row.",
+        title="From the paper's HyCAM to the released code's, one more switch of conf/released in each row, on the"
+        " embedded backbone and the generated tasks.",
         experiment="paper_vs_released", measures=(*SCORES, GENERAL_TEXT, PARAMETERS), label="released",
     ),
 )  # fmt: skip

@@ -107,23 +107,32 @@ def _setting(data: str, backbones: Sequence[Backbone], left_out: Sequence[str]) 
     words.append(f"{'/'.join(map(str, sorted(folds)))} of {NUM_FOLDS} folds")
     words += [f"HyCAM as {b.hycam.variant}" for b in backbones if b.hycam.variant]
     words += [f"left out for missing folds: {', '.join(left_out)}"] if left_out else []
+    codes = set().union(*(s.code for b in backbones for s in (b.hycam, *b.others)))
+    words += [f"by {len(codes)} versions of the code"] if len(codes) > 1 else []
     return "; ".join(words)
 
 
 def _backbone(model: str, summaries: Sequence[Summary]) -> tuple[Backbone | None, list[str]]:
     """The backbone, if it has HyCAM as the paper sets it, and the names of settings that lack folds."""
     scored = [s for s in summaries if s.mean("ppl") is not None]  # a search's records have no test scores
-    hycam = _papers_setting([s for s in scored if s.method == OURS])
+    hycam = papers_setting([s for s in scored if s.method == OURS])
     if hycam is None:
         return None, []
     methods = {*BASELINES, *VARIANTS.values()} - {OURS}
-    rivals = [s for s in scored if s.method in methods and _comparable(hycam, s)]
+    rivals = _of_one_seed(hycam, [s for s in scored if s.method in methods and _comparable(hycam, s)])
     complete = [s for s in rivals if s.folds == hycam.folds]
     incomplete = [f"{s.label} on {model}" for s in rivals if s.folds != hycam.folds]
     return Backbone(model=model, hycam=hycam, others=complete), incomplete
 
 
-def _papers_setting(candidates: Sequence[Summary]) -> Summary | None:
+def _of_one_seed(hycam: Summary, rivals: Sequence[Summary]) -> list[Summary]:
+    """Without a method's other seeds where it was run with HyCAM's, too: those are for figures over seeds."""
+    seed = hycam.setting.get("seed")
+    paired = {s.method for s in rivals if s.setting.get("seed") == seed}
+    return [s for s in rivals if s.setting.get("seed") == seed or s.method not in paired]
+
+
+def papers_setting(candidates: Sequence[Summary]) -> Summary | None:
     """HyCAM with the method's own YAML, of any rank; the one with most folds, then the first by name, if several."""
     if not candidates:
         return None

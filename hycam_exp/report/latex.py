@@ -24,6 +24,7 @@ def latex(table: Table) -> str:
         r"\centering",
         rf"\caption{{{escape(' '.join((table.title, *legend(table))))}}}",
         rf"\label{{tab:{table.name}}}",
+        r"\smallskip",
         *_fitted(table),
         *(rf"\par\smallskip{{\footnotesize {escape(note)}}}" for note in table.notes),
         rf"\end{{{kind}}}",
@@ -35,7 +36,7 @@ def _fitted(table: Table) -> list[str]:
     """The tabular, as wide as the page unless it is narrow anyway."""
     if len(table.columns) <= 2:
         return _tabular(table)
-    close = [r"\setlength{\tabcolsep}{3pt}"] if len(table.columns) > 9 else []
+    close = [r"\setlength{\tabcolsep}{3pt}"] if _is_crowded(table) else []
     return [r"\resizebox{0.95\linewidth}{!}{%", *close, *_tabular(table), "}"]
 
 
@@ -45,7 +46,7 @@ def _tabular(table: Table) -> list[str]:
     lines = [rf"\begin{{tabular}}{{l{columns}}}", r"\toprule"]
     if grouped:
         lines += [_groups(table), r"\midrule"]
-    heads = [table.corner, *(column.heading for column in table.columns)]
+    heads = [(table.column_heading if grouped else "") or table.corner, *(column.heading for column in table.columns)]
     lines += [_line([escape(head) for head in heads]), r"\midrule"]
     section = ""
     for row in table.rows:
@@ -53,7 +54,7 @@ def _tabular(table: Table) -> list[str]:
         if row.section != section:
             section = row.section
             lines.append(_line([rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{\textit{{{escape(section)}}}}}"]))
-        lines.append(_row(row, table.columns))
+        lines += _row(row, table.columns, _is_crowded(table))
     return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
@@ -65,10 +66,19 @@ def _groups(table: Table) -> str:
     return _line(parts)
 
 
-def _row(row: Row, columns: Sequence[Column]) -> str:
-    return _line(
-        [escape(row.label), *(cell_text(cell, column) for cell, column in zip(row.cells, columns, strict=True))]
-    )
+def _is_crowded(table: Table) -> bool:
+    """So many columns that spreads beside the values would leave letters too small to read."""
+    return len(table.columns) > 9
+
+
+def _row(row: Row, columns: Sequence[Column], is_crowded: bool) -> list[str]:
+    """A line; in a crowded table spreads and folds stand in a second one, below their values."""
+    placed = list(zip(row.cells, columns, strict=True))
+    if not is_crowded or not any(small_text(cell, column) for cell, column in placed):
+        return [_line([escape(row.label), *(cell_text(cell, column) for cell, column in placed)])]
+    values = [escape(row.label), *(value_text(cell, column) for cell, column in placed)]
+    small = ["", *(small_text(cell, column) for cell, column in placed)]
+    return [rf"{' & '.join(values)} \\[-2pt]", _line(small)]
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -76,13 +86,23 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def cell_text(cell: Cell, column: Column) -> str:
-    """A value with its star inside its mark, as in the paper, then spread and folds in small."""
+    """A value with its marks, then spread and folds in small."""
+    return f"{value_text(cell, column)} {small_text(cell, column)}".rstrip()
+
+
+def value_text(cell: Cell, column: Column) -> str:
+    """A value with its star inside its mark, as in the paper."""
     text = _MINUS.sub("$-$", escape(column.shown(cell.value) + stars(cell)))
     if cell.value is not None:
         text = {BEST: rf"\textbf{{{text}}}", SECOND: rf"\underline{{{text}}}", None: text}[cell.mark]
+    return text
+
+
+def small_text(cell: Cell, column: Column) -> str:
+    """Spread and folds; empty where there are none."""
     small = [] if cell.spread is None else [rf"$\pm${escape(column.spread_shown(cell.spread))}"]
     small += [folds(cell)] if folds(cell) else []
-    return rf"{text} {{\scriptsize {' '.join(small)}}}" if small else text
+    return rf"{{\scriptsize {' '.join(small)}}}" if small else ""
 
 
 def escape(text: str) -> str:

@@ -64,16 +64,20 @@ def match(expected: Expected, summaries: Sequence[Summary], allow_mixed: bool) -
 
 def variants(expected: Expected, summaries: Sequence[Summary]) -> list[Match]:
     """Settings on the same data that differ from the experiment's in their recipe, by their differences."""
-    found = []
+    alike: dict[str, list[Summary]] = {}
     for s in summaries:
         keys = _between(expected, s, ("",)) if (s.model, s.method, s.data) == expected.names else []
         if keys and all(key.startswith("recipe.") for key in keys):
-            variant = setting.shown(s.setting, keys)
-            difference = _mixing(s.records)
-            found.append(
-                Match(expected=expected, variant=variant, summary=None if difference else s, refused=difference)
-            )
-    return sorted(found, key=lambda m: m.variant)
+            alike.setdefault(setting.shown(s.setting, keys), []).append(s)
+    return [_variant(expected, variant, alike[variant]) for variant in sorted(alike)]
+
+
+def _variant(expected: Expected, variant: str, summaries: Sequence[Summary]) -> Match:
+    """One row of all settings that are called by one variant: they differ in what decides no score, or are refused."""
+    found, doubled = _one_each(expected, summaries)
+    difference = _mixing(found)
+    joined = None if difference else _joined(expected, found)
+    return Match(expected=expected, variant=variant, summary=joined, refused=difference, note=doubled)
 
 
 def same_splits(matches: Sequence[Match], allow_mixed: bool) -> list[Match]:

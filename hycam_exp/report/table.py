@@ -113,6 +113,8 @@ class Table:
     notes: Sequence[str] = ()
     group_heading: str = ""
     """What the groups of columns are: Backbone LLM, Data set."""
+    column_heading: str = ""
+    """What the columns of a group are: Metric; in LaTeX it stands in the corner, as in the paper."""
     has_published: bool = False
     is_wide: bool = True
     """Over both columns of a page."""
@@ -198,10 +200,9 @@ def compared(table: Table) -> Table:
             cells = [part for place in places for part in _compared_cells(row.cells[place], table.columns[place])]
             rows.append(Row(label=row.label, cells=cells, section=group, rule=number == 0 and bool(rows)))
     title = f"{table.title} Ours beside published; difference = ours - published (share of the published value)."
-    corner = "Method" if table.corner == "Metric" else table.corner
     return replace(
-        table, name=f"{table.name}_compared", title=title, columns=columns, rows=rows, corner=corner,
-        group_heading="Metric",
+        table, name=f"{table.name}_compared", title=title, columns=columns, rows=rows, group_heading="Metric",
+        column_heading="",
     )  # fmt: skip
 
 

@@ -95,8 +95,9 @@ def _table(design: Design, rows: Matches, papers: Published) -> Table:
     table = Table(
         name=design.name,
         title=design.title,
-        corner={"": "Variant" if "ablation" in design.name else "Method"}.get(design.by, "Metric"),
+        corner="Variant" if "ablation" in design.name else "Method",
         group_heading={"model": "Backbone LLM", "task": "Data set"}.get(design.by, ""),
+        column_heading="Metric" if design.by else "",
         columns=columns,
         rows=[
             Row(
@@ -114,7 +115,7 @@ def _table(design: Design, rows: Matches, papers: Published) -> Table:
 
 def _groups(design: Design, rows: Matches) -> list[_Group]:
     if design.by == "task":
-        return [_Group(task, title, task) for task, title in titles.TASKS.items()]
+        return [_Group(task, titles.task(task, design.is_generated), task) for task in titles.TASKS]
     models = dict.fromkeys(model for of_row in rows.values() for model in of_row)
     return [_Group(model, titles.model(model) if design.by else "", None) for model in models]
 

@@ -1,5 +1,8 @@
 """What backbones, methods and tasks are called in a table: the paper's names where it has one."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from hycam_exp.report import published
 
 MODELS = {
@@ -27,3 +30,13 @@ def model(name: str) -> str:
 def method(name: str) -> str:
     """A method's title."""
     return METHODS.get(name, name)
+
+
+def task(name: str, is_generated: bool = False) -> str:
+    """A task's title: a generated task has the name of a data set, and is not it."""
+    return f"{TASKS.get(name, name)} (generated)" if is_generated else TASKS.get(name, name)
+
+
+def is_generated(data: Mapping[str, Any]) -> bool:
+    """A config's data are the generated tasks: they lie nowhere."""
+    return data.get("root") is None

@@ -43,8 +43,9 @@ def test_a_setting_without_all_folds_has_no_line():
     assert list(comparisons.lines(ours, RESULTS, 20)) == []
 
 
-def test_the_command_prints_a_table_or_json(capsys):
+def test_the_command_prints_a_table_or_json(capsys, monkeypatch):
     """The same numbers."""
+    monkeypatch.setenv("COLUMNS", "160")
     arguments = ["--results", str(RESULTS), "--resamples", "50"]
     assert comparisons.main(arguments) == 0
     assert "riemoe_lora (recipe.clip=null)" in capsys.readouterr().out
@@ -52,3 +53,30 @@ def test_the_command_prints_a_table_or_json(capsys):
     found = json.loads(capsys.readouterr().out)
     lora = next(x for x in found if x["comparison"]["baseline"] == "lora" and x["comparison"]["metric"] == "ppl")
     assert lora["comparison"]["difference"] == pytest.approx(0.1815, abs=1e-4)
+
+
+def test_no_number_is_cut_in_80_columns(capsys, monkeypatch):
+    """Names and scores are whole too, and no line is longer."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert comparisons.main(["--results", str(RESULTS), "--resamples", "50"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.count("hycam_inverse_peft") == out.count("(recipe.clip=null)") == 3
+    assert " 0.1815 " in out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in out
+
+
+def test_ours_is_hycam_as_the_paper_sets_it():
+    """Of a sweep's values none is ours, and none is a rival of HyCAM's own value."""
+    (ours,) = (s for s in SUMMARIES if s.method == "hycam")
+    records = [
+        dataclasses.replace(r, config=r.config | {"method": r.config["method"] | {"num_specialized": value}})
+        for value in (1, 8)
+        for r in ours.records
+    ]
+    others = [s for s in SUMMARIES if s.method in ("lora", "hycam_shared_only")]
+    swept = summarise([*records, *(r for s in (ours, *others) for r in s.records)])
+    found = list(comparisons.lines(swept, RESULTS, 20))
+    assert {line.comparison.baseline for line in found} == {"lora", "hycam_shared_only"}
+    alone = list(comparisons.lines([ours, *others], RESULTS, 20))
+    assert [line.comparison.difference for line in found] == [line.comparison.difference for line in alone]

@@ -72,6 +72,25 @@ def test_records_without_test_scores_are_no_rivals() -> None:
     assert "left out" not in mix.setting
 
 
+def test_other_seeds_of_a_baseline_are_no_rivals() -> None:
+    """Runs of one fold for a figure over seeds are neither compared nor named as incomplete."""
+    seeded = [
+        dataclasses.replace(r, run_id=f"{r.run_id}-{seed}", config={**r.config, "seed": seed})
+        for seed in (100, 200)
+        for r in of("lora").records[:1]
+    ]
+    (mix,) = gather(summarise([*of(OURS).records, *of("lora").records, *seeded]))
+    assert [s.records for s in mix.backbones[0].others] == [of("lora").records]
+    assert "left out" not in mix.setting
+
+
+def test_two_versions_of_the_code_are_said() -> None:
+    """Beside the backbone, wherever a finding is shown."""
+    other = [dataclasses.replace(r, code={**r.code, "digest": "other"}) for r in of("lora").records]
+    (mix,) = gather([of(OURS), dataclasses.replace(of("lora"), records=tuple(other))])
+    assert mix.setting.endswith("; by 2 versions of the code")
+
+
 def test_without_hycam_there_is_no_evidence() -> None:
     """Baselines alone say nothing of the paper's method."""
     assert gather([of("lora")]) == []

@@ -56,6 +56,22 @@ def test_groups_are_ruled_apart_and_plain_tables_are_not() -> None:
     assert latex(plain).startswith("\\begin{table}[t]\n")
 
 
+def test_in_a_crowded_table_spreads_stand_below_their_values() -> None:
+    """Of more than nine columns; a row without any has one line as before."""
+    table = toy_table()
+    rows = [replace(row, cells=[*row.cells] * 5) for row in (*table.rows[:1], replace(table.rows[1], label="none"))]
+    bare = replace(rows[1], cells=[replace(cell, spread=None) for cell in rows[1].cells])
+    lines = latex(replace(table, columns=[*table.columns] * 5, rows=[rows[0], bare])).splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith(r"LoRA \& co"))
+    values, small = (
+        r" & \underline{2.000} & \underline{0.100}",
+        r"& {\scriptsize $\pm$0.250} & {\scriptsize $\pm$0.010} ",
+    )
+    assert lines[start : start + 2] == [rf"LoRA \& co{values * 5} \\[-2pt]", rf" {small * 5}\\"]
+    assert lines[start + 3].startswith("none & ")
+    assert lines[start + 4] == r"\bottomrule"
+
+
 def test_negative_numbers_have_a_minus() -> None:
     """Not a hyphen; text keeps its hyphens."""
     assert r"$-$0.500 ($-$25.0\%)" in latex(compared(toy_table()))

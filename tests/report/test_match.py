@@ -81,6 +81,22 @@ def test_a_whole_row_is_not_disturbed_by_other_settings() -> None:
     )  # fmt: skip
 
 
+def test_settings_of_one_variant_are_one_row() -> None:
+    """Two that differ in what is measured before adaptation share a name: a record a fold, and the other is noted."""
+    aside = [
+        replace(record(fold, 2.0, clip=None, evaluation={"compare_single": 9}), run_id=f"a{fold}") for fold in (0, 2)
+    ]
+    own = [record(fold, 1.0, clip=None) for fold in (0, 1)]
+    (found,) = variants(expected(), summarise([*aside, *own]))
+    assert (found.variant, folds(found), found.refused) == ("recipe.clip=null", (0, 1, 2), None)
+    assert found.summary is not None
+    assert found.summary.values("ppl") == [1.0, 1.0, 2.0]
+    assert found.note == "also run, and not in the row: fold 0 with evaluation.compare_single=9"
+    other = changed(record(3, 1.0, clip=None), "data", content="other")
+    (refused,) = variants(expected(), summarise([*own, other]))
+    assert (refused.summary, refused.refused) == (None, "data content: c (folds 0, 1), other (fold 3)")
+
+
 @pytest.mark.parametrize("allow", [False, True])
 def test_a_row_of_another_split_is_refused(allow: bool) -> None:
     """Against what most rows of the table have in that fold; without a majority both are."""

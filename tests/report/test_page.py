@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hycam_exp.report.page import document, figure_view, sample_texts, write
+from hycam_exp.report.page import captions, document, figure_view, sample_texts, write
 from hycam_exp.report.page.document import FOLDER, SCRIPTS
 from hycam_exp.report.page.packing import Pool, inline_json, rounded
 from hycam_exp.report.page.run_view import MOST_POINTS, run_view
@@ -184,13 +184,34 @@ def test_a_table_shows_value_mark_spread_and_folds(text: str) -> None:
 def test_figures_are_in_the_page_with_their_numbers(page: Page, text: str, tmp_path: Path) -> None:
     """A picture has a text in its place and its CSV as a table; a figure not drawn has its command."""
     (picture,) = (a for tag, a in page.tags if tag == "img")
-    assert (picture["width"], picture["alt"]) == ("1", "pareto, tiny_llama-mini; its numbers are in the table below")
+    title, about = captions.caption("pareto")
+    alt = f"{title}, tiny_llama-mini. {about.rstrip('.')}; its numbers are in the table below"
+    assert (picture["width"], picture["alt"]) == ("1", alt)
     assert "<td>&lt;b&gt;</td><td>1.5</td>" in text
     assert COMMAND in page.inside["code"]
     broken = tmp_path / "x.png"
     broken.write_bytes(b"GIF")
     with pytest.raises(ValueError, match="not a PNG file"):
         list(figure_view.figures([broken]))
+
+
+def test_every_figure_has_a_title_and_a_sentence() -> None:
+    """Those of records and of a run; a figure of one method is called after it, an unknown one by its file."""
+    from hycam_exp.report.figures.catalogue import CATALOGUE
+
+    assert {*CATALOGUE, "tsne", "weight_matrix"} == set(captions.CAPTIONS)
+    assert captions.caption("routing-riemoe_lora-clip-1.0")[0] == "Routing: RieMoE-LoRA, clip-1.0"
+    assert captions.caption("my_own") == ("my own", "")
+
+
+def test_one_of_a_kind_is_not_many(tmp_path: Path) -> None:
+    """The overview's nouns are in the number of what they count."""
+    made = content(tmp_path)
+    text = document(replace(made, summaries=made.summaries[:1], problems=made.problems[:1]))
+    assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text)[:6] == [
+        ("runs", "2"), ("setting", "1"), ("settings with all 5 folds", "0"), ("hours of computing", "0.0"),
+        ("version of the code", "1"), ("problem", "1"),
+    ]  # fmt: skip
 
 
 def test_a_page_without_anything_is_whole(tmp_path: Path) -> None:

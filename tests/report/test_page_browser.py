@@ -183,10 +183,10 @@ def test_runs_are_found_by_method_task_and_words(reader: Reader) -> None:
 def test_absent_scores_stand_last_in_either_order(reader: Reader) -> None:
     """The runs without BLEU-4 come after those with it."""
     reader.open("#runs")
-    button = reader.all("#run-list th[data-column='4'] button")[0]
+    button = reader.all("#run-list th[data-column='3'] button")[0]
     for _ in range(2):
         button.click()
-        assert reader.column("#run-list", 4)[-2:] == ["\N{EN DASH}"] * 2
+        assert reader.column("#run-list", 3)[-2:] == ["\N{EN DASH}"] * 2
 
 
 def test_tables_are_filtered_by_row_and_group(reader: Reader) -> None:
@@ -202,6 +202,37 @@ def test_tables_are_filtered_by_row_and_group(reader: Reader) -> None:
     assert [row.find_element(By.TAG_NAME, "th").text for row in rows] == ["Full Finetune"]
     reader.all("#table-rows")[0].send_keys("x")
     reader.said("0 tables shown")
+
+
+def test_a_phone_shows_every_grids_command(reader: Reader) -> None:
+    """Within its width, without a scroll to the side."""
+    reader.open(size=PHONE)
+    boxes = [command.rect for command in reader.all("#grids .command")]
+    assert boxes
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= PHONE[0] for box in boxes)
+    assert (
+        reader.run("const b = document.querySelector('#grids').parentElement; return b.scrollWidth - b.clientWidth")
+        == 0
+    )
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_figures_leave_no_holes_and_do_not_overlap(reader: Reader, size: tuple[int, int]) -> None:
+    """In a column each begins soon after the one above has ended, also when its numbers are opened."""
+    reader.open("#figures", size)
+    reader.run("const box = document.querySelector('.figures'), first = box.children[0];"
+               "for (const height of [300, 90, 500, 40]) { const copy = first.cloneNode(true);"
+               "copy.style.height = `${height}px`; box.append(copy); }")  # fmt: skip
+    reader.run("packFigures(); document.querySelector('.figures details').open = true;")
+    reader.run("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));")
+    columns: dict[float, list[dict[str, float]]] = {}
+    for figure in reader.all("figure"):
+        columns.setdefault(figure.rect["x"], []).append(figure.rect)
+    assert len(columns) == (2 if size == DESKTOP else 1)
+    for rects in columns.values():
+        rects.sort(key=lambda rect: rect["y"])
+        gaps = [below["y"] - above["y"] - above["height"] for above, below in pairwise(rects)]
+        assert all(8 <= gap <= 40 for gap in gaps), gaps
 
 
 def test_a_run_opens_and_closes_by_keyboard(reader: Reader) -> None:
@@ -340,6 +371,8 @@ def test_every_control_has_a_name_and_a_place_in_the_order(reader: Reader, place
     roles = {"button", "link", "searchbox", "combobox", "image", "img", "progressIndicator", "region", "form"}
     named = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
     assert [role for role, name in named if role in roles and not name.strip()] == []
+    summaries = [e.get_attribute("textContent") for e in reader.all("section > details > summary, figcaption summary")]
+    assert len(set(summaries)) == len(summaries), "each is told apart by its name alone"
     assert {"banner", "navigation", "main", "contentinfo", "heading", "table", "button"} <= {role for role, _ in named}
     levels = reader.run("return [...document.querySelectorAll('h1,h2,h3,h4,h5')].filter((h) => h.checkVisibility())"
                         ".map((h) => Number(h.tagName[1]))")  # fmt: skip

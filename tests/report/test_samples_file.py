@@ -32,3 +32,21 @@ def test_a_damaged_file_is_named(tmp_path: Path, place: int) -> None:
     path.write_bytes(whole[:-1] if place < 0 else b"x" * 20 + whole[20:] if place == 0 else whole[:4] + b"\xff" * place)
     with pytest.raises(ValueError, match=r"r\.samples\.parquet: no samples file"):
         read_table(path, ["id"])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("nats", ["a"], "column nats is string, must be numbers"),
+        ("prediction", [1], "column prediction is int64, must be texts"),
+        ("capped", ["no"], "column capped is string, must be yes or no"),
+    ],
+)
+def test_a_column_of_another_type_is_named(tmp_path: Path, name: str, values: list[object], reason: str) -> None:
+    """With its type and the one that it must have; one of nulls alone is of any type."""
+    path = tmp_path / "r.samples.parquet"
+    pq.write_table(pa.table({"task": pa.array(["a"]).dictionary_encode(), name: values}), path)
+    with pytest.raises(ValueError, match=rf"r\.samples\.parquet: {reason}"):
+        read_table(path, ["task"])
+    pq.write_table(pa.table({"task": ["a"], name: [None]}), path)
+    assert read_table(path, ["task"]).num_rows == 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hycam_exp.report import files
 from hycam_exp.report.expected import Experiments
 from hycam_exp.report.records import read
 from hycam_exp.report.summary import summarise
@@ -97,7 +98,7 @@ def test_mini_is_what_the_records_say(experiments: Experiments, committed: list[
     assert cell(table, "HyCAM", "seconds").value == pytest.approx(seconds)
     tasks = tables(report)["mini_tasks"]
     score = sum(r.score("ppl", "icliniq") or 0 for r in hycam) / 5
-    assert cell(tasks, "HyCAM", "PPL", "iCliniq").value == pytest.approx(score, rel=1e-12)
+    assert cell(tasks, "HyCAM", "PPL", "iCliniq (generated)").value == pytest.approx(score, rel=1e-12)
 
 
 def test_the_order_of_records_changes_nothing(experiments: Experiments, committed: list[RunRecord]) -> None:
@@ -179,6 +180,40 @@ def test_an_unrelated_run_disturbs_no_table(experiments: Experiments, committed:
     config = {**other.config, "data": {**other.config["data"], "max_per_task": 300}}
     bare = replace(other, run_id="bare", config=config, data={**other.data, "split": "other"})
     assert build(summarise([*committed, bare]), experiments) == build(summarise(committed), experiments)
+
+
+def test_a_sweep_and_seeds_are_no_rows(experiments: Experiments, committed: list[RunRecord]) -> None:
+    """Of the mini tables: other values of N_s and tau, and other seeds of one fold, are for figures alone."""
+    hycam = [r for r in committed if r.config["method"]["name"] == "hycam"]
+    swept = [
+        replace(
+            r, run_id=f"{r.run_id}-{name}-{value}", config={**r.config, "method": {**r.config["method"], name: value}}
+        )
+        for name, value in (("num_specialized", 1), ("num_specialized", 8), ("tau", 2.0))
+        for r in hycam
+    ]
+    seeded = [replace(r, run_id=f"{r.run_id}-100", config={**r.config, "seed": 100}) for r in committed]
+    found = build(summarise([*committed, *swept, *seeded]), experiments)
+    assert found == build(summarise(committed), experiments)
+
+
+def test_generated_tasks_do_not_pass_for_the_data_sets(experiments: Experiments, committed: list[RunRecord]) -> None:
+    """In every form of the mini table by task, columns and title say it; the paper's table has the plain names."""
+    found = tables(build(summarise(committed), experiments))
+    mini, paper = files.contents(found["mini_tasks"]), files.contents(found["table5_tasks"])
+    for name, text in mini.items():
+        assert text.count("Dolly 2.0") == text.count("Dolly 2.0 (generated)") > 0, name
+        assert name.endswith(".csv") or "The tasks are generated" in text, name
+    assert not any("generated" in text for text in paper.values())
+
+
+def test_a_column_of_methods_is_headed_so(experiments: Experiments) -> None:
+    """Method in Markdown; in LaTeX, with a line of groups above, the corner is the paper's Metric."""
+    table = tables(build([], experiments))["table5_tasks"]
+    contents = files.contents(table)
+    assert "| Method | Auto CoT PPL" in contents["table5_tasks.md"]
+    assert "| Metric" not in contents["table5_tasks.md"]
+    assert "\nMetric & PPL" in contents["table5_tasks.tex"]
 
 
 def test_samples_of_table_1_are_what_runs_read(experiments: Experiments) -> None:

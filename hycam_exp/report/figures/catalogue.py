@@ -27,7 +27,10 @@ class Entry:
 
 
 CATALOGUE = {
-    "convergence": Entry(convergence.drawn, convergence.draw, "figure_loss_curves", "mini_loss_curves"),
+    "convergence": Entry(convergence.drawn, convergence.draw, "table2_main", "mini"),
+    "loss_curves": Entry(
+        convergence.drawn_over_seeds, convergence.draw_over_seeds, "figure_loss_curves", "mini_loss_curves"
+    ),
     "num_specialized": Entry(
         partial(sweep.drawn, sweep=sweep.NUM_SPECIALIZED),
         partial(sweep.draw, sweep=sweep.NUM_SPECIALIZED),
@@ -35,10 +38,10 @@ CATALOGUE = {
         "mini_num_specialized",
     ),
     "tau": Entry(partial(sweep.drawn, sweep=sweep.TAU), partial(sweep.draw, sweep=sweep.TAU), "figure_tau", "mini_tau"),
-    "routing": Entry(routing.drawn, routing.draw, "table2_main", "mini"),
     "pareto": Entry(line.scored, pareto.draw, "table2_main", "mini"),
     "tasks": Entry(line.scored, tasks.draw, "table5_tasks", "mini"),
     "retention": Entry(retention.drawn, retention.draw, "table2_main", "mini"),
+    "routing": Entry(routing.drawn, routing.draw, "table2_main", "mini"),
 }
 
 

@@ -1,4 +1,7 @@
-"""Loss over steps, a line for each method with a band over seeds or folds (the paper's figure of convergence)."""
+"""Loss over steps, a line for each method with a band: over folds, and over seeds of one fold (as in the paper).
+
+The two are figures of their own: a mean over seeds of one fold is not to be compared with one over folds.
+"""
 
 import itertools
 import statistics
@@ -9,13 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import Line, basis, mean_and_spread, over_seeds
+from hycam_exp.report.figures.line import Line, basis, mean_and_spread, over_folds, over_seeds, versions
 from hycam_exp.report.figures.plate import Plate
 from hycam_exp.report.summary import Summary
 from hycam_exp.runs import RunRecord
 
 CURVES = {"validation": "validation loss", "train": "training loss since\nthe last validation"}
-COLUMNS = ("method", "variant", "curve", "step", "mean", "spread", "runs", "over")
+COLUMNS = ("method", "variant", "curve", "step", "mean", "spread", "runs", "over", "code")
 MARKED = 12  # at most about so many markers on a line
 
 Point = tuple[float, float, float]  # step, mean, spread
@@ -52,13 +55,28 @@ def curve(line: Line, name: str) -> list[Point]:
 
 
 def drawn(summaries: Sequence[Summary]) -> list[Line]:
-    """The settings with curves."""
-    return [line for line in over_seeds(summaries) if curve(line, "validation")]
+    """The settings with curves, over folds."""
+    return [line for line in over_folds(summaries) if curve(line, "validation")]
+
+
+def drawn_over_seeds(summaries: Sequence[Summary]) -> list[Line]:
+    """The settings with curves of several seeds of one fold, where there are two to compare."""
+    found = [line for line in over_seeds(summaries) if curve(line, "validation")]
+    return found if len(found) > 1 else []
 
 
 def draw(summaries: Sequence[Summary]) -> list[Plate]:
-    """The figure; none where no record has curves. The ablations, where there are any, have panels of their own."""
-    lines = drawn(summaries)
+    """The figure over folds; none where no record has curves."""
+    return _plates("convergence", drawn(summaries))
+
+
+def draw_over_seeds(summaries: Sequence[Summary]) -> list[Plate]:
+    """The figure over seeds; none where no two settings were run with several."""
+    return _plates("loss_curves", drawn_over_seeds(summaries))
+
+
+def _plates(name: str, lines: Sequence[Line]) -> list[Plate]:
+    """The figure of some lines. The ablations, where there are any, have panels of their own."""
     if not lines:
         return []
     ablations = [line for line in lines if line.method.startswith("hycam_")]
@@ -69,21 +87,29 @@ def draw(summaries: Sequence[Summary]) -> list[Plate]:
     figure = Figure(figsize=(style.PAGE if len(panels) > 1 else style.COLUMN, 4.9), layout="constrained")
     grid = figure.subplots(len(CURVES), len(panels), sharex=True, sharey="row", squeeze=False)
     for column, (title, members) in enumerate(panels.items()):
-        for row, name in enumerate(CURVES):
-            _panel(grid[row, column], members, name)
-        grid[0, column].set_title(title)
-        grid[-1, column].set_xlabel(f"optimiser step (band: s.d. over {basis(members)})")
+        for row, kind in enumerate(CURVES):
+            _panel(grid[row, column], members, kind)
+        grid[0, column].set_title(title if len(panels) > 1 else "")
+        grid[-1, column].set_xlabel(f"optimiser step (band: s.d. over {_basis(members)})")
         handles, labels = grid[0, column].get_legend_handles_labels()
         grid[-1, column].legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2)
+    style.footnote(figure, versions(lines))
     for row, text in enumerate(CURVES.values()):
         grid[row, 0].set_ylabel(text)
     rows = [
-        (*line.key, name, *point, len(line.records), line.over)
+        (*line.key, kind, *point, len(line.records), line.over, line.code)
         for line in lines
-        for name in CURVES
-        for point in curve(line, name)
+        for kind in CURVES
+        for point in curve(line, kind)
     ]
-    return [Plate(name="convergence", figure=figure, columns=COLUMNS, rows=rows)]
+    return [Plate(name=name, figure=figure, columns=COLUMNS, rows=rows)]
+
+
+def _basis(lines: Sequence[Line]) -> str:
+    """What a band is over: 5 folds, or 5 seeds of fold 0."""
+    folds = {record.config["fold"] for line in lines for record in line.records}
+    of_fold = f" of fold {min(folds)}" if len(folds) == 1 and lines[0].over == "seed" else ""
+    return f"{basis(lines)}{of_fold}"
 
 
 def _panel(axes: Axes, lines: Sequence[Line], name: str) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from hycam_exp.report.summary import Summary
 from hycam_exp.runs import RunRecord
 
 SWEPT = ("num_specialized", "tau")  # fields of a method that have a figure of their own
+ASIDE = ("seed", "generate_before", "compare_single")  # what runs of one line may differ in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,12 @@ class Line:
     """fold or seed: in what the records differ."""
     fewer: bool = False
     """Another line of the figure has more of them."""
+
+    @property
+    def code(self) -> str:
+        """The version of the code that made its runs."""
+        (digest,) = {record.code["digest"] for record in self.records}
+        return _version(digest)
 
     def values(self, metric: str, task: str = "mean") -> list[float] | None:
         """The score of every run; None if one of them has none."""
@@ -66,9 +74,19 @@ def basis(lines: Sequence[Line]) -> str:
     return " or ".join(f"{ranges[unit]} {unit}{'' if ranges[unit] == '1' else 's'}" for unit in sorted(ranges))
 
 
-def place(record: RunRecord) -> tuple[int, int]:
-    """A run's fold and seed."""
-    return record.config["fold"], record.config["seed"]
+def versions(lines: Sequence[Line]) -> str:
+    """What must be said where the lines of a figure were not all made by the same code; else nothing."""
+    found = {line.code for line in lines}
+    return f"records of {len(found)} versions of the code: see the CSV" if len(found) > 1 else ""
+
+
+def place(record: RunRecord) -> tuple[int, int, str]:
+    """A run's fold, seed and version of the code."""
+    return record.config["fold"], record.config["seed"], _version(record.code["digest"])
+
+
+def _version(digest: str) -> str:
+    return digest[:8]
 
 
 def over_folds(summaries: Sequence[Summary]) -> list[Line]:
@@ -82,13 +100,15 @@ def scored(summaries: Sequence[Summary]) -> list[Line]:
 
 
 def over_seeds(summaries: Sequence[Summary]) -> list[Line]:
-    """A line for each setting: of its folds, the one with the most seeds; where none has two, as `over_folds`."""
+    """A line for each setting with several seeds, all of one fold: that of most runs."""
+    runs = [record for summary in standard(summaries) for record in summary.records]
+    folds = Counter(record.config["fold"] for record in runs)
+    fold = min(folds, key=lambda fold: (-folds[fold], fold), default=0)
 
     def choose(records: Sequence[RunRecord]) -> tuple[list[RunRecord], str]:
-        found = _fullest(records, "fold", "seed")
-        return (found, "seed") if len(found) > 1 else _of_one_seed(records)
+        return _fullest([record for record in records if record.config["fold"] == fold], "fold", "seed"), "seed"
 
-    return _lines(standard(summaries), choose)
+    return [line for line in _lines(standard(summaries), choose) if len(line.records) > 1]
 
 
 def swept(summaries: Sequence[Summary]) -> Line:
@@ -102,12 +122,12 @@ def _of_one_seed(records: Iterable[RunRecord]) -> tuple[list[RunRecord], str]:
 
 
 def _fullest(records: Iterable[RunRecord], held: str, over: str) -> list[RunRecord]:
-    """The runs that share the value of `held` which most runs have, in order of `over`."""
-    groups: dict[int, list[RunRecord]] = {}
-    for record in records:
-        groups.setdefault(record.config[held], []).append(record)
-    chosen = min(groups, key=lambda value: (-len(groups[value]), value))
-    return sorted(groups[chosen], key=lambda record: record.config[over])
+    """The runs, one each, that share the value of `held` and the code which most runs have, in order of `over`."""
+    groups: dict[tuple[int, str], dict[int, RunRecord]] = {}
+    for record in sorted(records, key=lambda record: record.run_id):
+        groups.setdefault((record.config[held], record.code["digest"]), {}).setdefault(record.config[over], record)
+    chosen = min(groups, key=lambda key: (-len(groups[key]), key), default=None)
+    return [groups[chosen][value] for value in sorted(groups[chosen])] if chosen else []
 
 
 def _lines(
@@ -117,7 +137,7 @@ def _lines(
     looks = style.looks([summary.method for summary in summaries], style.METHODS)
     variants: dict[str, dict[str, list[RunRecord]]] = {}
     for summary in summaries:
-        variant = without(summary.variant, "seed", *SWEPT)
+        variant = without(summary.variant, *ASIDE, *SWEPT)
         variants.setdefault(summary.method, {}).setdefault(variant, []).extend(summary.records)
     found = []
     for method in sorted(variants, key=_rank):

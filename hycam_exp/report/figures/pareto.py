@@ -6,13 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import labels, style
-from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, scored
+from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, scored, versions
 from hycam_exp.report.figures.plate import Plate
 from hycam_exp.report.summary import Summary
 from hycam_exp.runs import RunRecord
 
 COLUMNS = (
-    "method", "variant", "fold", "seed", "ppl", "parameters_trainable", "train_seconds", "peak_memory_bytes",
+    "method", "variant", "fold", "seed", "code", "ppl", "parameters_trainable", "train_seconds", "peak_memory_bytes",
     "memory_kind", "device",
 )  # fmt: skip
 GIB = 2**30
@@ -51,6 +51,7 @@ def draw(summaries: Sequence[Summary]) -> list[Plate]:
         _panel(axes, lines, cost, unit)
         axes.set_xlabel(label)
         axes.set_ylabel("PPL")
+    style.footnote(figure, versions(lines))
     figure.suptitle(f"mean and s.d. over {basis(lines)}; dashed: Pareto front", fontsize=7)
     for axes, (_, cost, unit) in zip(figure.axes, panels, strict=True):
         labels.place(axes, _named(lines, cost, unit))

@@ -6,11 +6,11 @@ from matplotlib.figure import Figure
 
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.figures import labels, style
-from hycam_exp.report.figures.line import Line, basis, mean_and_spread, over_folds, place
+from hycam_exp.report.figures.line import Line, basis, mean_and_spread, over_folds, place, versions
 from hycam_exp.report.figures.plate import Plate
 from hycam_exp.report.summary import Summary
 
-COLUMNS = ("method", "variant", "fold", "seed", "ppl_before", "ppl", "gain", "general_text_change")
+COLUMNS = ("method", "variant", "fold", "seed", "code", "ppl_before", "ppl", "gain", "general_text_change")
 
 
 def points(line: Line) -> list[tuple[float, float, float, float]] | None:
@@ -48,6 +48,7 @@ def draw(summaries: Sequence[Summary]) -> list[Plate]:
     axes.margins(x=0.15, y=0.08)
     axes.set_xlabel(f"tasks: fall of PPL, % (mean and s.d. over {basis([line for line, _ in found])})")
     axes.set_ylabel("general text: rise of PPL, %")
+    style.footnote(figure, versions([line for line, _ in found]))
     labels.place(axes, named)
     rows = [
         (*line.key, *place(record), *value)

@@ -15,7 +15,7 @@ from hycam_exp.report.figures.plate import Plate
 from hycam_exp.report.summary import Summary
 from hycam_exp.runs import RunRecord
 
-COLUMNS = ("fold", "seed", "task", "layer", "module", "weight", "entropy", "tokens")
+COLUMNS = ("fold", "seed", "code", "task", "layer", "module", "weight", "entropy", "tokens")
 NAMED = 64  # of more layers than these, only the first of a block is named
 
 
@@ -56,7 +56,10 @@ def _plate(line: Line, record: RunRecord) -> Plate:
     share = 1 / len(rows[0]["weights"])
     bar = figure.colorbar(image, ax=list(panels), label=f"mean weight (even: {share:.2f})", pad=0.01)
     bar.ax.axhline(share, color="white", linewidth=1)
-    figure.suptitle(f"{line.label}, fold {record.config['fold']}, seed {record.config['seed']}", fontsize=8)
+    figure.suptitle(
+        f"{line.label}, fold {record.config['fold']}, seed {record.config['seed']}{style.generated([record])}",
+        fontsize=8,
+    )
     data = [
         (*place(record), row["task"], row["layer"], module, weight, row["entropy"], row["tokens"])
         for row in rows

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 import matplotlib
 from matplotlib.axis import Axis
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from hycam_exp.report import titles
+from hycam_exp.runs import RunRecord
 
 COLUMN, PAGE = 3.4, 7.0  # widths in inches: one column of a two-column page, and both
 BLACK, GREY = "#000000", "#777777"
@@ -114,6 +116,17 @@ def applied() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
         yield
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """Small words below everything; none for an empty text."""
+    if text:
+        figure.supxlabel(text, fontsize=6.5)
+
+
+def generated(records: Sequence[RunRecord]) -> str:
+    """What must be said where tasks are named and are the generated ones; else nothing."""
+    return "; all tasks are generated" if all(titles.is_generated(r.config["data"]) for r in records) else ""
 
 
 def plain_numbers(axis: Axis) -> None:

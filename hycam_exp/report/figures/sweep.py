@@ -7,7 +7,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, setting, short, swept, without
+from hycam_exp.report.figures.line import (
+    ASIDE,
+    Line,
+    basis,
+    mean_and_spread,
+    place,
+    setting,
+    short,
+    swept,
+    versions,
+    without,
+)
 from hycam_exp.report.figures.plate import Plate
 from hycam_exp.report.summary import Summary
 
@@ -35,7 +46,7 @@ def drawn(summaries: Sequence[Summary], sweep: Sweep) -> Settings:
     for summary in summaries:
         value = setting(summary, sweep.field)
         if isinstance(value, int | float):
-            key = summary.method, without(summary.variant, "seed", sweep.field)
+            key = summary.method, without(summary.variant, *ASIDE, sweep.field)
             alike.setdefault(key, {}).setdefault(value, []).append(summary)
     found: Settings = {}
     for key, by_value in sorted(alike.items()):
@@ -67,6 +78,7 @@ def draw(summaries: Sequence[Summary], sweep: Sweep) -> list[Plate]:
     axes.minorticks_off()
     axes.set_xlabel(sweep.label)
     axes.set_ylabel(f"PPL (mean, s.d., {basis(lines)})")
+    style.footnote(figure, versions(lines))
     if len(found) > 1:
         figure.legend(loc="outside upper center", ncols=2)
     rows = [
@@ -75,7 +87,7 @@ def draw(summaries: Sequence[Summary], sweep: Sweep) -> list[Plate]:
         for value, line in by_value.items()
         for record in line.records
     ]
-    columns = ("method", "variant", sweep.field, "fold", "seed", "ppl")
+    columns = ("method", "variant", sweep.field, "fold", "seed", "code", "ppl")
     return [Plate(name=sweep.field, figure=figure, columns=columns, rows=rows)]
 
 

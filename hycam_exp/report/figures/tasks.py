@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import basis, mean_and_spread, place, scored
+from hycam_exp.report.figures.line import basis, mean_and_spread, place, scored, versions
 from hycam_exp.report.figures.plate import Plate
 from hycam_exp.report.summary import Summary
 
-COLUMNS = ("task", "method", "variant", "fold", "seed", "ppl")
+COLUMNS = ("task", "method", "variant", "fold", "seed", "code", "ppl")
 
 
 def draw(summaries: Sequence[Summary]) -> list[Plate]:
@@ -40,5 +40,7 @@ def draw(summaries: Sequence[Summary]) -> list[Plate]:
         axes.locator_params(axis="x", nbins=4)
     panels[0].set_yticks(range(len(lines)), [line.label for line in lines])
     panels[0].set_ylim(len(lines) - 0.5, -0.5)
-    figure.supxlabel(f"PPL (mean and s.d., each of {basis(lines)})", fontsize=8)
+    runs = [record for line in lines for record in line.records]
+    figure.supxlabel(f"PPL (mean and s.d., each of {basis(lines)}){style.generated(runs)}", fontsize=8)
+    panels[len(panels) // 2].set_xlabel(versions(lines), fontsize=6.5)
     return [Plate(name="tasks", figure=figure, columns=COLUMNS, rows=rows)]

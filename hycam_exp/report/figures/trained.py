@@ -11,6 +11,7 @@ from hycam_exp import backbones, generate
 from hycam_exp.config import DataSettings
 from hycam_exp.grid import Composer
 from hycam_exp.identity import INCIDENTAL
+from hycam_exp.report import titles
 from hycam_exp.report.setting import flat
 from hycam_exp.runs import RunRecord, Store
 
@@ -32,6 +33,8 @@ class Trained:
     rows: list[Any]
     """The run's test split, as `Tokens`."""
     tasks: list[str]
+    is_generated: bool = False
+    """Its tasks are the generated ones, which have the names of data sets."""
 
 
 def load(run: str, outputs: Path, results: Path) -> Trained:
@@ -61,6 +64,7 @@ def load(run: str, outputs: Path, results: Path) -> Trained:
         adapter=model.active_adapter,
         rows=_test_rows(data, settings["fold"], backbone.tokenizer, outputs, Store(results, outputs).read(name)),
         tasks=data.tasks,
+        is_generated=titles.is_generated(settings["data"]),
     )
 
 

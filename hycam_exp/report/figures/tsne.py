@@ -114,7 +114,8 @@ def draw(trained: Trained, block: int | None = None, points: int = POINTS) -> Pl
         for token, (x, y) in zip(tokens, plane, strict=True)
     ]
     figure = _figure(trained.tasks, tokens, found, planes)
-    figure.suptitle(f"block {block}; {len(tokens)} response tokens of the test split", fontsize=8)
+    generated = "; all tasks are generated" if trained.is_generated else ""
+    figure.suptitle(f"block {block}; {len(tokens)} response tokens of the test split{generated}", fontsize=8)
     return Plate(name="tsne", figure=figure, columns=COLUMNS, rows=rows)
 
 

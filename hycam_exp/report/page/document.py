@@ -21,7 +21,7 @@ from hycam_exp.report.records import tasks_of
 from hycam_exp.runs import RunRecord
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("elements", "payload", "tables", "runs", "curves", "differences", "samples", "run", "routes")
+SCRIPTS = ("elements", "payload", "tables", "figures", "runs", "curves", "differences", "samples", "run", "routes")
 """The script's files in their order."""
 
 
@@ -89,21 +89,29 @@ def _totals(content: PageContent, records: Sequence[RunRecord]) -> list[tuple[st
     hours = sum(sum(record.cost["seconds"].values()) for record in records) / 3600
     codes = {record.code["digest"] for record in records}
     return [
-        ("runs", f"{len(records):,}"),
-        ("settings", f"{len(content.summaries):,}"),
-        (f"settings with all {NUM_FOLDS} folds", f"{sum(s.is_complete for s in content.summaries):,}"),
+        _counted(len(records), "run"),
+        _counted(len(content.summaries), "setting"),
+        _counted(sum(s.is_complete for s in content.summaries), "setting", f"with all {NUM_FOLDS} folds"),
         ("hours of computing", f"{hours:,.1f}"),
-        ("versions of the code", f"{len(codes):,}"),
-        ("problems", f"{len(content.problems):,}"),
+        _counted(len(codes), "version", "of the code"),
+        _counted(len(content.problems), "problem"),
     ]
+
+
+def _counted(number: int, noun: str, rest: str = "") -> tuple[str, str]:
+    """A noun in the number's own form, and the number."""
+    return f"{noun if number == 1 else f'{noun}s'} {rest}".rstrip(), f"{number:,}"
 
 
 def _choices(lines: Sequence[run_list.Line], records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, str]]:
     """The options of the filters, with their titles."""
-    tasks = dict.fromkeys(task for record in records for task in tasks_of(record))
+    tasks: dict[str, bool] = {}
+    for record in records:
+        is_generated = titles.is_generated(record.config["data"])
+        tasks |= {task: tasks.get(task, True) and is_generated for task in tasks_of(record)}
     return {
         "model": {line.model: titles.model(line.model) for line in lines},
         "data": {line.data: line.data for line in lines},
         "method": {line.method: line.method_title for line in lines},
-        "task": {task: titles.TASKS.get(task, task) for task in tasks},
+        "task": {task: titles.task(task, tasks[task]) for task in tasks},
     }

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hycam_exp.report.page.captions import caption
+
 MOST_ROWS = 40
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -17,8 +19,10 @@ class FigureView:
 
     id: str
     title: str
+    caption: str
+    """What it shows, in a sentence; empty where nothing is known of it."""
     about: str
-    """The backbone and data mix that it is of: the folder it lies in."""
+    """The backbone and data mix, or the run, that it is of: the folder it lies in."""
     source: str
     width: int
     height: int
@@ -35,9 +39,11 @@ def figures(paths: Sequence[Path]) -> Iterator[FigureView]:
             raise ValueError(f"{path}: not a PNG file")
         width, height = struct.unpack(">II", picture[16:24])
         head, *rows = _data(path.with_suffix(".csv"))
+        title, sentence = caption(path.stem)
         yield FigureView(
             id=f"figure-{number}",
-            title=path.stem.replace("_", " "),
+            title=title,
+            caption=sentence,
             about=path.parent.name,
             source=f"data:image/png;base64,{base64.b64encode(picture).decode()}",
             width=width,

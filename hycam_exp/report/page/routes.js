@@ -51,6 +51,7 @@ function failed(error) {
 
 function start() {
   startTables();
+  packFigures();
   startRuns();
   startSamples();
   window.addEventListener("hashchange", route);

@@ -4,6 +4,7 @@ import csv
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_curve_is_the_mean_over_its_runs():
     runs = [record(fold=0), record(fold=2)]
     runs[1].curves["validation"][0]["step"] = 3  # the third training step then belongs to the first part
     runs[1].curves["validation"].append({"step": 9, "loss": 1.0})  # the other run ended before
-    (line,) = convergence.over_seeds(summarise(runs))
+    (line,) = convergence.over_folds(summarise(runs))
     spread = statistics.stdev
     first, second = [1.5, 3.5], [0.75, 2.75]
     assert convergence.curve(line, "validation") == [
@@ -60,10 +61,36 @@ def test_a_sweep_has_every_runs_perplexity_over_its_value(swept, values):
         found = rows(sweep.draw(summarise([*runs, unscored]), swept))
         assert sweep.draw(summarise(runs[:2]), swept) == []
     assert found == [
-        ["hycam", "", str(value), str(fold), "0", str(2.0 + i / 4 + fold / 8)]
+        ["hycam", "", str(value), str(fold), "0", "d", str(2.0 + i / 4 + fold / 8)]
         for i, value in enumerate(values)
         for fold in (0, 1)
     ]
+
+
+def test_a_sweep_takes_the_grids_own_runs():
+    """At the method's own value the runs of the seed with most folds; a point of other code is said."""
+    grid = [record(fold=fold) for fold in (0, 1)]
+    seeds = [record(fold=0, seed=seed, ppl=9.0) for seed in (100, 200, 300)]
+    other = [replace(record(num_specialized=8, fold=fold), code={"digest": "e"}) for fold in (0, 1)]
+    with style.applied():
+        (plate,) = sweep.draw(summarise([*grid, *seeds, *other]), sweep.NUM_SPECIALIZED)
+    assert [row[2:6] for row in rows([plate])] == [
+        ["5", "0", "0", "d"], ["5", "1", "0", "d"], ["8", "0", "0", "e"], ["8", "1", "0", "e"],
+    ]  # fmt: skip
+    assert plate.figure.get_supxlabel() == "records of 2 versions of the code: see the CSV"
+
+
+def test_curves_over_seeds_and_over_folds_are_two_figures():
+    """HyCAM's mean over seeds of one fold never stands beside an ablation's over folds."""
+    runs = [record(method, fold=fold) for method in ("hycam", "lora", "hycam_spec_only") for fold in (0, 1)]
+    runs += [record(method, seed=seed) for method in ("hycam", "lora") for seed in (100, 200)]
+    with style.applied():
+        folds, seeds = (rows(draw(summarise(runs))) for draw in (convergence.draw, convergence.draw_over_seeds))
+        assert convergence.draw_over_seeds(summarise(runs[:6])) == []
+    assert {(row[0], row[6], row[7]) for row in folds} == {
+        (m, "2", "fold") for m in ("hycam", "lora", "hycam_spec_only")
+    }
+    assert {(row[0], row[6], row[7]) for row in seeds} == {(m, "3", "seed") for m in ("hycam", "lora")}
 
 
 def test_two_sweeps_do_not_mix():
@@ -77,17 +104,17 @@ def test_the_data_are_the_records_numbers(committed):
     """What the committed records say of tasks, cost, retention and routing is in the data to the last digit."""
     by_id = {(r.config["method"]["name"], s.variant, r.config["fold"]): r for s in committed for r in s.records}
     with style.applied():
-        for task, method, variant, fold, _, ppl in rows(tasks.draw(committed)):
+        for task, method, variant, fold, _, _, ppl in rows(tasks.draw(committed)):
             assert float(ppl) == by_id[method, variant, int(fold)].score("ppl", task)
         found = rows(retention.draw(committed))
         assert len(found) == len(by_id)
-        for method, variant, fold, _, before, ppl, gain, change in found:
+        for method, variant, fold, _, _, before, ppl, gain, change in found:
             run = by_id[method, variant, int(fold)]
             assert float(before) == run.score("ppl_before", "mean")
             assert float(ppl) == run.score("ppl", "mean")
             assert float(gain) == 1 - float(ppl) / float(before)
             assert float(change) == run.score("ppl_change", "retention")
-        for method, variant, fold, _, ppl, trained, seconds, memory, kind, _ in rows(pareto.draw(committed)):
+        for method, variant, fold, _, _, ppl, trained, seconds, memory, kind, _ in rows(pareto.draw(committed)):
             run = by_id[method, variant, int(fold)]
             assert float(ppl) == run.score("ppl", "mean")
             assert int(trained) == run.counts["parameters_trainable"]
@@ -96,7 +123,7 @@ def test_the_data_are_the_records_numbers(committed):
         hycam = [s for s in committed if s.method == "hycam"]
         weights = {
             (task, layer, int(module)): float(weight)
-            for _, _, task, layer, module, weight, *_ in rows(routing.draw(hycam))
+            for _, _, _, task, layer, module, weight, *_ in rows(routing.draw(hycam))
         }
     assert weights == {
         (row["task"], row["layer"], module): weight
@@ -123,7 +150,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
     ]
     assert done.stdout.split() == [str(tmp_path / "m-mini" / path.name) for path in written]
     assert (
-        done.stderr.splitlines()[1]
+        done.stderr.splitlines()[2]
         == "tau: no records yet; they come from python -m hycam_exp -m experiment=figure_tau"
     )
     for path in written:
@@ -165,7 +192,11 @@ def test_every_mix_has_a_folder_of_its_own():
 
 def test_what_has_no_records_names_the_command_that_makes_them():
     """Nothing is missing of what is drawn; every experiment named exists."""
-    assert [figure for figure, _ in catalogue.missing(summarise(RECORDS))] == ["num_specialized", "tau"]
+    assert [figure for figure, _ in catalogue.missing(summarise(RECORDS))] == [
+        "loss_curves",
+        "num_specialized",
+        "tau",
+    ]
     everything = dict(catalogue.missing([]))
     assert set(everything) == set(catalogue.CATALOGUE)
     assert everything["tau"] == "python -m hycam_exp -m experiment=figure_tau"
@@ -178,6 +209,7 @@ def test_records_without_scores_give_no_figures_of_scores():
     runs = summarise([record(ppl=None)])
     assert pareto.draw(runs) == tasks.draw(runs) == retention.draw(runs) == []
     assert [figure for figure, _ in catalogue.missing(runs)] == [
+        "loss_curves",
         "num_specialized",
         "tau",
         "pareto",

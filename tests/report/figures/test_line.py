@@ -1,5 +1,7 @@
 """Which runs a line of a figure is over, and what it is called."""
 
+from dataclasses import replace
+
 import pytest
 
 from hycam_exp.report.figures import line
@@ -8,7 +10,7 @@ from tests.report.figures.made import record
 
 
 def over(lines):
-    return {found.label: ([line.place(r) for r in found.records], found.over) for found in lines}
+    return {found.label: ([line.place(r)[:2] for r in found.records], found.over) for found in lines}
 
 
 def test_a_line_is_over_the_folds_of_the_fullest_seed():
@@ -17,14 +19,43 @@ def test_a_line_is_over_the_folds_of_the_fullest_seed():
     assert over(line.over_folds(summarise(records))) == {"HyCAM": ([(0, 3), (1, 3)], "fold")}
 
 
-def test_a_curve_is_over_seeds_where_there_are_several():
-    """The fold with the most seeds, or with one seed everywhere the folds."""
-    records = [*(record(fold=0, seed=seed) for seed in (200, 100)), record(fold=1, seed=100)]
-    lora = [record("lora", fold=fold) for fold in (1, 0)]
+def test_a_curve_over_seeds_is_of_one_fold():
+    """Of that with the most runs, for every setting with several seeds there; others are no lines."""
+    records = [record(fold=0, seed=seed) for seed in (200, 100)] + [record(fold=1, seed=seed) for seed in (1, 2, 3)]
+    lora = [record("lora", fold=fold, seed=seed) for fold, seed in ((0, 4), (0, 5), (1, 6), (0, 7))]
     assert over(line.over_seeds(summarise([*records, *lora]))) == {
-        "LoRA": ([(0, 0), (1, 0)], "fold"),
-        "HyCAM": ([(0, 100), (0, 200)], "seed"),
+        "LoRA": ([(0, 4), (0, 5), (0, 7)], "seed"),
+        "HyCAM (2 seeds)": ([(0, 100), (0, 200)], "seed"),
     }
+    assert line.over_seeds(summarise([record(fold=0), record(fold=1)])) == line.over_seeds([]) == []
+
+
+def of_code(digest, *made):
+    """The records as if made by other code."""
+    return [replace(one, run_id=f"{one.run_id}-{digest}", code={"digest": digest * 10}) for one in made]
+
+
+def test_a_line_is_of_one_code():
+    """Of two codes the one with more folds, which are said to be fewer; where lines differ in code it is said."""
+    old, new = [record(fold=fold) for fold in (0, 1, 2)], of_code("e", record(fold=3), record(fold=4))
+    lora = of_code("e", *(record("lora", fold=fold) for fold in range(5)))
+    found = line.over_folds(summarise([*old, *new, *lora]))
+    assert over(found) == {
+        "LoRA": ([(fold, 0) for fold in range(5)], "fold"),
+        "HyCAM (3 folds)": ([(0, 0), (1, 0), (2, 0)], "fold"),
+    }
+    assert [one.code for one in found] == ["e" * 8, "d"]
+    assert line.versions(found) == "records of 2 versions of the code: see the CSV"
+    assert line.versions(found[:1]) == line.versions([]) == ""
+
+
+def test_a_fold_measured_twice_is_one_run():
+    """What is measured before adaptation sets no line apart."""
+    again = record()
+    again.config["evaluation"] = {"generate_before": True}
+    again = replace(again, run_id="z")
+    (found,) = line.over_folds(summarise([record(), again]))
+    assert (found.label, [one.run_id for one in found.records]) == ("HyCAM", [record().run_id])
 
 
 def test_a_sweeps_values_are_no_methods_of_their_own():
