@@ -10,6 +10,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from hycam_exp.report import efficiency, evidence, marks, performance, published, records
+from hycam_exp.report.expected import Memo
 from hycam_exp.report.statement import Finding, Statement
 from hycam_exp.report.summary import Summary, summarise
 
@@ -29,10 +30,10 @@ def claims(folder: Path | None, results: Path) -> list[Statement]:
     return statements(folder, summarise(collection.records))
 
 
-def statements(folder: Path | None, summaries: Sequence[Summary]) -> list[Statement]:
+def statements(folder: Path | None, summaries: Sequence[Summary], memo: Memo | None = None) -> list[Statement]:
     """The same from summaries of our records."""
-    tables, ours = published.read(folder), evidence.gather(summaries)
-    return [*performance.statements(tables, ours), *efficiency.statements(ours), *marks.statements(tables)]
+    tables, ours = published.read(folder), evidence.gather(summaries, memo)
+    return [*performance.statements(tables, ours), *efficiency.statements(ours, memo), *marks.statements(tables)]
 
 
 def _said(finding: Finding) -> str:

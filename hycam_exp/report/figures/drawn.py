@@ -58,9 +58,12 @@ class Drawn:
         return [folder / name for name in entry["files"]] if same else None
 
     def keep(self, figure: str, members: Sequence[Summary], folder: Path, files: Sequence[Path]) -> None:
-        """Remember a figure that was drawn."""
+        """Remember a figure that was drawn, until `save` for this process alone."""
         contents = {str(path.relative_to(folder)): _hash(path) for path in files}
         self._entries[figure] = {"records": self._digest(members), "files": contents}
+
+    def save(self) -> None:
+        """Write the memory to its file."""
         write_atomically(self.path, json.dumps(self._entries, sort_keys=True).encode())
 
 
