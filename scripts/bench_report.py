@@ -3,7 +3,8 @@
 python -m scripts.bench_report [--folder DIR] [--steps 8842] [--samples 6735] [--out results/benchmarks/report.json]
 
 The records are made up: their configs are the experiments' own, the rest is that of the committed runs of the same
-method, as long as on the paper's data.
+method, as long as on the paper's data. `seconds` are those of a machine as it was, others' work on it included;
+`of_first` is the share of the first report's processor seconds.
 """
 
 import argparse
@@ -149,7 +150,15 @@ def measure(found: Sequence[Run], folder: Path, length: Length) -> dict[str, dic
         write(run, store, length)
     first = report(folder)
     write(replace(found[0], seed=1), store, length)
-    return {"first": first, "one_record_more": report(folder), "unchanged": report(folder)}
+    return shared({"first": first, "one_record_more": report(folder), "unchanged": report(folder)})
+
+
+def shared(measured: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The same with every report's share of the first one's processor seconds."""
+    whole = measured["first"]["processor_seconds"]
+    return {
+        name: {**values, "of_first": round(values["processor_seconds"] / whole, 3)} for name, values in measured.items()
+    }
 
 
 def main() -> None:
