@@ -5,12 +5,14 @@ expand(["experiment=mini", "method=lora"])  # [["method=lora", "fold=0", "experi
 
 import copy
 import itertools
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -21,11 +23,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from hycam_exp.config import Run, config_dir, read
+from hycam_exp.config import ModelSettings, Run, config_dir, read
 from hycam_exp.misspelling import explain
 
 REPEATED = ("fold", "seed")  # what the cells of one line of a table differ in
 _REFERS = re.compile(r"\$\{[^}]*\b(fold|seed)\b")
+_REFERS_TO_MODEL = re.compile(r"\$\{[^}]*\bmodel\b")
 
 
 def expand(overrides: Sequence[str], multirun: bool = False) -> list[list[str]]:
@@ -50,6 +53,33 @@ def expand(overrides: Sequence[str], multirun: bool = False) -> list[list[str]]:
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(explain(error)) from error
     return [list(cell) for cell in dict.fromkeys(itertools.product(*choices))]
+
+
+def sweep(experiment: str) -> list[list[str]]:
+    """The cells of an experiment of conf/, as `expand` gives them, but for the experiment itself; nothing is composed.
+
+    Its sweep is what its file and the experiments that it builds on hold.
+    """
+    parser = OverridesParser.create()
+    try:
+        choices = _choices(parser.parse_overrides([f"{key}={value}" for key, value in _swept(experiment).items()]))
+    except HydraException as error:
+        raise ValueError(f"experiment={experiment}: {explain(error)}") from error
+    return [list(cell) for cell in dict.fromkeys(itertools.product(*choices))]
+
+
+def _swept(experiment: str) -> dict[str, Any]:
+    own = experiment_file(experiment)
+    bases = [base for base in own.get("defaults", []) if isinstance(base, str) and base != "_self_"]
+    inherited = {key: value for base in bases for key, value in _swept(base).items()}
+    return inherited | own.get("hydra", {}).get("sweeper", {}).get("params", {})
+
+
+def experiment_file(experiment: str) -> dict[str, Any]:
+    """What an experiment's own file holds."""
+    text = (config_dir() / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8")
+    held: dict[str, Any] = yaml.safe_load(text)
+    return held
 
 
 def _choices(overrides: Sequence[Override]) -> list[list[str]]:
@@ -77,6 +107,9 @@ class Composer:
     def __init__(self) -> None:
         self.composed: dict[tuple[str, ...], DictConfig] = {}
         self.runs: dict[tuple[str, ...], Run] = {}
+        self.models: dict[str, ModelSettings] = {}
+        self.others: dict[str, Run] = {}
+        """Runs by all that their configs hold but for the model."""
         self.varying: set[tuple[str, ...]] = set()
         """Of `composed`, where some value refers to the fold or the seed."""
 
@@ -107,9 +140,23 @@ class Composer:
             cfg = self._config(groups)
             if self.varying or any(_REFERS.search(_line(o)) for o in scalars):
                 return read(_overridden(cfg, scalars))
-            self.runs[key] = read(_overridden(cfg, early))
+            self.runs[key] = self._read(_overridden(cfg, early))
         changed: dict[str, Any] = {o.key_or_group: o.value() for o in late}
         return replace(self.runs[key], **changed)
+
+    def _read(self, cfg: DictConfig) -> Run:
+        """As `read`; where the model's values and all other values were read before, from these."""
+        held = OmegaConf.to_container(cfg)
+        assert isinstance(held, dict), "a config has names"
+        del held["model"]
+        rest = json.dumps(held)
+        if _REFERS_TO_MODEL.search(rest):
+            return read(cfg)
+        model = json.dumps(OmegaConf.to_container(cfg.model, resolve=True))
+        if model not in self.models or rest not in self.others:
+            run = read(cfg)
+            self.models[model], self.others[rest] = run.model, run
+        return replace(self.others[rest], model=self.models[model])
 
     def _config(self, groups: list[str]) -> DictConfig:
         """The composed config; a method chosen beside other groups is composed by itself and put in."""

@@ -7,7 +7,7 @@ from hydra import initialize_config_dir
 
 from hycam_exp import grid
 from hycam_exp.config import compose, config_dir
-from hycam_exp.grid import Composer, expand, runs
+from hycam_exp.grid import Composer, expand, runs, sweep
 
 
 def test_an_experiments_sweep_is_expanded_in_its_order():
@@ -24,6 +24,15 @@ def test_the_command_line_replaces_a_sweep_of_the_same_key():
         ["method=lora", "fold=1", "experiment=mini"],
         ["method=lora", "fold=2", "experiment=mini"],
     ]
+
+
+def test_an_experiments_sweep_is_found_without_composing():
+    """The cells of every experiment file are those that its composition gives."""
+    for path in sorted((config_dir() / "experiment").glob("*.yaml")):
+        composed = [
+            [line for line in cell if line != f"experiment={path.stem}"] for cell in expand([f"experiment={path.stem}"])
+        ]
+        assert sweep(path.stem) == composed, path.stem
 
 
 def test_cells_are_distinct_and_without_hydras_own_settings():

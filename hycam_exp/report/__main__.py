@@ -30,6 +30,8 @@ def everything(arguments: Sequence[str]) -> int:
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="what is kept between two reports")
     parser.add_argument("--allow-mixed", action="store_true", help="rows of differing recipe, split or code, marked")
     chosen = parser.parse_args(arguments)
+    from hycam_exp.report.claims.catalogue import statements
+
     collection = read(chosen.results)
     if not collection.records and not collection.problems:
         sys.exit(f"error: --results={chosen.results}: no record in {chosen.results / 'runs'}")
@@ -38,12 +40,11 @@ def everything(arguments: Sequence[str]) -> int:
     experiments = Experiments(memo)
     report = build(summaries, experiments, chosen.allow_mixed)
     grids = progress(experiments, summaries)
+    found = statements(None, summaries, memo)
     memo.save()
     scored = [summary for summary in summaries if summary.mean("ppl") is not None]
     printed.means(scored, Console(markup=False, highlight=False))
     _write(chosen.results, report)
-    from hycam_exp.report.claims.catalogue import statements
-
     drawn, absent = draw(chosen.results, chosen.outputs, summaries)
     run_ids = [record.run_id for summary in summaries for record in summary.records]
     samples = sample_texts.read(chosen.results, run_ids)
@@ -51,7 +52,7 @@ def everything(arguments: Sequence[str]) -> int:
     content = page.PageContent(
         summaries=summaries, samples=samples, tables=report.tables, grids=grids, problems=problems,
         figures=pictures(chosen.results / "figures", drawn, run_ids), missing_figures=absent,
-        claims=statements(None, summaries),
+        claims=found,
     )  # fmt: skip
     path = chosen.results / "report.html"
     print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
@@ -83,12 +84,13 @@ def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> Drawing:
     from hycam_exp.report.figures.catalogue import missing, write_all
     from hycam_exp.report.figures.drawn import Drawn
 
-    written = write_all(summaries, results / "figures", Drawn(outputs / "report" / "figures.json"))
+    files = write_all(summaries, results / "figures", Drawn(outputs / "report" / "figures.json"))
+    written = [path for paths in files.values() for path in paths]
     print(f"{results / 'figures'}: {len(written)} files")
     for summary in left_out(summaries):
         name = f"{summary.model} x {summary.method} x {summary.data}"
         print(f"  {name} ({summary.variant}) is in no figure: most runs of its mix have other data or another recipe")
-    absent = missing(summaries)
+    absent = missing(summaries, files)
     for figure, command in absent:
         print(f"  no {figure} yet: its records come from {command}")
     return written, absent

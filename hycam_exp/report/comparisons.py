@@ -20,7 +20,7 @@ from hycam_exp.command_line import Parser, as_errors
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.baselines import is_peft
 from hycam_exp.report.bootstrap import RESAMPLES, Resampled, resample_settings
-from hycam_exp.report.evidence import papers_setting
+from hycam_exp.report.evidence import declared_settings, papers_setting
 from hycam_exp.report.ground import by_mix
 from hycam_exp.report.records import read
 from hycam_exp.report.scoreboard import OURS
@@ -46,9 +46,10 @@ def lines(summaries: Sequence[Summary], results: Path, resamples: int) -> Iterat
     Raises:
         ValueError: a samples file is missing or damaged.
     """
+    declared = declared_settings()
     for mix, members in by_mix(summaries).items():
         whole = [s for s in members if s.is_complete and is_peft(s.method)]
-        ours = papers_setting([s for s in whole if s.method == OURS])
+        ours = papers_setting([s for s in whole if s.method == OURS], declared)
         others = [s for s in whole if s.method != OURS]
         if ours is None or not others:
             continue

@@ -1,11 +1,13 @@
 """What our own records can say of the paper's claims: by data mix, the settings that may be compared, and scores."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from hycam_exp.config import NUM_FOLDS, compose
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.baselines import BASELINES
+from hycam_exp.report.expected import Memo
 from hycam_exp.report.published import VARIANTS
 from hycam_exp.report.records import tasks_of
 from hycam_exp.report.scoreboard import OURS, Scoreboard
@@ -86,14 +88,23 @@ def _score(metric: str, task: str) -> Callable[[Summary], float | None]:
     return lambda summary: summary.mean(metric, task)
 
 
-def gather(summaries: Sequence[Summary]) -> list[Evidence]:
+def declared_settings(memo: Memo | None = None) -> Mapping[str, Any]:
+    """The values of HyCAM's own YAML."""
+    found: dict[str, Any] = (memo or Memo(None)).get(
+        f"settings of {OURS}", lambda: asdict(compose(f"method={OURS}").method)
+    )
+    return found
+
+
+def gather(summaries: Sequence[Summary], memo: Memo | None = None) -> list[Evidence]:
     """The evidence of every data mix that HyCAM was run on."""
+    declared = declared_settings(memo)
     found = []
     for data in sorted({s.data for s in summaries}):
         of_data = [s for s in summaries if s.data == data]
         backbones, left_out = [], []
         for model in dict.fromkeys(s.model for s in of_data):
-            backbone, incomplete = _backbone(model, [s for s in of_data if s.model == model])
+            backbone, incomplete = _backbone(model, [s for s in of_data if s.model == model], declared)
             backbones += [backbone] if backbone else []
             left_out += incomplete
         if backbones:
@@ -112,10 +123,12 @@ def _setting(data: str, backbones: Sequence[Backbone], left_out: Sequence[str]) 
     return "; ".join(words)
 
 
-def _backbone(model: str, summaries: Sequence[Summary]) -> tuple[Backbone | None, list[str]]:
+def _backbone(
+    model: str, summaries: Sequence[Summary], declared: Mapping[str, Any]
+) -> tuple[Backbone | None, list[str]]:
     """The backbone, if it has HyCAM as the paper sets it, and the names of settings that lack folds."""
     scored = [s for s in summaries if s.mean("ppl") is not None]  # a search's records have no test scores
-    hycam = papers_setting([s for s in scored if s.method == OURS])
+    hycam = papers_setting([s for s in scored if s.method == OURS], declared)
     if hycam is None:
         return None, []
     methods = {*BASELINES, *VARIANTS.values()} - {OURS}
@@ -132,11 +145,8 @@ def _of_one_seed(hycam: Summary, rivals: Sequence[Summary]) -> list[Summary]:
     return [s for s in rivals if s.setting.get("seed") == seed or s.method not in paired]
 
 
-def papers_setting(candidates: Sequence[Summary]) -> Summary | None:
+def papers_setting(candidates: Sequence[Summary], declared: Mapping[str, Any]) -> Summary | None:
     """HyCAM with the method's own YAML, of any rank; the one with most folds, then the first by name, if several."""
-    if not candidates:
-        return None
-    declared = asdict(compose(f"method={OURS}").method)
     alike = [
         s
         for s in candidates

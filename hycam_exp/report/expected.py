@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from hycam_exp import config, method_settings
 from hycam_exp.config import NUM_FOLDS, Run, config_dir
 from hycam_exp.report import setting
@@ -94,6 +92,7 @@ def _conf_digest() -> str:
     """A hash of conf/ and of what reads it."""
     sha = hashlib.sha256()
     sources = [Path(module) for module in (config.__file__, method_settings.__file__, setting.__file__, __file__)]
+    sources += [Path(config.__file__).with_name(name) for name in ("grid.py", "dimensions.py")]
     for path in [*sorted(config_dir().rglob("*.yaml")), *sources]:
         sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()[:16]
@@ -114,7 +113,7 @@ class Experiments:
     def _rows(self, experiment: str) -> list[tuple[tuple[str, ...], tuple[str, str, str]]]:
         from hycam_exp import grid
 
-        cells = [_without_experiment(cell) for cell in grid.expand([f"experiment={experiment}", "fold=0"])]
+        cells = list(dict.fromkeys(_without_fold(cell) for cell in grid.sweep(experiment)))
         default = self._run(experiment, cells[0])
         return [(cell, _names(cell, default)) for cell in cells]
 
@@ -145,13 +144,20 @@ class Experiments:
 
 
 def _beside(experiment: str) -> list[str]:
-    """The experiment as an override; nothing where its file holds a sweep alone."""
-    own = yaml.safe_load((config_dir() / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8"))
-    return [] if set(own) == {"hydra"} else [f"experiment={experiment}"]
+    """What is composed besides a cell's own: the experiment; where its file adds a sweep alone, what it builds on."""
+    from hycam_exp import grid
+
+    own = grid.experiment_file(experiment)
+    match own.pop("defaults", []):
+        case [] if set(own) == {"hydra"}:
+            return []
+        case [str(base), "_self_"] if set(own) == {"hydra"}:
+            return _beside(base)
+    return [f"experiment={experiment}"]
 
 
-def _without_experiment(cell: Sequence[str]) -> tuple[str, ...]:
-    return tuple(line for line in cell if not line.startswith(("experiment=", "fold=")))
+def _without_fold(cell: Sequence[str]) -> tuple[str, ...]:
+    return tuple(line for line in cell if not line.startswith("fold="))
 
 
 def _names(cell: Sequence[str], default: Run) -> tuple[str, str, str]:

@@ -42,7 +42,7 @@ def _folds(name: str) -> list[int]:
     """The folds that a grid sweeps over; the default one where it sweeps over none."""
     from hycam_exp import grid
 
-    lines = {line for cell in grid.expand([f"experiment={name}"]) for line in cell}
+    lines = {line for cell in grid.sweep(name) for line in cell}
     return sorted(int(line.removeprefix("fold=")) for line in lines if line.startswith("fold=")) or [0]
 
 

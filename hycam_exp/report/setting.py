@@ -38,7 +38,15 @@ def comparable(setting: Setting) -> dict[str, Any]:
 def differing(settings: Sequence[Setting]) -> list[str]:
     """The names whose values are not the same in all settings."""
     keys = sorted(set().union(*settings)) if settings else []
-    return [key for key in keys if len({json.dumps(setting.get(key)) for setting in settings}) > 1]
+    first, *others = settings or [{}]
+    return [key for key in keys if not all(_same(first.get(key), other.get(key)) for other in others)]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Written as the same JSON: 1, 1.0 and true are three values."""
+    if type(one) is not type(other):
+        return False
+    return bool(one == other) if one is None or isinstance(one, str | int) else json.dumps(one) == json.dumps(other)
 
 
 def shown(setting: Setting, keys: list[str]) -> str:

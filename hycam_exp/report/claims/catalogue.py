@@ -6,14 +6,15 @@ from pathlib import Path
 from hycam_exp.report import evidence, published
 from hycam_exp.report.claims import consistency, cost, scores
 from hycam_exp.report.claims.statement import Statement
+from hycam_exp.report.expected import Memo
 from hycam_exp.report.summary import Summary
 
 
-def statements(folder: Path | None, summaries: Sequence[Summary]) -> list[Statement]:
+def statements(folder: Path | None, summaries: Sequence[Summary], memo: Memo | None = None) -> list[Statement]:
     """Every statement with its verdicts; `folder` holds a copy of the published tables, None the committed ones.
 
     Raises:
         ValueError: a table cannot be read; names the file.
     """
-    tables, ours = published.read(folder), evidence.gather(summaries)
-    return [*scores.statements(tables, ours), *cost.statements(ours), *consistency.statements(tables)]
+    tables, ours = published.read(folder), evidence.gather(summaries, memo)
+    return [*scores.statements(tables, ours), *cost.statements(ours, memo), *consistency.statements(tables)]

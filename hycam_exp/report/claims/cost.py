@@ -1,36 +1,49 @@
 """The paper's claims about cost: trained parameters by closed form, seconds and memory of our runs, convergence."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from statistics import fmean
 
-from hycam_exp.config import TrainerSettings, compose
+from hycam_exp.config import TrainerSettings
 from hycam_exp.dimensions import dimensions_of
 from hycam_exp.report.baselines import BASELINES
 from hycam_exp.report.claims.scores import of_backbones
 from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, listed, verdict
 from hycam_exp.report.evidence import Backbone, Evidence
+from hycam_exp.report.expected import Memo
 from hycam_exp.report.scoreboard import OURS
 from hycam_exp.report.summary import Summary
 from hycam_exp.runs import RunRecord
 
 SHOWN = ("llama2_7b", "qwen2_5_14b")
 """The backbones whose trained parameters are shown."""
+_SHARED_ONLY = "hycam_shared_only"
 SHARED = ("strategy", "devices", "num_nodes", "offload", "micro_batch_size", "activation_checkpointing")
 """Of the trainer: what seconds and memory depend on, and so must be one value where they are compared."""
 
 
-def statements(evidence: Sequence[Evidence]) -> list[Statement]:
+Trained = Mapping[str, Mapping[str, int]]
+"""Trained parameters by backbone and method."""
+
+
+def statements(evidence: Sequence[Evidence], memo: Memo | None = None) -> list[Statement]:
     """What the paper says of cost."""
-    return [_small_fraction(evidence), _as_light_as_lora(evidence), _convergence(evidence), _resources(evidence)]
+    closed: Trained = (memo or Memo(None)).get("trained parameters", parameters)
+    return [
+        _small_fraction(evidence, closed), _as_light_as_lora(evidence, closed), _convergence(evidence),
+        _resources(evidence),
+    ]  # fmt: skip
 
 
-@cache
-def parameters(model: str, method: str) -> int:
-    """Trained parameters of a published backbone under the paper's recipe, without loading anything."""
-    run = compose(f"model={model}", f"method={method}")
-    assert run.model.architecture is not None
-    return run.method.num_parameters(dimensions_of(run.model.architecture))
+def parameters() -> dict[str, dict[str, int]]:
+    """Trained parameters of published backbones under the paper's recipe, without loading anything."""
+    from hycam_exp.grid import runs
+
+    places = [(model, method) for model in SHOWN for method in ("full_ft", "lora", OURS, _SHARED_ONLY)]
+    found: dict[str, dict[str, int]] = {model: {} for model in SHOWN}
+    for (model, method), run in zip(places, runs([[f"model={m}", f"method={n}"] for m, n in places]), strict=True):
+        assert run.model.architecture is not None
+        found[model][method] = run.method.num_parameters(dimensions_of(run.model.architecture))
+    return found
 
 
 def _trained(summary: Summary) -> float:
@@ -45,10 +58,17 @@ def _ratio(trained: dict[str, float], baseline: str, largest: float) -> Finding:
 
 
 def _parameters(
-    evidence: Sequence[Evidence], id: str, statement: str, where: str, definition: str, baseline: str, largest: float
+    evidence: Sequence[Evidence],
+    closed: Trained,
+    id: str,
+    statement: str,
+    where: str,
+    definition: str,
+    baseline: str,
+    largest: float,
 ) -> Statement:
-    closed = {model: {name: float(parameters(model, name)) for name in (OURS, baseline)} for model in SHOWN}
-    found = {model: _ratio(trained, baseline, largest) for model, trained in closed.items()}
+    pairs = {model: {name: float(trained[name]) for name in (OURS, baseline)} for model, trained in closed.items()}
+    found = {model: _ratio(trained, baseline, largest) for model, trained in pairs.items()}
 
     def check(backbone: Backbone) -> Finding:
         trained = {name: _trained(s) for name, s in backbone.beside_hycam((OURS, baseline)).items()}
@@ -64,20 +84,21 @@ def _parameters(
         published=Finding(
             verdict=verdict(all(finding.verdict == verdict(True) for finding in found.values())),
             text="; ".join(f"{model}: {finding.text}" for model, finding in found.items())
-            + f"; the shared CAM alone, whatever the rank: {_shared_alone()}",
+            + f"; the shared CAM alone, whatever the rank: {_shared_alone(closed)}",
             values={f"{model}_{name}": value for model, f in found.items() for name, value in f.values.items()},
         ),
         ours=of_backbones(evidence, check),
     )
 
 
-def _shared_alone() -> str:
-    return ", ".join(f"{parameters(model, 'hycam_shared_only'):,} on {model}" for model in SHOWN)
+def _shared_alone(closed: Trained) -> str:
+    return ", ".join(f"{trained[_SHARED_ONLY]:,} on {model}" for model, trained in closed.items())
 
 
-def _small_fraction(evidence: Sequence[Evidence]) -> Statement:
+def _small_fraction(evidence: Sequence[Evidence], closed: Trained) -> Statement:
     return _parameters(
         evidence,
+        closed,
         "fraction_of_full",
         "HyCAM updates a small fraction of the parameters of full fine-tuning",
         "4.2",
@@ -87,9 +108,10 @@ def _small_fraction(evidence: Sequence[Evidence]) -> Statement:
     )
 
 
-def _as_light_as_lora(evidence: Sequence[Evidence]) -> Statement:
+def _as_light_as_lora(evidence: Sequence[Evidence], closed: Trained) -> Statement:
     return _parameters(
         evidence,
+        closed,
         "parameters_against_lora",
         "minimal additional trainable parameters",
         "introduction",

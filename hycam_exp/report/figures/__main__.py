@@ -62,10 +62,10 @@ def _of_records(results: Path, folder: Path) -> tuple[list[Path], list[Problem]]
     collection = read(results)
     summaries = summarise(collection.records)
     require(bool(summaries), "results", results, f"no record in {results / 'runs'}")
-    written = write_all(summaries, folder)
-    for figure, command in missing(summaries):
+    files = write_all(summaries, folder)
+    for figure, command in missing(summaries, files):
         print(f"{figure}: no records yet; they come from {command}", file=sys.stderr)
-    return written, collection.problems
+    return [path for paths in files.values() for path in paths], collection.problems
 
 
 def _of_run(chosen: dict[str, str], folder: Path) -> list[Path]:

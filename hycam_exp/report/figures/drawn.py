@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hycam_exp.report.summary import Summary
-from hycam_exp.runs import write_atomically
+from hycam_exp.runs import Score, write_atomically
 
 _SOURCES = Path(__file__).parents[1]
 
@@ -45,7 +45,7 @@ class Drawn:
             sha = hashlib.sha256(self._code.encode())
             for summary in members:
                 for record in summary.records:
-                    sha.update(json.dumps(vars(record), sort_keys=True, default=asdict).encode())
+                    sha.update(json.dumps(vars(record), sort_keys=True, default=_score).encode())
             self._digests[ids] = sha.hexdigest()
         return self._digests[ids]
 
@@ -58,10 +58,17 @@ class Drawn:
         return [folder / name for name in entry["files"]] if same else None
 
     def keep(self, figure: str, members: Sequence[Summary], folder: Path, files: Sequence[Path]) -> None:
-        """Remember a figure that was drawn."""
+        """Remember a figure that was drawn, until `save` for this process alone."""
         contents = {str(path.relative_to(folder)): _hash(path) for path in files}
         self._entries[figure] = {"records": self._digest(members), "files": contents}
+
+    def save(self) -> None:
+        """Write the memory to its file."""
         write_atomically(self.path, json.dumps(self._entries, sort_keys=True).encode())
+
+
+def _score(score: Score) -> tuple[object, ...]:
+    return score.task, score.metric, score.value, score.n
 
 
 def _hash(path: Path) -> str | None:

@@ -59,8 +59,8 @@ def place(axes: Axes, points: Sequence[Labelled]) -> None:
     """Write every name at its cheapest place; what else is in the figure must be there already."""
     figure = axes.figure
     assert isinstance(figure, Figure), "axes of a figure"
+    style.fix_layout(figure)
     renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw_without_rendering()  # fixes the layout
     pixels = figure.dpi / 72
     inside = axes.get_window_extent(renderer)
     centres = {point: _centre(axes, point) for point in points}

@@ -5,6 +5,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from hycam_exp.report.figures import style
@@ -193,6 +194,7 @@ def _takes_several(summaries: Sequence[Summary], like: Summary, field: str) -> b
     return len({setting(summary, field) for summary in alike}) > 1
 
 
+@cache
 def _own_values(method: str) -> dict[str, Any]:
     """What the method's file in conf/ gives the swept fields; nothing for a method without one."""
     from hycam_exp.config import config_dir

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
+from hycam_exp.report.figures import style
 from hycam_exp.runs import write_atomically
 
 # Without these, a file would hold the time and the versions that it was made by.
-_METADATA: dict[str, dict[str, None]] = {
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    "png": {"Software": None},
-}
-_SMALL: dict[str, dict[str, Any]] = {"pdf": {}, "png": {"pil_kwargs": {"optimize": True}}}
+_PDF: dict[str, Any] = {"CreationDate": None, "Creator": None, "Producer": None}
+_PNG: dict[str, Any] = {"Software": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +31,23 @@ class Plate:
 
     def write(self, folder: Path) -> list[Path]:
         """The three files' paths."""
-        contents = {suffix: self._picture(suffix) for suffix in _METADATA} | {"csv": self.csv().encode()}
+        style.fix_layout(self.figure)
+        contents = {"pdf": self._pdf(), "png": self._png(), "csv": self.csv().encode()}
         paths = [folder / f"{self.name}.{suffix}" for suffix in contents]
         for path, content in zip(paths, contents.values(), strict=True):
             write_atomically(path, content)
         return paths
 
-    def _picture(self, suffix: str) -> bytes:
+    # By the canvases and not by `savefig`, which goes through a figure once more for its layout.
+    def _pdf(self) -> bytes:
         stream = io.BytesIO()
-        self.figure.savefig(stream, format=suffix, metadata=_METADATA[suffix], **_SMALL[suffix])
+        FigureCanvasPdf(self.figure).print_pdf(stream, metadata=_PDF)
+        return stream.getvalue()
+
+    def _png(self) -> bytes:
+        stream = io.BytesIO()
+        self.figure.set_dpi(style.PNG_DPI)
+        FigureCanvasAgg(self.figure).print_png(stream, metadata=_PNG)
         return stream.getvalue()
 
     def csv(self) -> str:

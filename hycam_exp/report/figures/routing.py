@@ -5,7 +5,6 @@ Of one run and not of a mean: a module's number says nothing across folds and se
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -37,15 +36,17 @@ def _plate(line: Line, record: RunRecord) -> Plate:
     few = len(layers) <= 16
     height = max(2.2, 1.35 + min(len(layers) * (0.16 if few else 0.12), 7))
     figure = Figure(figsize=(style.PAGE, height), layout="constrained")
-    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
     largest = max(max(row["weights"]) for row in rows)
+    by_place = {(row["layer"], row["task"]): row["weights"] for row in rows}
     for axes, task in zip(panels, tasks, strict=True):
-        weights = [_row(rows, layer, task)["weights"] for layer in layers]
+        weights = [by_place[layer, task] for layer in layers]
         image = axes.imshow(
             weights, cmap=style.SEQUENTIAL, vmin=0, vmax=largest, aspect="auto", interpolation="nearest"
         )
         axes.set_title(looks[task].name)
         axes.set_xticks(range(len(weights[0])))
+        axes.set_yticks([])
         axes.grid(visible=False)
     names = short_layers(layers)
     ticks = [i for i in range(len(names)) if len(names) <= NAMED or i == 0 or _block(names[i]) != _block(names[i - 1])]
@@ -70,10 +71,6 @@ def _plate(line: Line, record: RunRecord) -> Plate:
 
 def _block(name: str) -> str:
     return name.split(" ")[0]
-
-
-def _row(rows: Sequence[dict[str, Any]], layer: str, task: str) -> dict[str, Any]:
-    return next(row for row in rows if (row["layer"], row["task"]) == (layer, task))
 
 
 def short_layers(layers: Sequence[str]) -> list[str]:

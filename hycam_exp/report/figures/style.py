@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import matplotlib
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
@@ -16,6 +17,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullForma
 from hycam_exp.report import titles
 from hycam_exp.runs import RunRecord
 
+PNG_DPI = 200
 COLUMN, PAGE = 3.4, 7.0  # widths in inches: one column of a two-column page, and both
 BLACK, GREY = "#000000", "#777777"
 ORANGE, SKY, GREEN, BLUE = "#E69F00", "#56B4E9", "#009E73", "#0072B2"
@@ -44,7 +46,6 @@ RC = {
     "lines.linewidth": 1.2,
     "lines.markersize": 4.0,
     "figure.dpi": 100,
-    "savefig.dpi": 200,
     "pdf.fonttype": 42,  # TrueType: text stays text
     "svg.hashsalt": "hycam_exp",
     "text.parse_math": False,  # a dollar sign of a token is a dollar sign
@@ -127,6 +128,15 @@ def footnote(figure: Figure, text: str) -> None:
 def generated(records: Sequence[RunRecord]) -> str:
     """What must be said where tasks are named and are the generated ones; else nothing."""
     return "; all tasks are generated" if all(titles.is_generated(r.config["data"]) for r in records) else ""
+
+
+def fix_layout(figure: Figure) -> None:
+    """Lay a figure out, once and for all its forms: what is added later moves nothing. A second time does nothing."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        FigureCanvasAgg(figure)  # measures texts
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def plain_numbers(axis: Axis) -> None:

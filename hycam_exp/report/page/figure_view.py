@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import itertools
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def figures(paths: Sequence[Path]) -> Iterator[FigureView]:
         if not picture.startswith(_SIGNATURE):
             raise ValueError(f"{path}: not a PNG file")
         width, height = struct.unpack(">II", picture[16:24])
-        head, *rows = _data(path.with_suffix(".csv"))
+        head, rows, num_rows = _data(path.with_suffix(".csv"))
         title, sentence = caption(path.stem)
         yield FigureView(
             id=f"figure-{number}",
@@ -49,14 +50,16 @@ def figures(paths: Sequence[Path]) -> Iterator[FigureView]:
             width=width,
             height=height,
             columns=head,
-            rows=rows[:MOST_ROWS],
-            num_rows=len(rows),
+            rows=rows,
+            num_rows=num_rows,
         )
 
 
-def _data(path: Path) -> list[list[str]]:
-    """The lines of a figure's CSV, its header first; one empty line where there is no file."""
+def _data(path: Path) -> tuple[list[str], list[list[str]], int]:
+    """A figure's CSV: its header, its first rows and how many there are; nothing where there is no file."""
     if not path.is_file():
-        return [[]]
+        return [], [], 0
     with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.reader(stream)) or [[]]
+        lines = csv.reader(stream)
+        head, rows = next(lines, []), list(itertools.islice(lines, MOST_ROWS))
+        return head, rows, len(rows) + sum(1 for _ in lines)

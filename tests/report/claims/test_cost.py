@@ -23,9 +23,10 @@ def ours(summaries: list) -> dict[str, Finding]:
 def test_parameters_of_published_backbones(model: str, hycam: int, lora: int) -> None:
     """By hand: blocks x (d^2 + 5 (2 d r + r^2 + d)), and r (inputs + outputs) of every linear layer, r = 64."""
     blocks, d = {"llama2_7b": (32, 4096), "qwen2_5_14b": (48, 5120)}[model]
-    assert parameters(model, "hycam") == hycam == blocks * (d * d + 5 * (2 * d * 64 + 64 * 64 + d))
-    assert parameters(model, "lora") == lora
-    assert parameters(model, "hycam_shared_only") == blocks * d * d > lora
+    found = parameters()[model]
+    assert found["hycam"] == hycam == blocks * (d * d + 5 * (2 * d * 64 + 64 * 64 + d))
+    assert found["lora"] == lora
+    assert found["hycam_shared_only"] == blocks * d * d > lora
 
 
 def test_published_verdicts_follow_from_the_closed_forms() -> None:

@@ -26,6 +26,10 @@ def rows(plates) -> list[list[str]]:
     return list(csv.reader(plate.csv().splitlines()))[1:]
 
 
+def paths(files: catalogue.Files) -> list[Path]:
+    return [path for of_place in files.values() for path in of_place]
+
+
 @pytest.fixture(scope="module")
 def committed():
     return summarise(read(ROOT / "results").records)
@@ -144,7 +148,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
     settings = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=settings, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    written = catalogue.write_all(summarise(runs[::-1]), tmp_path / "here")
+    written = paths(catalogue.write_all(summarise(runs[::-1]), tmp_path / "here"))
     assert [path.name for path in written] == [
         f"{name}.{suffix}" for name in ("convergence", "routing-hycam") for suffix in ("pdf", "png", "csv")
     ]
@@ -158,9 +162,19 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
 
 
 @pytest.mark.slow
+def test_several_processes_write_the_same_bytes(tmp_path):
+    """As one does, in the same order."""
+    mixes = [record(method, fold, data=data) for data in "abc" for method in ("hycam", "lora") for fold in (0, 1)]
+    one, two = (catalogue.write_all(summarise(mixes), tmp_path / str(n), processes=n) for n in (1, 2))
+    assert list(one) == list(two)
+    for left, right in zip(paths(one), paths(two), strict=True):
+        assert left.read_bytes() == right.read_bytes(), left
+
+
+@pytest.mark.slow
 def test_the_committed_figures_are_the_committed_records(committed, tmp_path):
     """Drawn again they are the same, byte for byte, and none is left of records that are gone."""
-    written = catalogue.write_all(committed, tmp_path)
+    written = paths(catalogue.write_all(committed, tmp_path))
     folder = ROOT / "results" / "figures"
     for path in written:
         assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), (

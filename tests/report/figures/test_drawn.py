@@ -12,7 +12,9 @@ def drawn(tmp_path):
     """A figure of one record, drawn and remembered."""
     (tmp_path / "mix").mkdir()
     (tmp_path / "mix" / "tau.png").write_bytes(b"picture")
-    Drawn(tmp_path / "drawn.json").keep("mix/tau", members(), tmp_path, [tmp_path / "mix" / "tau.png"])
+    memory = Drawn(tmp_path / "drawn.json")
+    memory.keep("mix/tau", members(), tmp_path, [tmp_path / "mix" / "tau.png"])
+    memory.save()
     return tmp_path
 
 
