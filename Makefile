@@ -23,7 +23,7 @@ tables: $(VENV)/.ready  ## the paper's tables and ours from results/runs (ARGS="
 	$(RUN) -m hycam_exp.report $(ARGS)
 
 test: $(VENV)/.ready  ## the tests: at most 8 minutes, no network, no GPU
-	$(RUN) -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile $(ARGS)
 
 test-slow: $(VENV)/.ready  ## the slower laws, file by file: kill and resume, several ranks, the wheel, the browser, TRL, lm_eval
 	$(RUN) -m scripts.slow_tests $(ARGS)

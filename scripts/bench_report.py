@@ -7,7 +7,6 @@ method, as long as on the paper's data. `seconds` are those of a machine as it w
 `of_first` is the share of the first report's processor seconds.
 """
 
-import argparse
 import json
 import random
 import resource
@@ -24,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hycam_exp.command_line import Parser
 from hycam_exp.config import Run
 from hycam_exp.cost import hardware
 from hycam_exp.evaluation.samples import TEXTS_PER_TASK
@@ -164,7 +164,7 @@ def shared(measured: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]
 
 def main() -> None:
     """Make the records, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--folder", type=Path, help="where the records go and stay; default: a temporary folder")
     parser.add_argument("--steps", type=int, default=8842, help="of training: the default is three epochs of Table 1")
     parser.add_argument("--samples", type=int, default=6735, help="tested: the default is a tenth of Table 1")

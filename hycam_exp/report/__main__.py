@@ -84,7 +84,7 @@ def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> Drawing:
     from hycam_exp.report.figures.catalogue import missing, write_all
     from hycam_exp.report.figures.drawn import Drawn
 
-    files = write_all(summaries, results / "figures", Drawn(outputs / "report" / "figures.json"))
+    files = write_all(summaries, results / "figures", Drawn(outputs / "report" / "figures.json", results / "runs"))
     written = [path for paths in files.values() for path in paths]
     print(f"{results / 'figures'}: {len(written)} files")
     for summary in left_out(summaries):

@@ -92,9 +92,19 @@ def _numbers(record: RunRecord) -> Iterator[tuple[str, Any]]:
     for score in record.scores:
         if score.value is not None:
             yield f"the score {score.metric} of {score.task}", score.value
-    for part in ("curves", "fit", "counts", "cost", "routing"):
-        if not _holds_finite_numbers(getattr(record, part)):  # curves are long: look for the place only where one is
+    if not _sums_are_finite(record.curves):  # curves are long: look for the place only where one may be
+        yield from _within("curves", record.curves)
+    for part in ("fit", "counts", "cost", "routing"):
+        if not _holds_finite_numbers(getattr(record, part)):
             yield from _within(part, getattr(record, part))
+
+
+def _sums_are_finite(curves: Mapping[str, Any]) -> bool:
+    """Whether every row of every curve has a finite sum; then its numbers are finite, too."""
+    try:
+        return all(math.isfinite(sum(row.values())) for rows in curves.values() for row in rows)
+    except (TypeError, AttributeError):
+        return False
 
 
 def _holds_finite_numbers(value: Any) -> bool:

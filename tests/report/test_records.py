@@ -27,6 +27,10 @@ def _score(fields: dict[str, Any], value: object) -> None:
         (lambda f: _score(f, "much"), "the score ppl of mean is much"),
         (lambda f: f["cost"]["seconds"].update(train=float("nan")), "cost.seconds.train is nan"),
         (lambda f: f["curves"].update(train=[{"loss": float("nan")}]), "curves.train[0].loss is nan"),
+        (
+            lambda f: f["curves"].update(train=[{"step": 1}, {"loss": 1.0, "norm": float("inf")}]),
+            "curves.train[1].norm is inf",
+        ),
         (lambda f: f.update(schema_version=99), "schema version 99 is newer than this software's 1"),
         (lambda f: f.pop("scores"), "not a whole run record ('scores'); move it away to run the cell again"),
         (lambda f: f["config"].pop("fold"), "has no config.fold"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.report.summary import Summary
-from hycam_exp.runs import Score, write_atomically
+from hycam_exp.runs import write_atomically
 
 _SOURCES = Path(__file__).parents[1]
 
@@ -20,6 +20,8 @@ class Drawn:
     """A memory of figures in a file; a figure that was removed or changed on disk is forgotten."""
 
     path: Path
+    runs: Path
+    """The folder of the records' files."""
     _digests: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -39,13 +41,12 @@ class Drawn:
         return sha.hexdigest()
 
     def _digest(self, members: Sequence[Summary]) -> str:
-        """Of the records and the code that draws them."""
+        """Of the records' files and the code that draws them."""
         ids = " ".join(record.run_id for summary in members for record in summary.records)
         if ids not in self._digests:
             sha = hashlib.sha256(self._code.encode())
-            for summary in members:
-                for record in summary.records:
-                    sha.update(json.dumps(vars(record), sort_keys=True, default=_score).encode())
+            for run_id in ids.split():
+                sha.update((self.runs / f"{run_id}.json").read_bytes())
             self._digests[ids] = sha.hexdigest()
         return self._digests[ids]
 
@@ -65,10 +66,6 @@ class Drawn:
     def save(self) -> None:
         """Write the memory to its file."""
         write_atomically(self.path, json.dumps(self._entries, sort_keys=True).encode())
-
-
-def _score(score: Score) -> tuple[object, ...]:
-    return score.task, score.metric, score.value, score.n
 
 
 def _hash(path: Path) -> str | None:
