@@ -118,3 +118,12 @@ def test_hycam_is_last_with_every_seed():
     ours, lora = ([of_seed[method] for of_seed in found.values()] for method in ("hycam", "lora"))
     text = " ".join((ROOT / "README.md").read_text().split())
     assert f"its PPL is {span(ours)}, that of LoRA {span(lora)}" in text
+
+
+def test_the_ladder_is_that_of_the_records():
+    """Every rung from the paper's form to the released code's is that of `paper_vs_released`."""
+    known = committed("paper_vs_released")
+    rows = {name.replace("`", ""): cells for name, *cells in tables()[3][1:]}
+    assert list(rows) == list(dict.fromkeys(row for row, _ in known))
+    for row, cells in rows.items():
+        check_row(cells, row, known)

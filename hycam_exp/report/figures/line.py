@@ -1,18 +1,20 @@
 """A line of a figure: one setting, with the runs that its mean and spread are over."""
 
+import hashlib
 import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.summary import Summary
+from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.runs import RunRecord
 
 SWEPT = ("num_specialized", "tau")  # fields of a method that have a figure of their own
+_LONGEST = 120  # characters of a file name: a file system takes 255 bytes
 ASIDE = ("seed", "generate_before", "compare_single")  # what runs of one line may differ in
 
 
@@ -53,7 +55,8 @@ class Line:
     @property
     def file_name(self) -> str:
         """The method's name, and with it the variant's, fit for a file."""
-        return "-".join(part for part in (self.method, re.sub(r"[^\w.]+", "-", self.tail)) if part)
+        name = "-".join(part for part in (self.method, re.sub(r"[^\w.]+", "-", self.tail)) if part)
+        return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
     @property
     def key(self) -> tuple[str, str]:
@@ -173,15 +176,28 @@ def short(variants: Sequence[str]) -> dict[str, str]:
 
 
 def standard(summaries: Sequence[Summary]) -> list[Summary]:
-    """Without the settings that a sweep of N_s or tau added: their values are not the method's own."""
-    swept = {(s.model, s.data, s.method) for s in summaries for field in SWEPT if _takes_several(summaries, s, field)}
-    own = {method: _own_values(method) for method in {method for *_, method in swept}}
-    return [
+    """Without the settings that a sweep of N_s or tau, or a switch to the released code, added."""
+    return own(summaries, *SWEPT, *_switched())
+
+
+def unswitched(summaries: Sequence[Summary]) -> list[Summary]:
+    """Without the settings that a switch to the released code added: those have a table of their own."""
+    return own(summaries, *_switched())
+
+
+def own(summaries: Sequence[Summary], *fields: str) -> list[Summary]:
+    """Of a method that was run with several values of a field, the settings with the method's own, named anew."""
+    several = {
+        (s.model, s.data, s.method) for s in summaries for field in fields if _takes_several(summaries, s, field)
+    }
+    values = {method: _own_values(method) for method in {method for *_, method in several}}
+    kept = [
         summary
         for summary in summaries
-        if (summary.model, summary.data, summary.method) not in swept
-        or all(setting(summary, field) == value for field, value in own[summary.method].items())
+        if (summary.model, summary.data, summary.method) not in several
+        or all(setting(summary, f) in (None, values[summary.method].get(f)) for f in fields)
     ]
+    return summarise(record for summary in kept for record in summary.records)
 
 
 def setting(summary: Summary, field: str) -> Any:
@@ -191,16 +207,26 @@ def setting(summary: Summary, field: str) -> Any:
 
 def _takes_several(summaries: Sequence[Summary], like: Summary, field: str) -> bool:
     alike = [s for s in summaries if (s.model, s.data, s.method) == (like.model, like.data, like.method)]
-    return len({setting(summary, field) for summary in alike}) > 1
+    return any(setting(summary, field) != setting(like, field) for summary in alike)
+
+
+@cache
+def _switched() -> tuple[str, ...]:
+    """The fields of a method that a file of conf/released sets."""
+    from hycam_exp.config import config_dir
+
+    files = sorted((config_dir() / "released").glob("*.yaml"))
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    return tuple(dict.fromkeys(found[1] for line in lines if (found := re.match(r"(\w+):", line))))
 
 
 @cache
 def _own_values(method: str) -> dict[str, Any]:
-    """What the method's file in conf/ gives the swept fields; nothing for a method without one."""
+    """What the method's file in conf/ gives its fields; nothing for a method without one."""
     from hycam_exp.config import config_dir
     from hycam_exp.grid import Composer
 
     if not (config_dir() / "method" / f"{method}.yaml").is_file():
         return {}
     (run,) = Composer()([[f"method={method}"]])
-    return {field: getattr(run.method, field) for field in SWEPT if hasattr(run.method, field)}
+    return asdict(run.method)

@@ -16,6 +16,7 @@ from hycam_exp.report.figures.line import (
     setting,
     short,
     swept,
+    unswitched,
     versions,
     without,
 )
@@ -43,7 +44,7 @@ Settings = dict[tuple[str, str], dict[float, Line]]
 def drawn(summaries: Sequence[Summary], sweep: Sweep) -> Settings:
     """The settings that several values were tried of, with the values that have scores, in order."""
     alike: dict[tuple[str, str], dict[float, list[Summary]]] = {}
-    for summary in summaries:
+    for summary in unswitched(summaries):
         value = setting(summary, sweep.field)
         if isinstance(value, int | float):
             key = summary.method, without(summary.variant, *ASIDE, sweep.field)

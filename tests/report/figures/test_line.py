@@ -1,9 +1,10 @@
 """Which runs a line of a figure is over, and what it is called."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
+from hycam_exp.config import compose
 from hycam_exp.report.figures import line
 from hycam_exp.report.summary import summarise
 from tests.report.figures.made import record
@@ -62,6 +63,23 @@ def test_a_sweeps_values_are_no_methods_of_their_own():
     """Beside the values of a sweep only that of the method's file is compared, without naming it."""
     records = [record(num_specialized=number) for number in (1, 5, 8)] + [record(tau=2.0), record("lora")]
     assert over(line.over_folds(summarise(records))) == {"LoRA": ([(0, 0)], "fold"), "HyCAM": ([(0, 0)], "fold")}
+
+
+def test_a_switch_to_the_released_code_is_no_method_of_its_own():
+    """What conf/released changes has a table of its own: the paper's form alone is a line, and is named as ever."""
+    switched = record(modulate="residual_stream"), record(routing={"hard": True, "noise_in_eval": True})
+    own = asdict(compose("method=hycam").method)
+    paper = record(**{field: own[field] for field in ("modulate", "routing")})
+    assert over(line.over_folds(summarise([paper, *switched]))) == {"HyCAM": ([(0, 0)], "fold")}
+    assert [one.method for one in line.unswitched(summarise([paper, *switched]))] == ["hycam"]
+
+
+def test_a_long_name_is_a_file_name():
+    """However many fields set a line apart, its file can be written, and no two are the same."""
+    records = [record("mine", **{f"field_{number}": "x" * 40 + end for number in range(5)}) for end in "ab"]
+    names = [found.file_name for found in line.over_folds(summarise(records))]
+    assert all(len(name) < 150 for name in names)
+    assert len(set(names)) == 2
 
 
 def test_a_users_own_method_has_a_line():
