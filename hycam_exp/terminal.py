@@ -6,6 +6,7 @@ from rich.table import Table
 
 _UNBOUNDED = 10_000  # columns
 _NAME = 12  # columns that a name is left at least
+_LONG = 40  # columns that a name may have before it wraps rather than the numbers take another form
 
 
 def numbers(table: Table, *headings: str) -> None:
@@ -16,28 +17,23 @@ def numbers(table: Table, *headings: str) -> None:
 
 def show(console: Console, *forms: Table) -> None:
     """Print the first form of a table that fits; if none does the last one, its names wrapped, the rest whole."""
-    chosen = next((form for form in forms if _width(console, form) <= console.width), forms[-1])
+    chosen = next((form for form in forms if _width(console, form, _LONG) <= console.width), forms[-1])
     for column in chosen.columns:
         lines = [line for cell in (column.header, *column.cells) for line in str(cell).splitlines()]
         column.overflow = "fold"
         column.min_width = max(map(cell_len, lines), default=0) if column.no_wrap else _NAME
     console = Console(
-        file=console.file, width=max(console.width, _smallest(console, chosen)), markup=False, emoji=False
+        file=console.file, width=max(console.width, _width(console, chosen, _NAME)), markup=False, emoji=False
     )
     console.print(chosen, highlight=False)
 
 
-def _width(console: Console, table: Table) -> int:
-    """Columns that it takes without a wrap."""
-    return console.measure(table, options=console.options.update(max_width=_UNBOUNDED)).maximum
-
-
-def _smallest(console: Console, table: Table) -> int:
-    """Columns that it takes at least."""
+def _width(console: Console, table: Table, name: int) -> int:
+    """Columns that it takes with names wrapped at so many, and nothing else."""
     wrapped = [column for column in table.columns if not column.no_wrap]
     for column in wrapped:
-        column.max_width = _NAME
-    found = _width(console, table)
+        column.max_width = name
+    found = console.measure(table, options=console.options.update(max_width=_UNBOUNDED)).maximum
     for column in wrapped:
         column.max_width = None
     return found

@@ -195,7 +195,7 @@ def own(summaries: Sequence[Summary], *fields: str) -> list[Summary]:
         summary
         for summary in summaries
         if (summary.model, summary.data, summary.method) not in several
-        or all(setting(summary, f) in (None, values[summary.method].get(f)) for f in fields)
+        or all(setting(summary, f) in (None, values[summary.method][f]) for f in fields if f in values[summary.method])
     ]
     return summarise(record for summary in kept for record in summary.records)
 

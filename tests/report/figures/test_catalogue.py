@@ -11,6 +11,7 @@ import pytest
 
 from hycam_exp.report import ground
 from hycam_exp.report.figures import catalogue, convergence, pareto, retention, routing, style, sweep, tasks
+from hycam_exp.report.figures.line import standard
 from hycam_exp.report.records import read
 from hycam_exp.report.summary import summarise
 from hycam_exp.runs import Store
@@ -106,11 +107,12 @@ def test_two_sweeps_do_not_mix():
 
 def test_the_data_are_the_records_numbers(committed):
     """What the committed records say of tasks, cost, retention and routing is in the data to the last digit."""
-    by_id = {(r.config["method"]["name"], s.variant, r.config["fold"]): r for s in committed for r in s.records}
+    known = summarise(r for s in standard(committed) for r in s.records if r.config["seed"] == 0)
+    by_id = {(r.config["method"]["name"], s.variant, r.config["fold"]): r for s in known for r in s.records}
     with style.applied():
-        for task, method, variant, fold, _, _, ppl in rows(tasks.draw(committed)):
+        for task, method, variant, fold, _, _, ppl in rows(tasks.draw(known)):
             assert float(ppl) == by_id[method, variant, int(fold)].score("ppl", task)
-        found = rows(retention.draw(committed))
+        found = rows(retention.draw(known))
         assert len(found) == len(by_id)
         for method, variant, fold, _, _, before, ppl, gain, change in found:
             run = by_id[method, variant, int(fold)]
@@ -118,13 +120,13 @@ def test_the_data_are_the_records_numbers(committed):
             assert float(ppl) == run.score("ppl", "mean")
             assert float(gain) == 1 - float(ppl) / float(before)
             assert float(change) == run.score("ppl_change", "retention")
-        for method, variant, fold, _, _, ppl, trained, seconds, memory, kind, _ in rows(pareto.draw(committed)):
+        for method, variant, fold, _, _, ppl, trained, seconds, memory, kind, _ in rows(pareto.draw(known)):
             run = by_id[method, variant, int(fold)]
             assert float(ppl) == run.score("ppl", "mean")
             assert int(trained) == run.counts["parameters_trainable"]
             assert float(seconds) == run.cost["seconds"]["train"]
             assert (kind, int(memory)) == (run.cost["peak_memory"]["kind"], run.cost["peak_memory"]["bytes"])
-        hycam = [s for s in committed if s.method == "hycam"]
+        hycam = [s for s in known if s.method == "hycam"]
         weights = {
             (task, layer, int(module)): float(weight)
             for _, _, _, task, layer, module, weight, *_ in rows(routing.draw(hycam))
