@@ -187,14 +187,16 @@ def test_a_queued_cell_is_not_submitted_again(tmp_path: Path, fake: Path) -> Non
     assert len(list((fake / "scripts").iterdir())) == 2
 
 
-def test_what_a_queued_cell_printed_before_its_job_is_no_reason(tmp_path: Path, fake: Path) -> None:
+def test_what_a_queued_cell_printed_before_its_job_is_no_reason(
+    tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a job that another command has submitted, only what that job printed says why it failed."""
     first = grid(tmp_path, job(tmp_path, "a", GATE + "raise SystemExit(3)"), wait=False)
     first.jobs[0].log.parent.mkdir(parents=True)
     first.jobs[0].log.write_text("error: of an attempt before\n")
     first.run_all()
     second = grid(tmp_path, job(tmp_path, "a", WRITE))
-    (tmp_path / "go").touch()
+    monkeypatch.setattr(second, "say", lambda *said: (tmp_path / "go").touch())  # once it has found the job queued
     second.run_all()
     (failed,) = second.failed
     assert "of an attempt before" not in str(failed.reason)

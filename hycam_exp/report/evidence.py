@@ -116,11 +116,17 @@ def _setting(data: str, backbones: Sequence[Backbone], left_out: Sequence[str]) 
     words = [f"the {data} set", ", ".join(b.model for b in backbones)]
     folds = {len(b.hycam.folds) for b in backbones}
     words.append(f"{'/'.join(map(str, sorted(folds)))} of {NUM_FOLDS} folds")
-    words += [f"HyCAM as {b.hycam.variant}" for b in backbones if b.hycam.variant]
+    words += [f"HyCAM as {variant}" for b in backbones if (variant := _beyond_paper(b.hycam.variant))]
     words += [f"left out for missing folds: {', '.join(left_out)}"] if left_out else []
     codes = set().union(*(s.code for b in backbones for s in (b.hycam, *b.others)))
     words += [f"by {len(codes)} versions of the code"] if len(codes) > 1 else []
     return "; ".join(words)
+
+
+def _beyond_paper(variant: str) -> str:
+    """What sets the paper's setting apart from others of HyCAM's: of the method's own values the rank alone."""
+    parts = [part for part in variant.split(", ") if not part.startswith("method.") or part.startswith("method.rank=")]
+    return ", ".join(part for part in parts if part)
 
 
 def _backbone(

@@ -5,11 +5,19 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.report.expected import Experiments, Memo
+from hycam_exp.report.figures.line import standard
 from hycam_exp.report.records import read
 from hycam_exp.report.summary import summarise
 from hycam_exp.report.tables import build
+from hycam_exp.runs import RunRecord
 
 RESULTS = Path(__file__).parents[2] / "results"
+
+
+def mini_records() -> list[RunRecord]:
+    """The committed records of the methods and ablations on the mini set, without other seeds, sweeps and switches."""
+    found = standard(summarise(read(RESULTS).records))
+    return [record for summary in found for record in summary.records if record.config["seed"] == 0]
 
 
 @pytest.fixture(scope="session")

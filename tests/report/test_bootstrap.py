@@ -15,10 +15,9 @@ from scipy import stats
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report import bootstrap
 from hycam_exp.report.bootstrap import COLUMNS, Samples, check_paired, draws, measure, read_samples, resample
-from hycam_exp.report.records import read
 from hycam_exp.report.summary import summarise
+from tests.report.conftest import RESULTS, mini_records
 
-RESULTS = Path(__file__).parents[2] / "results"
 counts = st.lists(st.integers(0, 6), min_size=4, max_size=4)
 
 
@@ -91,7 +90,7 @@ def test_scores_of_a_draw_are_those_of_the_drawn_samples() -> None:
 
 def test_observed_scores_are_the_records() -> None:
     """On the committed records every mean, pooled and task score comes out of the samples files as it is recorded."""
-    settings = [s for s in summarise(read(RESULTS).records) if s.method in ("hycam", "lora")]
+    settings = [s for s in summarise(mini_records()) if s.method in ("hycam", "lora")]
     found = bootstrap.resample_settings(settings, RESULTS, resamples=2)
     assert found.names == ["hycam", "lora"]
     for row, task in enumerate(found.tasks):

@@ -7,11 +7,10 @@ import pytest
 
 from hycam_exp.report import comparisons
 from hycam_exp.report.evidence import declared_settings, papers_setting
-from hycam_exp.report.records import read
 from hycam_exp.report.summary import summarise
-from tests.report.conftest import RESULTS
+from tests.report.conftest import RESULTS, mini_records
 
-SUMMARIES = summarise(read(RESULTS).records)
+SUMMARIES = summarise(mini_records())
 
 
 @pytest.fixture(scope="module")

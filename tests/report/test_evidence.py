@@ -1,15 +1,13 @@
 """Which records may speak for the paper's claims."""
 
 import dataclasses
-from pathlib import Path
 
 from hycam_exp.report.evidence import gather
-from hycam_exp.report.records import read
 from hycam_exp.report.scoreboard import OURS
 from hycam_exp.report.summary import Summary, summarise
+from tests.report.conftest import mini_records
 
-RESULTS = Path(__file__).parents[2] / "results"
-SUMMARIES = summarise(read(RESULTS).records)
+SUMMARIES = summarise(mini_records())
 
 
 def of(method: str) -> Summary:

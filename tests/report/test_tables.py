@@ -10,19 +10,18 @@ import pytest
 
 from hycam_exp.report import files
 from hycam_exp.report.expected import Experiments
-from hycam_exp.report.records import read
 from hycam_exp.report.summary import summarise
 from hycam_exp.report.table import Cell, Table
 from hycam_exp.report.tables import Report, build
 from hycam_exp.runs import RunRecord, Score
-from tests.report.conftest import RESULTS
+from tests.report.conftest import mini_records
 from tests.report.toy import TASKS, record
 
 
 @pytest.fixture(scope="module")
 def committed() -> list[RunRecord]:
     """The records of the mini grids."""
-    return read(RESULTS).records
+    return mini_records()
 
 
 def tables(report: Report) -> dict[str, Table]:
