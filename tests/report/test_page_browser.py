@@ -11,6 +11,7 @@ import pytest
 from hycam_exp.report import records
 from hycam_exp.report.page import PageContent, document, sample_texts
 from hycam_exp.report.summary import summarise
+from tests.report.conftest import mini_records
 from tests.report.page_content import COMMAND, HOSTILE, METHODS, TASKS, content, record
 
 pytestmark = pytest.mark.slow
@@ -351,7 +352,7 @@ def test_a_committed_run_fits_a_phone(reader: Reader, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text(document(PageContent(summaries=summaries, samples=samples)), encoding="utf-8")
     committed = Reader(reader.browser, path.as_uri())
-    run_id = next(s.records[0].run_id for s in summaries if s.method == "hycam")
+    run_id = next(record.run_id for record in mini_records() if record.config["method"]["name"] == "hycam")
     for place in ("", f"#run={run_id}"):
         committed.open(place, PHONE)
         reader.run("for (const box of document.querySelectorAll('details')) box.open = true;")
