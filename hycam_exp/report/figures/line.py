@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
+import yaml
+
 from hycam_exp.report.figures import style
 from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.runs import RunRecord
@@ -105,14 +107,15 @@ def scored(summaries: Sequence[Summary]) -> list[Line]:
 
 def over_seeds(summaries: Sequence[Summary]) -> list[Line]:
     """A line for each setting with several seeds, all of one fold: that of most runs."""
-    runs = [record for summary in standard(summaries) for record in summary.records]
+    kept = standard(summaries)
+    runs = [record for summary in kept for record in summary.records]
     folds = Counter(record.config["fold"] for record in runs)
     fold = min(folds, key=lambda fold: (-folds[fold], fold), default=0)
 
     def choose(records: Sequence[RunRecord]) -> tuple[list[RunRecord], str]:
         return _fullest([record for record in records if record.config["fold"] == fold], "fold", "seed"), "seed"
 
-    return [line for line in _lines(standard(summaries), choose) if len(line.records) > 1]
+    return [line for line in _lines(kept, choose) if len(line.records) > 1]
 
 
 def swept(summaries: Sequence[Summary]) -> Line:
@@ -216,8 +219,7 @@ def _switched() -> tuple[str, ...]:
     from hycam_exp.config import config_dir
 
     files = sorted((config_dir() / "released").glob("*.yaml"))
-    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
-    return tuple(dict.fromkeys(found[1] for line in lines if (found := re.match(r"(\w+):", line))))
+    return tuple(dict.fromkeys(field for path in files for field in yaml.safe_load(path.read_text(encoding="utf-8"))))
 
 
 @cache
