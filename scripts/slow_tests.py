@@ -23,6 +23,7 @@ from hycam_exp.runs import provenance, write_atomically
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "benchmarks" / "test_slow.json"
 LIMIT = 20 * 60  # seconds of one file
+KILL_SECONDS = 30.0  # what stays longer hangs in the kernel, and is left there
 COUNTED = ("passed", "failed", "error", "skipped")
 
 
@@ -47,6 +48,24 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     for child in started:
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
+    _await(started)
+
+
+def _await(killed: list[psutil.Process]) -> None:
+    """Until the kernel has ended them: the signal is sent before it is acted upon.
+
+    `psutil.wait_procs` would wait for them to be reaped, which in a container without an init never comes.
+    """
+    end = time.monotonic() + KILL_SECONDS
+    while time.monotonic() < end and any(_alive(process) for process in killed):
+        time.sleep(0.01)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def run(part: str, limit: float = LIMIT) -> dict[str, Any]:
