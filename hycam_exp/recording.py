@@ -6,6 +6,7 @@ from typing import Any
 
 from hycam_exp.config import Run
 from hycam_exp.cost import hardware, peak_memory
+from hycam_exp.curves import windows
 from hycam_exp.data.folds import Fold
 from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import Collection, rejection_counts
@@ -31,7 +32,7 @@ def record_of(
         config=asdict(run),
         scores=scores,
         metrics={metric: asdict(declared(metric)) for metric in sorted({s.metric for s in scores})},
-        curves={"train": fit.train_curve, "validation": fit.validation_curve},
+        curves={"train": windows(fit.train_curve), "validation": fit.validation_curve},
         fit={
             "steps": fit.steps,
             "best_step": fit.best_step,

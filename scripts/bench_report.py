@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from hycam_exp.command_line import Parser
 from hycam_exp.config import Run
 from hycam_exp.cost import hardware
+from hycam_exp.curves import windows
 from hycam_exp.evaluation.samples import TEXTS_PER_TASK
 from hycam_exp.grid import expand, runs
 from hycam_exp.identity import run_id
@@ -96,7 +97,7 @@ def _curves(steps: int, rng: random.Random) -> dict[str, list[dict[str, float]]]
         for step in range(1, steps + 1)
     ]  # fmt: skip
     validation = [{"step": step, "loss": 1.4 + rng.random() / 50 + 2 / step} for step in range(every, steps + 1, every)]
-    return {"train": train, "validation": validation}
+    return {"train": windows(train), "validation": validation}
 
 
 def _routing(template: RunRecord, blocks: int) -> Iterator[dict[str, Any]]:

@@ -4,8 +4,10 @@
 """
 
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -15,11 +17,14 @@ from hycam_exp.report.expected import Experiments, Memo
 from hycam_exp.report.ground import left_out
 from hycam_exp.report.page import sample_texts
 from hycam_exp.report.progress import progress
-from hycam_exp.report.records import read
+from hycam_exp.report.records import Collection, read
 from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.report.tables import Report, build
 
-Drawing = tuple[list[Path], list[tuple[str, str]]]
+if TYPE_CHECKING:
+    from hycam_exp.report.figures.catalogue import Drawing
+
+FiguresAndAbsent = tuple[list[Path], list[tuple[str, str]]]
 """The files of figures, and the figures that lack records with the commands that make them."""
 
 
@@ -30,13 +35,29 @@ def everything(arguments: Sequence[str]) -> int:
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="what is kept between two reports")
     parser.add_argument("--allow-mixed", action="store_true", help="rows of differing recipe, split or code, marked")
     chosen = parser.parse_args(arguments)
-    from hycam_exp.report.claims.catalogue import statements
+    from hycam_exp.report.figures.catalogue import Drawing
+    from hycam_exp.report.figures.drawn import Drawn
 
     collection = read(chosen.results)
     if not collection.records and not collection.problems:
         sys.exit(f"error: --results={chosen.results}: no record in {chosen.results / 'runs'}")
-    summaries = summarise(collection.records)
-    memo = Memo(_kept(chosen.outputs))
+    summaries, kept = summarise(collection.records), _kept(chosen.outputs)
+    drawn = Drawn(kept / "figures.json", chosen.results / "runs")
+    with Drawing(summaries, chosen.results / "figures", drawn) as drawing:
+        content = _content(chosen, collection, summaries, Memo(kept), drawing)
+    path = chosen.results / "report.html"
+    print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
+    for problem in content.problems:
+        print(as_errors(problem), file=sys.stderr)
+    return 1 if content.problems else 0
+
+
+def _content(
+    chosen: Namespace, collection: Collection, summaries: Sequence[Summary], memo: Memo, drawing: "Drawing"
+) -> page.PageContent:
+    """All that the page shows; on the way the means are printed and the tables written."""
+    from hycam_exp.report.claims.catalogue import statements
+
     experiments = Experiments(memo)
     report = build(summaries, experiments, chosen.allow_mixed)
     grids = progress(experiments, summaries)
@@ -45,20 +66,14 @@ def everything(arguments: Sequence[str]) -> int:
     scored = [summary for summary in summaries if summary.mean("ppl") is not None]
     printed.means(scored, Console(markup=False, highlight=False))
     _write(chosen.results, report)
-    drawn, absent = draw(chosen.results, chosen.outputs, summaries)
     run_ids = [record.run_id for summary in summaries for record in summary.records]
     samples = sample_texts.read(chosen.results, run_ids)
-    problems = [*collection.problems, *report.problems, *samples.problems]
-    content = page.PageContent(
-        summaries=summaries, samples=samples, tables=report.tables, grids=grids, problems=problems,
-        figures=pictures(chosen.results / "figures", drawn, run_ids), missing_figures=absent,
-        claims=found,
+    drawn, absent = _drawn(chosen.results, summaries, drawing)
+    return page.PageContent(
+        summaries=summaries, samples=samples, tables=report.tables, grids=grids,
+        problems=[*collection.problems, *report.problems, *samples.problems],
+        figures=pictures(chosen.results / "figures", drawn, run_ids), missing_figures=absent, claims=found,
     )  # fmt: skip
-    path = chosen.results / "report.html"
-    print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
-    for problem in problems:
-        print(as_errors(problem), file=sys.stderr)
-    return 1 if problems else 0
 
 
 def _kept(outputs: Path) -> Path:
@@ -79,12 +94,11 @@ def _write(results: Path, report: Report) -> None:
         print(f"  wrote {path.name}")
 
 
-def draw(results: Path, outputs: Path, summaries: Sequence[Summary]) -> Drawing:
-    """Draw every figure that the records give and that is not there: its files, and by name those without records."""
-    from hycam_exp.report.figures.catalogue import missing, write_all
-    from hycam_exp.report.figures.drawn import Drawn
+def _drawn(results: Path, summaries: Sequence[Summary], drawing: "Drawing") -> FiguresAndAbsent:
+    """Every figure that the records give, once it is drawn: its files, and by name those without records."""
+    from hycam_exp.report.figures.catalogue import missing
 
-    files = write_all(summaries, results / "figures", Drawn(outputs / "report" / "figures.json", results / "runs"))
+    files = drawing.files()
     written = [path for paths in files.values() for path in paths]
     print(f"{results / 'figures'}: {len(written)} files")
     for summary in left_out(summaries):

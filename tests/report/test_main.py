@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hycam_exp.report import __main__ as command
+from hycam_exp.report.figures import catalogue
 from tests.report.conftest import RESULTS
 
 HYCAM = "tiny_llama-hycam-mini-f0-s0-cc47b70f.json"
@@ -28,7 +29,7 @@ def results(tmp_path: Path) -> Path:
 def no_figures(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Drawing takes seconds; the slow test below has it."""
     if not request.node.get_closest_marker("slow"):
-        monkeypatch.setattr(command, "draw", lambda results, outputs, summaries: ([], []))
+        monkeypatch.setattr(catalogue, "CATALOGUE", {})
 
 
 def report(results: Path, kept: Path, *more: str) -> int:
@@ -124,7 +125,8 @@ def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> No
     code = (
         "import sys; sys.argv[1:] = {!r}\n"
         "from hycam_exp.report import __main__ as command\n"
-        "command.draw = lambda *arguments: ([], [])\n"
+        "from hycam_exp.report.figures import catalogue\n"
+        "catalogue.CATALOGUE.clear()\n"
         "try: command.main()\n"
         "finally: print(sorted({{'torch', 'transformers', 'pandas', 'matplotlib'}} & set(sys.modules)))"
     ).format(["--results", str(results), "--outputs", str(kept)])

@@ -122,8 +122,10 @@ def _as_light_as_lora(evidence: Sequence[Evidence], closed: Trained) -> Statemen
 
 
 def mean_training_loss(record: RunRecord) -> float:
-    """The area under the training loss by step, divided by the steps."""
-    return fmean(row["loss"] for row in record.curves["train"])
+    """The area under the training loss by step, divided by the steps; a row stands for the steps since the last."""
+    rows = record.curves["train"]
+    lengths = [row["step"] - before for before, row in zip([0, *(row["step"] for row in rows)], rows, strict=False)]
+    return fmean((row["loss"] for row in rows), lengths)
 
 
 def steps_to(record: RunRecord, loss: float) -> float | None:
@@ -147,7 +149,7 @@ def _convergence(evidence: Sequence[Evidence]) -> Statement:
             r.curves.get("train") and r.curves.get("validation") for r in _records(settings)
         ):
             return Finding(verdict=UNKNOWN, text="no curves of a baseline")
-        if len({len(r.curves["train"]) for r in _records(settings)}) > 1:
+        if len({r.curves["train"][-1]["step"] for r in _records(settings)}) > 1:
             return Finding(verdict=UNKNOWN, text="the runs have different numbers of steps")
         areas = _means(beside, mean_training_loss)
         steps = {name: _steps(s, settings) for name, s in beside.items()}

@@ -2,106 +2,134 @@
 
 import multiprocessing
 import os
-import pickle
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from hycam_exp.report.expected import command
-from hycam_exp.report.figures import convergence, line, pareto, retention, routing, style, sweep, tasks
+from hycam_exp.report.figures import selection
 from hycam_exp.report.figures.drawn import Drawn
-from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.figures.line import Shown, scored
 from hycam_exp.report.ground import by_mix
 from hycam_exp.report.summary import Summary
+
+if TYPE_CHECKING:
+    from hycam_exp.report.figures.plate import Plate
 
 _HANDFUL = 8  # figures of several plates in the time that another process takes to start
 
 Place = tuple[str, str]
 """A backbone and data mix, by the name of its folder, and a figure."""
 Files = Mapping[Place, list[Path]]
-Mixes = Mapping[str, Sequence[Summary]]
+Select = Callable[[Sequence[Summary]], Shown]
 
 
 @dataclass(frozen=True)
 class Entry:
     """A figure that records give."""
 
-    drawn: Callable[[Sequence[Summary]], Collection[object]]
-    """What of the summaries is in it: where nothing is, there is no figure."""
-    draw: Callable[[Sequence[Summary]], list[Plate]]
+    shown: Select
+    """What of the summaries is in it."""
+    module: str
+    """Of this package, with `draw`; imported where a figure is drawn, for it imports matplotlib."""
     experiment: str
     """The experiment (conf/experiment) that makes its records."""
     mini: str
     """The experiment that does so on the embedded backbone."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of `draw`."""
+
+    def draw(self, shown: Shown) -> list["Plate"]:
+        """The plates of what is shown."""
+        module = import_module(f"{__package__}.{self.module}")
+        plates: list[Plate] = module.draw(shown, **self.arguments)
+        return plates
+
+
+def _convergence(select: Select, name: str, experiment: str, mini: str) -> Entry:
+    return Entry(select, "convergence", experiment, mini, {"name": name})
+
+
+def _sweep(sweep: selection.Sweep) -> Entry:
+    select = partial(selection.settings, sweep=sweep)
+    return Entry(select, "sweep", f"figure_{sweep.field}", f"mini_{sweep.field}", {"sweep": sweep})
 
 
 CATALOGUE = {
-    "convergence": Entry(convergence.drawn, convergence.draw, "table2_main", "mini"),
-    "loss_curves": Entry(
-        convergence.drawn_over_seeds, convergence.draw_over_seeds, "figure_loss_curves", "mini_loss_curves"
-    ),
-    "num_specialized": Entry(
-        partial(sweep.drawn, sweep=sweep.NUM_SPECIALIZED),
-        partial(sweep.draw, sweep=sweep.NUM_SPECIALIZED),
-        "figure_num_specialized",
-        "mini_num_specialized",
-    ),
-    "tau": Entry(partial(sweep.drawn, sweep=sweep.TAU), partial(sweep.draw, sweep=sweep.TAU), "figure_tau", "mini_tau"),
-    "pareto": Entry(line.scored, pareto.draw, "table2_main", "mini"),
-    "tasks": Entry(line.scored, tasks.draw, "table5_tasks", "mini"),
-    "retention": Entry(retention.drawn, retention.draw, "table2_main", "mini"),
-    "routing": Entry(routing.drawn, routing.draw, "table2_main", "mini"),
+    "convergence": _convergence(selection.with_curves, "convergence", "table2_main", "mini"),
+    "loss_curves": _convergence(selection.with_seeds, "loss_curves", "figure_loss_curves", "mini_loss_curves"),
+    "num_specialized": _sweep(selection.NUM_SPECIALIZED),
+    "tau": _sweep(selection.TAU),
+    "pareto": Entry(scored, "pareto", "table2_main", "mini"),
+    "tasks": Entry(scored, "tasks", "table5_tasks", "mini"),
+    "retention": Entry(selection.with_both, "retention", "table2_main", "mini"),
+    "routing": Entry(selection.routed, "routing", "table2_main", "mini"),
 }
 
 
-def write_all(
-    summaries: Sequence[Summary], folder: Path, drawn: Drawn | None = None, processes: int | None = None
-) -> Files:
-    """Draw what the records allow, in a folder for each backbone and data mix; the files' paths by mix and figure.
+class Drawing:
+    """The figures of some summaries, drawn by other processes while this one goes on.
 
-    What `drawn` knows to be there already, of the same records, is not drawn again. More than a handful is drawn by
-    several processes, as many as this one has processors if it is not said how many: the files are the same.
+    They go in a folder for each backbone and data mix. What `drawn` knows to be there already, of the same records, is
+    not drawn again. More than a handful is drawn by several processes, as many as this one has processors if it is not
+    said how many: the files are the same. Leaving the context gives up what is not drawn yet.
+
+    with Drawing(summaries, folder) as drawing:
+        ...  # something else
+        files = drawing.files()
     """
-    mixes = by_mix(summaries)
-    places = [(name, figure) for name in mixes for figure in CATALOGUE]
-    files = {place: drawn.files("/".join(place), mixes[place[0]], folder) if drawn else None for place in places}
-    new = [place for place in places if files[place] is None]
-    for place, paths in zip(new, _written(mixes, new, folder, processes), strict=True):
-        files[place] = paths
-        if drawn:
-            drawn.keep("/".join(place), mixes[place[0]], folder, paths)
-    if drawn and new:
-        drawn.save()
-    return {place: paths or [] for place, paths in files.items()}
+
+    def __init__(
+        self, summaries: Sequence[Summary], folder: Path, drawn: Drawn | None = None, processes: int | None = None
+    ) -> None:
+        self.folder, self.drawn = folder, drawn
+        mixes = by_mix(summaries).items()
+        self._shown = {(mix, name): entry.shown(of_mix) for mix, of_mix in mixes for name, entry in CATALOGUE.items()}
+        self._known = {
+            place: [] if not shown else drawn.files("/".join(place), shown, folder) if drawn else None
+            for place, shown in self._shown.items()
+        }
+        self._new = [place for place, files in self._known.items() if files is None]
+        number = min(processes or os.cpu_count() or 1, len(self._new) // _HANDFUL)
+        # Spawned: a fork would copy the locks of threads that it does not copy.
+        self._pool = ProcessPoolExecutor(number, multiprocessing.get_context("spawn")) if number > 1 else None
+
+    def __enter__(self) -> Self:
+        tasks = [(figure, self._shown[mix, figure], self.folder / mix) for mix, figure in self._new]
+        self._written = self._pool.map(_write, tasks) if self._pool else map(_write, tasks)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def files(self) -> Files:
+        """The files' paths by mix and figure, once all are drawn."""
+        for place, paths in zip(self._new, self._written, strict=True):
+            self._known[place] = paths
+            if self.drawn:
+                self.drawn.keep("/".join(place), self._shown[place], self.folder, paths)
+        if self.drawn and self._new:
+            self.drawn.save()
+        return {place: paths or [] for place, paths in self._known.items()}
 
 
-def _written(mixes: Mixes, places: Sequence[Place], folder: Path, processes: int | None) -> Iterator[list[Path]]:
-    """The files of every place, as they are drawn."""
-    number = min(processes or os.cpu_count() or 1, len(places) // _HANDFUL)
-    if number < 2:
-        for name, figure in places:
-            yield _write(figure, mixes[name], folder / name)
-        return
-    packed = {name: pickle.dumps(members) for name, members in mixes.items()}  # once, not for every figure
-    # Spawned: a fork would copy the locks of threads that it does not copy.
-    with ProcessPoolExecutor(number, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(
-            _write_packed,
-            [figure for _, figure in places],
-            [packed[name] for name, _ in places],
-            [folder / name for name, _ in places],
-        )
+def write_all(summaries: Sequence[Summary], folder: Path, processes: int | None = None) -> Files:
+    """Draw what the records allow, and wait for it; the files' paths by mix and figure."""
+    with Drawing(summaries, folder, processes=processes) as drawing:
+        return drawing.files()
 
 
-def _write(figure: str, members: Sequence[Summary], folder: Path) -> list[Path]:
+def _write(task: tuple[str, Shown, Path]) -> list[Path]:
+    from hycam_exp.report.figures import style
+
+    figure, shown, folder = task
     with style.applied():
-        return [path for plate in CATALOGUE[figure].draw(members) for path in plate.write(folder)]
-
-
-def _write_packed(figure: str, members: bytes, folder: Path) -> list[Path]:
-    return _write(figure, pickle.loads(members), folder)
+        return [path for plate in CATALOGUE[figure].draw(shown) for path in plate.write(folder)]
 
 
 def missing(summaries: Sequence[Summary], files: Files | None = None) -> list[tuple[str, str]]:
@@ -115,5 +143,5 @@ def missing(summaries: Sequence[Summary], files: Files | None = None) -> list[tu
     return [
         (figure, command(entry.mini if embedded else entry.experiment))
         for figure, entry in CATALOGUE.items()
-        if figure not in there and not any(entry.drawn(members) for members in mixes.values())
+        if figure not in there and not any(entry.shown(members) for members in mixes.values())
     ]

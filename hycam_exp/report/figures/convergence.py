@@ -3,8 +3,6 @@
 The two are figures of their own: a mean over seeds of one fold is not to be compared with one over folds.
 """
 
-import itertools
-import statistics
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -12,73 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import Line, basis, mean_and_spread, over_folds, over_seeds, versions
+from hycam_exp.report.figures.line import Line, basis, versions
 from hycam_exp.report.figures.plate import Plate
-from hycam_exp.report.summary import Summary
-from hycam_exp.runs import RunRecord
+from hycam_exp.report.figures.selection import curve
 
 CURVES = {"validation": "validation loss", "train": "training loss since\nthe last validation"}
 COLUMNS = ("method", "variant", "curve", "step", "mean", "spread", "runs", "over", "code")
 MARKED = 12  # at most about so many markers on a line
 
-Point = tuple[float, float, float]  # step, mean, spread
 
-
-def losses(record: RunRecord, name: str) -> list[tuple[float, float]]:
-    """Steps and losses of a run.
-
-    A batch holds texts of one length, so that training losses jump: they are averaged from validation to validation.
-    """
-    validations = [(row["step"], row["loss"]) for row in record.curves.get("validation") or []]
-    if name == "validation":
-        return validations
-    steps, found = record.curves.get("train") or [], []
-    for before, after in itertools.pairwise([0, *(step for step, _ in validations)]):
-        part = [row["loss"] for row in steps if before < row["step"] <= after]
-        if part:
-            found.append((after, statistics.fmean(part)))
-    return found
-
-
-def curve(line: Line, name: str) -> list[Point]:
-    """Mean and spread of the runs' losses, taken in order and as far as every run went.
-
-    Validations of different folds come after the same share of an epoch, not after the same step: the step is the mean.
-    """
-    runs = [losses(record, name) for record in line.records]
-    points = []
-    for rows in zip(*runs, strict=False):
-        step, _ = mean_and_spread([step for step, _ in rows])
-        mean, spread = mean_and_spread([loss for _, loss in rows])
-        points.append((step, mean, spread))
-    return points
-
-
-def drawn(summaries: Sequence[Summary]) -> list[Line]:
-    """The settings with curves, over folds."""
-    return [line for line in over_folds(summaries) if curve(line, "validation")]
-
-
-def drawn_over_seeds(summaries: Sequence[Summary]) -> list[Line]:
-    """The settings with curves of several seeds of one fold, where there are two to compare."""
-    found = [line for line in over_seeds(summaries) if curve(line, "validation")]
-    return found if len(found) > 1 else []
-
-
-def draw(summaries: Sequence[Summary]) -> list[Plate]:
-    """The figure over folds; none where no record has curves."""
-    return _plates("convergence", drawn(summaries))
-
-
-def draw_over_seeds(summaries: Sequence[Summary]) -> list[Plate]:
-    """The figure over seeds; none where no two settings were run with several."""
-    return _plates("loss_curves", drawn_over_seeds(summaries))
-
-
-def _plates(name: str, lines: Sequence[Line]) -> list[Plate]:
-    """The figure of some lines. The ablations, where there are any, have panels of their own."""
-    if not lines:
-        return []
+def draw(lines: Sequence[Line], name: str) -> list[Plate]:
+    """The figure, by its name. The ablations, where there are any, have panels of their own."""
     ablations = [line for line in lines if line.method.startswith("hycam_")]
     methods = [line for line in lines if line not in ablations]
     hycam = [line for line in lines if line.method == "hycam"]

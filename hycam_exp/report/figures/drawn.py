@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.report.summary import Summary
+from hycam_exp.report.figures.line import Line, Shown
 from hycam_exp.runs import write_atomically
 
 _SOURCES = Path(__file__).parents[1]
@@ -22,15 +22,16 @@ class Drawn:
     path: Path
     runs: Path
     """The folder of the records' files."""
-    _digests: dict[str, str] = field(default_factory=dict)
+    _records: dict[str, str] = field(default_factory=dict)
+    """A digest of each record's file."""
 
     @cached_property
     def _entries(self) -> dict[str, Any]:
-        if not self.path.is_file():
-            return {}
+        """The figures that this code has drawn; none where the file was cut off."""
         try:
-            return dict(json.loads(self.path.read_bytes()))
-        except ValueError:  # cut off: then everything is drawn once more
+            held = json.loads(self.path.read_bytes()) if self.path.is_file() else {}
+            return dict(held["figures"]) if held["code"] == self._code else {}
+        except (ValueError, TypeError, KeyError):
             return {}
 
     @cached_property
@@ -40,32 +41,44 @@ class Drawn:
             sha.update(path.read_bytes())
         return sha.hexdigest()
 
-    def _digest(self, members: Sequence[Summary]) -> str:
-        """Of the records' files and the code that draws them."""
-        ids = " ".join(record.run_id for summary in members for record in summary.records)
-        if ids not in self._digests:
-            sha = hashlib.sha256(self._code.encode())
-            for run_id in ids.split():
-                sha.update((self.runs / f"{run_id}.json").read_bytes())
-            self._digests[ids] = sha.hexdigest()
-        return self._digests[ids]
+    def _digest(self, shown: Shown) -> str:
+        """Of what is shown, and its records' files."""
+        sha = hashlib.sha256()
+        for part in self._parts(shown):
+            sha.update(part.encode() + b"\0")
+        return sha.hexdigest()
 
-    def files(self, figure: str, members: Sequence[Summary], folder: Path) -> list[Path] | None:
+    def _parts(self, shown: Any) -> Iterator[str]:
+        if isinstance(shown, Mapping):
+            for key, inner in shown.items():
+                yield from (repr(key), *self._parts(inner))
+        elif isinstance(shown, Line):
+            yield from (repr(replace(shown, records=())), *(self._record(record.run_id) for record in shown.records))
+        else:
+            for line in shown:
+                yield from self._parts(line)
+
+    def _record(self, run_id: str) -> str:
+        if run_id not in self._records:
+            self._records[run_id] = hashlib.sha256((self.runs / f"{run_id}.json").read_bytes()).hexdigest()
+        return self._records[run_id]
+
+    def files(self, figure: str, shown: Shown, folder: Path) -> list[Path] | None:
         """The files of a figure if they are there as they would be drawn; None if it must be drawn."""
         entry = self._entries.get(figure)
-        if entry is None or entry["records"] != self._digest(members):
+        if entry is None or entry["shown"] != self._digest(shown):
             return None
-        same = all(_hash(folder / name) == content for name, content in entry["files"].items())
-        return [folder / name for name in entry["files"]] if same else None
+        same = all(_hash(folder / name) == content for name, content in entry["files"])
+        return [folder / name for name, _ in entry["files"]] if same else None
 
-    def keep(self, figure: str, members: Sequence[Summary], folder: Path, files: Sequence[Path]) -> None:
+    def keep(self, figure: str, shown: Shown, folder: Path, files: Sequence[Path]) -> None:
         """Remember a figure that was drawn, until `save` for this process alone."""
-        contents = {str(path.relative_to(folder)): _hash(path) for path in files}
-        self._entries[figure] = {"records": self._digest(members), "files": contents}
+        contents = [(str(path.relative_to(folder)), _hash(path)) for path in files]  # in the order of the page
+        self._entries[figure] = {"shown": self._digest(shown), "files": contents}
 
     def save(self) -> None:
         """Write the memory to its file."""
-        write_atomically(self.path, json.dumps(self._entries, sort_keys=True).encode())
+        write_atomically(self.path, json.dumps({"code": self._code, "figures": self._entries}, sort_keys=True).encode())
 
 
 def _hash(path: Path) -> str | None:

@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from hycam_exp.report.figures import style
 
@@ -45,14 +46,11 @@ class _Place:
         step = self.distance / math.hypot(self.across, self.up)
         return self.across * step, self.up * step
 
-    def box(self, x: float, y: float, width: float, height: float, pixels: float) -> Bbox:
-        """The name's box, in pixels."""
-        left = x + self.offset[0] * pixels + width * (self.across - 1) / 2
-        low = y + self.offset[1] * pixels + height * (self.up - 1) / 2
-        return Bbox.from_bounds(left, low, width, height)
-
 
 _PLACES = [_Place(distance, *direction) for distance in _DISTANCES for direction in _DIRECTIONS]
+
+Boxes = NDArray[np.float64]
+"""Left, low, right and high in pixels, [..., 4]."""
 
 
 def place(axes: Axes, points: Sequence[Labelled]) -> None:
@@ -61,29 +59,37 @@ def place(axes: Axes, points: Sequence[Labelled]) -> None:
     assert isinstance(figure, Figure), "axes of a figure"
     style.fix_layout(figure)
     renderer = FigureCanvasAgg(figure).get_renderer()
-    pixels = figure.dpi / 72
-    inside = axes.get_window_extent(renderer)
-    centres = {point: _centre(axes, point) for point in points}
-    covered = [box for point in points for box in _covered(axes, point)]
-    names: list[Bbox] = []
+    inside = np.array(axes.get_window_extent(renderer).extents)
+    centres = {point: axes.transData.transform((point.x, point.y)) for point in points}
+    covered = np.concatenate([_covered(axes, point) for point in points] or [np.empty((0, 4))])
+    names = np.empty((0, 4))
     for point in sorted(points, key=lambda point: (point.y, point.x, point.name)):
         text = axes.text(0, 0, point.name, fontsize=SIZE)
         size = text.get_window_extent(renderer).padded(3, 1)
         text.remove()
-        others = [centre for other, centre in centres.items() if other is not point]
-        x, y = centres[point]
-        boxes = {place: place.box(x, y, size.width, size.height, pixels) for place in _PLACES}
-        costs = {
-            place: _ON_POINT * sum(_shared(box, other) for other in covered)
-            + _ON_NAME * sum(_shared(box, other) for other in names)
-            + _ELSEWHERE * (box.width * box.height - _shared(box, inside))
-            + _STRANGER * any(_gap(box, other) < _gap(box, centres[point]) + 2 for other in others)
-            + _FAR * place.distance
-            for place, box in boxes.items()
-        }
-        best = min(costs, key=costs.__getitem__)
-        names.append(boxes[best])
-        _write(axes, point, best)
+        boxes = _boxes(centres[point], size.width, size.height, figure.dpi / 72)
+        others = np.array([centre for other, centre in centres.items() if other is not point]).reshape(-1, 2)
+        near = _gap(boxes, others).min(1, initial=np.inf) < _gap(boxes, centres[point][None])[:, 0] + 2
+        costs = (
+            _ON_POINT * _shared(boxes, covered).sum(1)
+            + _ON_NAME * _shared(boxes, names).sum(1)
+            + _ELSEWHERE * (size.width * size.height - _shared(boxes, inside[None])[:, 0])
+            + _STRANGER * near
+            + _FAR * np.array([place.distance for place in _PLACES])
+        )
+        best = int(costs.round(6).argmin())  # of equal ones the first, not the one that rounding favours
+        names = np.concatenate([names, boxes[best : best + 1]])
+        _write(axes, point, _PLACES[best])
+
+
+def _boxes(centre: NDArray[np.float64], width: float, height: float, pixels: float) -> Boxes:
+    """A name's box at each of its places."""
+    found = []
+    for place in _PLACES:
+        left = centre[0] + place.offset[0] * pixels + width * (place.across - 1) / 2
+        low = centre[1] + place.offset[1] * pixels + height * (place.up - 1) / 2
+        found.append((left, low, left + width, low + height))
+    return np.array(found)
 
 
 def _write(axes: Axes, point: Labelled, place: _Place) -> None:
@@ -98,30 +104,24 @@ def _write(axes: Axes, point: Labelled, place: _Place) -> None:
     )  # fmt: skip
 
 
-def _centre(axes: Axes, point: Labelled) -> tuple[float, float]:
+def _covered(axes: Axes, point: Labelled) -> Boxes:
+    """The boxes of a marker and of its two bars."""
     x, y = axes.transData.transform((point.x, point.y))
-    return x, y
-
-
-def _covered(axes: Axes, point: Labelled) -> list[Bbox]:
-    """The boxes of a marker and of its two bars, in pixels."""
-    x, y = _centre(axes, point)
-    boxes = [Bbox.from_extents(x - 4, y - 4, x + 4, y + 4)]
+    boxes = [(x - 4, y - 4, x + 4, y + 4)]
     for across, up in ((point.reach[0], 0.0), (0.0, point.reach[1])):
         ends = axes.transData.transform([(point.x - across, point.y - up), (point.x + across, point.y + up)])
-        boxes.append(Bbox(ends).padded(1))
-    return boxes
+        boxes.append((*(ends.min(0) - 1), *(ends.max(0) + 1)))
+    return np.array(boxes)
 
 
-def _shared(one: Bbox, other: Bbox) -> float:
-    """The area of both, in square pixels."""
-    width = min(one.x1, other.x1) - max(one.x0, other.x0)
-    height = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return max(width, 0.0) * max(height, 0.0)
+def _shared(some: Boxes, others: Boxes) -> NDArray[np.float64]:
+    """The area that each shares with each, in square pixels: [some, others]."""
+    low = np.maximum(some[:, None, :2], others[None, :, :2])
+    high = np.minimum(some[:, None, 2:], others[None, :, 2:])
+    return np.clip(high - low, 0, None).prod(-1)
 
 
-def _gap(box: Bbox, point: tuple[float, float]) -> float:
-    """How far a point is from a box, in pixels."""
-    across = max(box.x0 - point[0], 0, point[0] - box.x1)
-    up = max(box.y0 - point[1], 0, point[1] - box.y1)
-    return math.hypot(across, up)
+def _gap(boxes: Boxes, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each point is from each box, in pixels: [boxes, points]."""
+    outside = np.maximum(boxes[:, None, :2] - points[None], points[None] - boxes[:, None, 2:])
+    return np.hypot(*np.moveaxis(np.clip(outside, 0, None), -1, 0))

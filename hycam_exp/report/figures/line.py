@@ -4,14 +4,14 @@ import hashlib
 import re
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
 import yaml
 
-from hycam_exp.report.figures import style
+from hycam_exp.report.figures.looks import METHODS, Look, looks_of, variant_look
 from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.runs import RunRecord
 
@@ -29,7 +29,7 @@ class Line:
     """What sets it apart from other settings of its method: in full, without seed and swept fields."""
     tail: str
     """As much of the variant as tells it apart from the others in the figure."""
-    look: style.Look
+    look: Look
     records: tuple[RunRecord, ...]
     over: str
     """fold or seed: in what the records differ."""
@@ -64,6 +64,10 @@ class Line:
     def key(self) -> tuple[str, str]:
         """What it is called in the data."""
         return self.method, self.variant
+
+
+Shown = Sequence[Line] | Mapping[Any, Mapping[Any, Line]]
+"""All that a figure depends on, perhaps by what sets its lines apart; where nothing is shown, there is no figure."""
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
@@ -141,7 +145,7 @@ def _lines(
     summaries: Sequence[Summary], choose: Callable[[Sequence[RunRecord]], tuple[list[RunRecord], str]]
 ) -> list[Line]:
     """A line for each method and variant, seeds and swept fields apart."""
-    looks = style.looks([summary.method for summary in summaries], style.METHODS)
+    looks = looks_of([summary.method for summary in summaries], METHODS)
     variants: dict[str, dict[str, list[RunRecord]]] = {}
     for summary in summaries:
         variant = without(summary.variant, *ASIDE, *SWEPT)
@@ -149,7 +153,7 @@ def _lines(
     found = []
     for method in sorted(variants, key=_rank):
         for index, (variant, tail) in enumerate(short(sorted(variants[method])).items()):
-            look = style.variant_look(looks[method], index)
+            look = variant_look(looks[method], index)
             records, over = choose(variants[method][variant])
             found.append(Line(method=method, variant=variant, tail=tail, look=look, records=tuple(records), over=over))
     most = {line.over: max(len(other.records) for other in found if other.over == line.over) for line in found}
@@ -157,7 +161,7 @@ def _lines(
 
 
 def _rank(method: str) -> tuple[int, str]:
-    order = list(style.METHODS)
+    order = list(METHODS)
     return (order.index(method) if method in order else len(order)), method
 
 

@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import labels, style
-from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, scored, versions
+from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, versions
+from hycam_exp.report.figures.looks import GREY
 from hycam_exp.report.figures.plate import Plate
-from hycam_exp.report.summary import Summary
 from hycam_exp.runs import RunRecord
 
 COLUMNS = (
@@ -35,11 +35,8 @@ def memory(record: RunRecord) -> float | None:
     return (record.cost.get("peak_memory") or {}).get("bytes")
 
 
-def draw(summaries: Sequence[Summary]) -> list[Plate]:
-    """The figure; none without scores. A setting that lacks a cost is left out of its panel."""
-    lines = scored(summaries)
-    if not lines:
-        return []
+def draw(lines: Sequence[Line]) -> list[Plate]:
+    """The figure of lines with scores. A setting that lacks a cost is left out of its panel."""
     kinds = sorted({str((r.cost.get("peak_memory") or {}).get("kind")) for line in lines for r in line.records})
     panels: list[tuple[str, Cost, float]] = [
         ("trained parameters", parameters, 1),
@@ -89,7 +86,7 @@ def _panel(axes: Axes, lines: Sequence[Line], cost: Cost, unit: float) -> None:
         axes.set_xscale("log")
         style.counted_numbers(axes.xaxis)
     front = frontier(points)
-    axes.plot([cost for cost, _ in front], [ppl for _, ppl in front], "--", color=style.GREY, linewidth=0.8, zorder=1)
+    axes.plot([cost for cost, _ in front], [ppl for _, ppl in front], "--", color=GREY, linewidth=0.8, zorder=1)
     axes.margins(x=0.22, y=0.14)
 
 

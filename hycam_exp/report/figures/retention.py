@@ -4,34 +4,18 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.figures import labels, style
-from hycam_exp.report.figures.line import Line, basis, mean_and_spread, over_folds, place, versions
+from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, versions
+from hycam_exp.report.figures.looks import GREY
 from hycam_exp.report.figures.plate import Plate
-from hycam_exp.report.summary import Summary
+from hycam_exp.report.figures.selection import points
 
 COLUMNS = ("method", "variant", "fold", "seed", "code", "ppl_before", "ppl", "gain", "general_text_change")
 
 
-def points(line: Line) -> list[tuple[float, float, float, float]] | None:
-    """Of every run: PPL before, PPL, the part of it that went away, the change of general text's PPL; None without."""
-    before, after = line.values("ppl_before"), line.values("ppl")
-    change = line.values("ppl_change", RETENTION)
-    if before is None or after is None or change is None:
-        return None
-    return [(b, a, 1 - a / b, c) for b, a, c in zip(before, after, change, strict=True)]
-
-
-def drawn(summaries: Sequence[Summary]) -> list[Line]:
-    """The settings whose every run has both."""
-    return [line for line in over_folds(summaries) if points(line)]
-
-
-def draw(summaries: Sequence[Summary]) -> list[Plate]:
-    """The figure; none where general text was not measured."""
-    found = [(line, points(line) or []) for line in drawn(summaries)]
-    if not found:
-        return []
+def draw(lines: Sequence[Line]) -> list[Plate]:
+    """The figure of lines with both."""
+    found = [(line, points(line) or []) for line in lines]
     figure = Figure(figsize=(style.COLUMN * 1.4, 3.6), layout="constrained")
     axes = figure.subplots()
     named = []
@@ -44,7 +28,7 @@ def draw(summaries: Sequence[Summary]) -> list[Plate]:
             markerfacecolor=look.face, capsize=0, elinewidth=0.7, linestyle="none",
         )  # fmt: skip
         named.append(labels.Labelled(gain, change, line.label, look.colour, (gain_spread, change_spread)))
-    axes.axhline(0, color=style.GREY, linewidth=0.8)
+    axes.axhline(0, color=GREY, linewidth=0.8)
     axes.margins(x=0.15, y=0.08)
     axes.set_xlabel(f"tasks: fall of PPL, % (mean and s.d. over {basis([line for line, _ in found])})")
     axes.set_ylabel("general text: rise of PPL, %")

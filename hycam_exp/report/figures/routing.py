@@ -9,30 +9,25 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import Line, over_folds, place
+from hycam_exp.report.figures.line import Line, place
+from hycam_exp.report.figures.looks import TASKS, looks_of
 from hycam_exp.report.figures.plate import Plate
-from hycam_exp.report.summary import Summary
 from hycam_exp.runs import RunRecord
 
 COLUMNS = ("fold", "seed", "code", "task", "layer", "module", "weight", "entropy", "tokens")
 NAMED = 64  # of more layers than these, only the first of a block is named
 
 
-def drawn(summaries: Sequence[Summary]) -> list[Line]:
-    """The settings that route."""
-    return [line for line in over_folds(summaries) if line.records[0].routing]
-
-
-def draw(summaries: Sequence[Summary]) -> list[Plate]:
-    """A figure for each setting that routes."""
-    return [_plate(line, line.records[0]) for line in drawn(summaries)]
+def draw(lines: Sequence[Line]) -> list[Plate]:
+    """A figure for each line that routes."""
+    return [_plate(line, line.records[0]) for line in lines]
 
 
 def _plate(line: Line, record: RunRecord) -> Plate:
     rows = record.routing
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     tasks = sorted({row["task"] for row in rows}, key=record.config["data"]["tasks"].index)
-    looks = style.looks(tasks, style.TASKS)
+    looks = looks_of(tasks, TASKS)
     few = len(layers) <= 16
     height = max(2.2, 1.35 + min(len(layers) * (0.16 if few else 0.12), 7))
     figure = Figure(figsize=(style.PAGE, height), layout="constrained")

@@ -5,20 +5,17 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import basis, mean_and_spread, place, scored, versions
+from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, versions
+from hycam_exp.report.figures.looks import TASKS, looks_of
 from hycam_exp.report.figures.plate import Plate
-from hycam_exp.report.summary import Summary
 
 COLUMNS = ("task", "method", "variant", "fold", "seed", "code", "ppl")
 
 
-def draw(summaries: Sequence[Summary]) -> list[Plate]:
-    """The figure; none where no record has scores."""
-    lines = scored(summaries)
-    if not lines:
-        return []
+def draw(lines: Sequence[Line]) -> list[Plate]:
+    """The figure of lines with scores."""
     tasks = list(dict.fromkeys(task for line in lines for task in line.records[0].config["data"]["tasks"]))
-    looks = style.looks(tasks, style.TASKS)
+    looks = looks_of(tasks, TASKS)
     figure = Figure(figsize=(style.PAGE, 0.8 + 0.2 * len(lines)), layout="constrained")
     panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     rows: list[tuple[object, ...]] = []

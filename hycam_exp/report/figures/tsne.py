@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
+from hycam_exp.report.figures.looks import TASKS, looks_of
 from hycam_exp.report.figures.plate import Plate
 from hycam_exp.report.figures.trained import Trained
 
@@ -129,7 +130,7 @@ def _figure(
 
     figure = Figure(figsize=(style.PAGE * 0.8, style.PAGE * 0.85), layout="constrained")
     grid = figure.subplots(len(KINDS), len(STATES), sharex="row", sharey="row")
-    looks, names = style.looks(tasks, style.TASKS), [task for task, *_ in tokens]
+    looks, names = looks_of(tasks, TASKS), [task for task, *_ in tokens]
     for row, kind in enumerate(KINDS):
         for column, state in enumerate(STATES):
             axes, plane = grid[row, column], planes[kind, state]

@@ -10,6 +10,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
+from hycam_exp.report.figures.looks import BLACK
 from hycam_exp.report.figures.plate import Plate
 from hycam_exp.report.figures.trained import Trained
 
@@ -110,7 +111,7 @@ def _figure(trained: Trained, row: Any, start: int, tokens: list[str], matrices:
         image = axes.imshow(matrix.tolist(), cmap=style.DIVERGING, norm=norm, aspect="auto", interpolation="nearest")
         axes.set_title(f"block {block}")
         axes.grid(visible=False)
-        axes.axhline(row.prompt_length - start - 0.5, color=style.BLACK, linewidth=0.8)
+        axes.axhline(row.prompt_length - start - 0.5, color=BLACK, linewidth=0.8)
     panels[0].set_yticks(range(len(tokens)), tokens, fontsize=5.5, family="DejaVu Sans Mono")
     panels[0].set_ylabel("token (line: the response begins)")
     shown_features = next(iter(matrices.values())).shape[1]

@@ -54,6 +54,8 @@ def test_curves_by_hand() -> None:
     """The mean training loss; the first crossing, linear between validations, at the first one, or never."""
     record = curves([4.0, 2.0, 3.0], [(5, 3.0), (10, 2.0), (15, 2.5), (20, 1.0)])
     assert mean_training_loss(record) == 3.0
+    windows = {"train": [{"step": 3, "loss": 3.0}, {"step": 4, "loss": 7.0}]}
+    assert mean_training_loss(dataclasses.replace(record, curves=windows)) == (3 * 3.0 + 7.0) / 4
     assert steps_to(record, 2.5) == 7.5
     assert steps_to(record, 2.0) == 10.0
     assert steps_to(record, 3.5) == 5.0

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.report import ground
-from hycam_exp.report.figures import catalogue, convergence, pareto, retention, routing, style, sweep, tasks
-from hycam_exp.report.figures.line import standard
+from hycam_exp.report.figures import catalogue, pareto, routing, selection, style
+from hycam_exp.report.figures.line import over_folds, standard
+from hycam_exp.report.figures.looks import METHODS, looks_of
+from hycam_exp.report.figures.looks import TASKS as LOOKS
 from hycam_exp.report.records import read
 from hycam_exp.report.summary import summarise
 from hycam_exp.runs import Store
-from tests.report.figures.made import TASKS, record
+from tests.report.figures.made import record
 
 ROOT = Path(__file__).parents[3]
 RECORDS = [record(method, fold) for method in ("hycam", "lora") for fold in (0, 1)]
@@ -25,6 +27,13 @@ def rows(plates) -> list[list[str]]:
     """The data of the only figure."""
     (plate,) = plates
     return list(csv.reader(plate.csv().splitlines()))[1:]
+
+
+def draw(figure: str, summaries):
+    """The plates of a figure; nothing where nothing is shown."""
+    entry = catalogue.CATALOGUE[figure]
+    shown = entry.shown(summaries)
+    return entry.draw(shown) if shown else []
 
 
 def paths(files: catalogue.Files) -> list[Path]:
@@ -41,30 +50,30 @@ def test_a_curve_is_the_mean_over_its_runs():
     runs = [record(fold=0), record(fold=2)]
     runs[1].curves["validation"][0]["step"] = 3  # the third training step then belongs to the first part
     runs[1].curves["validation"].append({"step": 9, "loss": 1.0})  # the other run ended before
-    (line,) = convergence.over_folds(summarise(runs))
+    (line,) = over_folds(summarise(runs))
     spread = statistics.stdev
     first, second = [1.5, 3.5], [0.75, 2.75]
-    assert convergence.curve(line, "validation") == [
+    assert selection.curve(line, "validation") == [
         (2.5, statistics.fmean(first), spread(first)), (4.0, statistics.fmean(second), spread(second)),
     ]  # fmt: skip
     early, late = [(4 + 2) / 2, (4 + 2 + 4 / 3) / 3 + 2], [(4 / 3 + 1) / 2, 1 + 2.0]
     expected = [(2.5, statistics.fmean(early), spread(early)), (4.0, statistics.fmean(late), spread(late))]
-    for found, wanted in zip(convergence.curve(line, "train"), expected, strict=True):
+    for found, wanted in zip(selection.curve(line, "train"), expected, strict=True):
         assert found == pytest.approx(wanted, rel=1e-12)
 
 
-@pytest.mark.parametrize(("swept", "values"), [(sweep.NUM_SPECIALIZED, (1, 2, 10)), (sweep.TAU, (0.1, 0.5, 2.0))])
-def test_a_sweep_has_every_runs_perplexity_over_its_value(swept, values):
+@pytest.mark.parametrize(("field", "values"), [("num_specialized", (1, 2, 10)), ("tau", (0.1, 0.5, 2.0))])
+def test_a_sweep_has_every_runs_perplexity_over_its_value(field, values):
     """Ordered by value; a value without scores is left out, and a field with one value has no figure."""
     runs = [
-        record(fold=fold, ppl=2.0 + i / 4 + fold / 8, **{swept.field: value})
+        record(fold=fold, ppl=2.0 + i / 4 + fold / 8, **{field: value})
         for i, value in enumerate(values)
         for fold in (0, 1)
     ]
-    unscored = record(ppl=None, **{swept.field: 7})
+    unscored = record(ppl=None, **{field: 7})
     with style.applied():
-        found = rows(sweep.draw(summarise([*runs, unscored]), swept))
-        assert sweep.draw(summarise(runs[:2]), swept) == []
+        found = rows(draw(field, summarise([*runs, unscored])))
+        assert draw(field, summarise(runs[:2])) == []
     assert found == [
         ["hycam", "", str(value), str(fold), "0", "d", str(2.0 + i / 4 + fold / 8)]
         for i, value in enumerate(values)
@@ -78,7 +87,7 @@ def test_a_sweep_takes_the_grids_own_runs():
     seeds = [record(fold=0, seed=seed, ppl=9.0) for seed in (100, 200, 300)]
     other = [replace(record(num_specialized=8, fold=fold), code={"digest": "e"}) for fold in (0, 1)]
     with style.applied():
-        (plate,) = sweep.draw(summarise([*grid, *seeds, *other]), sweep.NUM_SPECIALIZED)
+        (plate,) = draw("num_specialized", summarise([*grid, *seeds, *other]))
     assert [row[2:6] for row in rows([plate])] == [
         ["5", "0", "0", "d"], ["5", "1", "0", "d"], ["8", "0", "0", "e"], ["8", "1", "0", "e"],
     ]  # fmt: skip
@@ -90,8 +99,8 @@ def test_curves_over_seeds_and_over_folds_are_two_figures():
     runs = [record(method, fold=fold) for method in ("hycam", "lora", "hycam_spec_only") for fold in (0, 1)]
     runs += [record(method, seed=seed) for method in ("hycam", "lora") for seed in (100, 200)]
     with style.applied():
-        folds, seeds = (rows(draw(summarise(runs))) for draw in (convergence.draw, convergence.draw_over_seeds))
-        assert convergence.draw_over_seeds(summarise(runs[:6])) == []
+        folds, seeds = (rows(draw(figure, summarise(runs))) for figure in ("convergence", "loss_curves"))
+        assert draw("loss_curves", summarise(runs[:6])) == []
     assert {(row[0], row[6], row[7]) for row in folds} == {
         (m, "2", "fold") for m in ("hycam", "lora", "hycam_spec_only")
     }
@@ -101,7 +110,7 @@ def test_curves_over_seeds_and_over_folds_are_two_figures():
 def test_two_sweeps_do_not_mix():
     """The figure of N_s holds the runs at one tau, though others are there."""
     runs = [record(num_specialized=number) for number in (1, 5)] + [record(tau=2.0)]
-    (lines,) = sweep.drawn(summarise(runs), sweep.NUM_SPECIALIZED).values()
+    (lines,) = selection.settings(summarise(runs), selection.NUM_SPECIALIZED).values()
     assert {value: line.records[0].config["method"]["tau"] for value, line in lines.items()} == {1: 0.5, 5: 0.5}
 
 
@@ -110,9 +119,9 @@ def test_the_data_are_the_records_numbers(committed):
     known = summarise(r for s in standard(committed) for r in s.records if r.config["seed"] == 0)
     by_id = {(r.config["method"]["name"], s.variant, r.config["fold"]): r for s in known for r in s.records}
     with style.applied():
-        for task, method, variant, fold, _, _, ppl in rows(tasks.draw(known)):
+        for task, method, variant, fold, _, _, ppl in rows(draw("tasks", known)):
             assert float(ppl) == by_id[method, variant, int(fold)].score("ppl", task)
-        found = rows(retention.draw(known))
+        found = rows(draw("retention", known))
         assert len(found) == len(by_id)
         for method, variant, fold, _, _, before, ppl, gain, change in found:
             run = by_id[method, variant, int(fold)]
@@ -120,7 +129,7 @@ def test_the_data_are_the_records_numbers(committed):
             assert float(ppl) == run.score("ppl", "mean")
             assert float(gain) == 1 - float(ppl) / float(before)
             assert float(change) == run.score("ppl_change", "retention")
-        for method, variant, fold, _, _, ppl, trained, seconds, memory, kind, _ in rows(pareto.draw(known)):
+        for method, variant, fold, _, _, ppl, trained, seconds, memory, kind, _ in rows(draw("pareto", known)):
             run = by_id[method, variant, int(fold)]
             assert float(ppl) == run.score("ppl", "mean")
             assert int(trained) == run.counts["parameters_trainable"]
@@ -129,7 +138,7 @@ def test_the_data_are_the_records_numbers(committed):
         hycam = [s for s in known if s.method == "hycam"]
         weights = {
             (task, layer, int(module)): float(weight)
-            for _, _, _, task, layer, module, weight, *_ in rows(routing.draw(hycam))
+            for _, _, _, task, layer, module, weight, *_ in rows(draw("routing", hycam))
         }
     assert weights == {
         (row["task"], row["layer"], module): weight
@@ -223,7 +232,7 @@ def test_what_has_no_records_names_the_command_that_makes_them():
 def test_records_without_scores_give_no_figures_of_scores():
     """A run that was not tested has its curves and its routing, and nothing is drawn of what is absent."""
     runs = summarise([record(ppl=None)])
-    assert pareto.draw(runs) == tasks.draw(runs) == retention.draw(runs) == []
+    assert draw("pareto", runs) == draw("tasks", runs) == draw("retention", runs) == []
     assert [figure for figure, _ in catalogue.missing(runs)] == [
         "loss_curves",
         "num_specialized",
@@ -251,8 +260,8 @@ def test_layers_are_named_shortly():
 
 def test_every_method_and_task_has_a_look_of_its_own():
     """Colour and marker tell the methods of a panel apart, and so does the marker without the colour."""
-    known = list(style.METHODS.values())
+    known = list(METHODS.values())
     assert len({look.marker for look in known}) == len(known)
     assert len({(look.colour, str(look.line)) for look in known}) == len(known)
-    found = style.looks([*TASKS, "mine", "other"], style.TASKS)
-    assert len({(look.colour, look.marker) for look in found.values()}) == 4
+    found = looks_of([*LOOKS, "mine", "other"], LOOKS)
+    assert len({(look.colour, look.marker) for look in found.values()}) == len(LOOKS) + 2

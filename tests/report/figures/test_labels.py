@@ -1,16 +1,19 @@
 """Names beside points."""
 
+import math
 from itertools import combinations
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import labels, style
+from hycam_exp.report.figures.looks import BLUE
 
 
 def test_names_cover_neither_each_other_nor_a_point():
     """In a cluster of eight points all names are free, inside the axes, and each is nearest to its own point."""
-    points = [labels.Labelled(i % 4, i // 4 + i % 4 / 8, f"method {i}", style.BLUE) for i in range(8)]
+    points = [labels.Labelled(i % 4, i // 4 + i % 4 / 8, f"method {i}", BLUE) for i in range(8)]
     with style.applied():
         figure = Figure(figsize=(3.4, 2.4), layout="constrained")
         axes = figure.subplots()
@@ -28,4 +31,5 @@ def test_names_cover_neither_each_other_nor_a_point():
         assert not any(box.contains(*centre) for centre in centres.values())
         assert box.x0 >= inside.x0
         assert box.x1 <= inside.x1
-        assert min(centres, key=lambda other: labels._gap(box, tuple(centres[other]))) == name
+        gaps = {other: math.dist(centre, np.clip(centre, box.min, box.max)) for other, centre in centres.items()}
+        assert min(gaps, key=gaps.__getitem__) == name

@@ -6,6 +6,7 @@ import pytest
 
 from hycam_exp.config import compose
 from hycam_exp.report.figures import line
+from hycam_exp.report.figures.looks import METHODS
 from hycam_exp.report.summary import summarise
 from tests.report.figures.made import record
 
@@ -128,7 +129,7 @@ def test_a_field_is_taken_out_of_a_variants_name():
 def test_what_a_mean_is_over_is_said(counts, over, text):
     """The number of folds or seeds, and the range where lines differ."""
     lines = [
-        line.Line(method="m", variant="", tail="", look=line.style.METHODS["lora"], records=(record(),) * n, over=unit)
+        line.Line(method="m", variant="", tail="", look=METHODS["lora"], records=(record(),) * n, over=unit)
         for n, unit in zip(counts, over, strict=True)
     ]
     assert line.basis(lines) == text
