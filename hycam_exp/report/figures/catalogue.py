@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tqdm import tqdm
+
 from hycam_exp.report.expected import command
 from hycam_exp.report.figures import selection
 from hycam_exp.report.figures.drawn import Drawn
@@ -20,7 +22,7 @@ from hycam_exp.report.summary import Summary
 if TYPE_CHECKING:
     from hycam_exp.report.figures.plate import Plate
 
-_HANDFUL = 8  # figures of several plates in the time that another process takes to start
+_FEW = 3  # figures: fewer are drawn before another process has started
 
 Place = tuple[str, str]
 """A backbone and data mix, by the name of its folder, and a figure."""
@@ -75,8 +77,8 @@ class Drawing:
     """The figures of some summaries, drawn by other processes while this one goes on.
 
     They go in a folder for each backbone and data mix. What `drawn` knows to be there already, of the same records, is
-    not drawn again. More than a handful is drawn by several processes, as many as this one has processors if it is not
-    said how many: the files are the same. Leaving the context gives up what is not drawn yet.
+    not drawn again. A few are drawn by this process when they are asked for. There are as many processes as processors
+    if it is not said how many: the files are the same. Leaving the context gives up what is not drawn yet.
 
     with Drawing(summaries, folder) as drawing:
         ...  # something else
@@ -94,7 +96,7 @@ class Drawing:
             for place, shown in self._shown.items()
         }
         self._new = [place for place, files in self._known.items() if files is None]
-        number = min(processes or os.cpu_count() or 1, len(self._new) // _HANDFUL)
+        number = min(processes or os.cpu_count() or 1, -(-len(self._new) // _FEW))
         # Spawned: a fork would copy the locks of threads that it does not copy.
         self._pool = ProcessPoolExecutor(number, multiprocessing.get_context("spawn")) if number > 1 else None
 
@@ -109,7 +111,8 @@ class Drawing:
 
     def files(self) -> Files:
         """The files' paths by mix and figure, once all are drawn."""
-        for place, paths in zip(self._new, self._written, strict=True):
+        written = tqdm(self._written, "figures", len(self._new), unit="figure", disable=None, leave=False)
+        for place, paths in zip(self._new, written, strict=True):
             self._known[place] = paths
             if self.drawn:
                 self.drawn.keep("/".join(place), self._shown[place], self.folder, paths)
