@@ -45,7 +45,7 @@ def _values(content: PageContent) -> dict[str, Any]:
         "script": Markup(script),
         "data": Markup(inline_json(_data(records, content.samples))),
         "totals": _totals(content, records),
-        "tables": [TableViews(table) for table in content.tables],
+        "tables": sorted(map(TableViews, content.tables), key=lambda views: not views.has_values),  # ours first
         "figures": list(figure_view.figures(content.figures)),
         "lines": lines,
         "scores": run_list.SCORES,

@@ -1,3 +1,26 @@
+// Every picture as wide as its column, or in full size on demand.
+function startFigures() {
+  for (const figure of document.querySelectorAll(".figures > figure")) {
+    const name = html("span", { class: "visually-hidden" }, `: ${figure.querySelector("strong").textContent}`);
+    const button = html("button", { type: "button", class: "plain", "aria-pressed": "false" }, "Full size", name);
+    button.addEventListener("click", () => enlarge(figure, button));
+    figure.querySelector("figcaption").prepend(button);
+  }
+  packFigures();
+}
+
+function enlarge(figure, button) {
+  const full = figure.classList.toggle("full");
+  button.setAttribute("aria-pressed", String(full));
+  const picture = figure.querySelector(".picture");
+  if (full) {
+    picture.tabIndex = 0; // scrolled by the keyboard
+    picture.setAttribute("role", "region");
+    picture.setAttribute("aria-label", figure.querySelector("strong").textContent);
+  } else for (const name of ["tabindex", "role", "aria-label"]) picture.removeAttribute(name);
+  figure.scrollIntoView({ block: "nearest" });
+}
+
 // Figures of unequal height in columns without holes: each takes as many thin lines of the grid as it is high.
 const LINE = 8; // pixels, as in the style
 

@@ -51,7 +51,7 @@ function failed(error) {
 
 function start() {
   startTables();
-  packFigures();
+  startFigures();
   startRuns();
   startSamples();
   window.addEventListener("hashchange", route);

@@ -59,6 +59,7 @@ function filterTables() {
     section.hidden = !shown.includes(true);
     shownTables += !section.hidden;
   }
+  byId("no-tables").hidden = shownTables > 0;
   announce(`${shownTables} tables shown`);
 }
 
