@@ -19,7 +19,7 @@ from hycam_exp.method_settings import HyCAMSettings, RoutingSettings
 from hycam_exp.methods.adapter_file import CheckedConfig, CheckedTuner
 from hycam_exp.methods.bridge import register
 from hycam_exp.methods.hycam_layer import NOT_MERGEABLE, HyCAMLayer, HyCAMModule, HyCAMNorm
-from hycam_exp.methods.recognition import attention_modules, block_of, layer_norms, num_blocks
+from hycam_exp.methods.recognition import adds_residual, attention_modules, block_of, layer_norms, num_blocks
 from hycam_exp.methods.routing import balance_loss
 
 IGNORE = -100
@@ -112,6 +112,11 @@ class HyCAMModel(CheckedTuner):
         layer = target
         if not isinstance(layer, HyCAMModule):
             kind = HyCAMNorm if type(target).__name__.endswith("Norm") else HyCAMLayer
+            if kind is HyCAMLayer and adds_residual(target):
+                raise ValueError(
+                    f"{current_key}: {type(target).__name__} adds the residual stream to what it gives out, and HyCAM"
+                    " would scale both; it is for models whose blocks add the attention's output themselves"
+                )
             layer = kind(target, self.model.config.hidden_size)
             self._replace_module(parent, target_name, layer, target)
         layer.update_layer(adapter_name, peft_config.settings(), peft_config.init_weights)

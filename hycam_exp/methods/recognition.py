@@ -1,6 +1,7 @@
 """Which modules of a Hugging Face causal model are a block's attention and layer norms, whatever its family."""
 
 import re
+from inspect import signature
 from typing import Any
 
 import torch
@@ -42,6 +43,13 @@ def attention_modules(model: nn.Module) -> set[str]:
         ValueError: no module of a numbered block has a class whose name ends in Attention.
     """
     return _names(model, "Attention", "no attention module recognised; name it with target_modules")
+
+
+def adds_residual(attention: nn.Module) -> bool:
+    """Whether an attention module gives out the residual stream with its own output added (BLOOM, BERT and its kin):
+    it, or a module in it, is handed the stream under one of the names that this has in transformers.
+    """
+    return any({"residual", "input_tensor"} & signature(m.forward).parameters.keys() for m in attention.modules())
 
 
 def num_blocks(model: nn.Module) -> int:

@@ -1,7 +1,20 @@
 import pytest
 import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, MambaConfig, MambaForCausalLM
+from peft import get_peft_model
+from transformers import (
+    BertConfig,
+    BertLMHeadModel,
+    BloomConfig,
+    BloomForCausalLM,
+    FalconConfig,
+    FalconForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+)
 
+from hycam_exp.methods.hycam import HyCAMConfig
 from hycam_exp.methods.recognition import attention_modules, dimensions, layer_norms, num_blocks
 
 
@@ -40,3 +53,34 @@ def test_a_model_without_blocks_is_refused_by_name():
     """No number in any module's name: no blocks."""
     with pytest.raises(ValueError, match="Linear: its modules stand in no numbered block"):
         num_blocks(torch.nn.Linear(2, 2))
+
+
+def bert():
+    return BertLMHeadModel(
+        BertConfig(
+            vocab_size=16, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+            is_decoder=True,
+        )
+    )  # fmt: skip
+
+
+def bloom():
+    return BloomForCausalLM(BloomConfig(vocab_size=16, hidden_size=8, n_layer=2, n_head=2))
+
+
+def falcon():
+    return FalconForCausalLM(
+        FalconConfig(vocab_size=16, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, parallel_attn=False)
+    )
+
+
+@pytest.mark.parametrize(("model", "name"), [(bloom, "BloomAttention"), (bert, "BertAttention")])
+def test_attention_that_adds_the_residual_stream_is_refused(model, name):
+    """HyCAM would scale the stream as well, which the paper's equations do not."""
+    with pytest.raises(ValueError, match=rf"{name} adds the residual stream to what it gives out"):
+        get_peft_model(model(), HyCAMConfig(task_type="CAUSAL_LM", rank=2))
+
+
+def test_attention_whose_block_adds_its_output_is_taken():
+    """Falcon's block adds the stream itself, though it has a parameter of that name for its function that does so."""
+    assert get_peft_model(falcon(), HyCAMConfig(task_type="CAUSAL_LM", rank=2)).get_nb_trainable_parameters()[0]
