@@ -35,8 +35,11 @@ def adapter_folder(run: str, outputs: str) -> Path:
     candidates = [Path(run), Path(run) / "adapter", Path(outputs) / run / "adapter"]
     found = next((folder for folder in candidates if (folder / backbones.SETTINGS_FILE).is_file()), None)
     if found is None:
+        recorded = (Path("results") / "runs" / f"{run}.json").is_file()
+        again = f"; it has a record, and no adapter here: `python -m hycam_exp.report figures run={run}` says how to"
         raise ValueError(
             f"run={run}: no finished run there ({backbones.SETTINGS_FILE} looked for in {_listed(candidates)})"
+            + (f"{again} train it again" if recorded else "")
         )
     return found
 

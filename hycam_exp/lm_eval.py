@@ -5,7 +5,11 @@ from importlib.util import find_spec
 
 from hycam_exp.command_line import as_errors
 
-TASKS_UNKNOWN = "Tasks not found: "
+# Of the harness's own errors those that anybody meets, and the way out.
+KNOWN = {
+    "Tasks not found: ": "`python -m hycam_exp.lm_eval ls tasks` lists them, --include_path DIR adds your own",
+    "Can't find 'adapter_config.json'": "peft= is the folder outputs/RUN_ID/adapter of a finished run",
+}
 
 
 def main() -> None:
@@ -19,11 +23,10 @@ def main() -> None:
     try:
         cli_evaluate()
     except ValueError as error:
-        if not str(error).startswith(TASKS_UNKNOWN):  # of the harness's own errors the one that anybody meets
+        way_out = next((way_out for begin, way_out in KNOWN.items() if str(error).startswith(begin)), None)
+        if way_out is None:
             raise
-        sys.exit(
-            as_errors(f"{error}; `python -m hycam_exp.lm_eval ls tasks` lists them, --include_path DIR adds your own")
-        )
+        sys.exit(as_errors(f"{error}; {way_out}"))
 
 
 if __name__ == "__main__":

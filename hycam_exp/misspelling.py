@@ -9,6 +9,9 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 NEAR = 0.75  # of difflib's ratio, below which a key of another section is no guess
 
+SWEPT = "Ambiguous value for argument"  # what Hydra says where commas stand without -m
+NO_LIST = "is not a ListConfig"
+
 
 def explain(error: HydraException | OmegaConfBaseException) -> str:
     """One line for a person: the key, choice or override, what is wrong with it, and what was meant."""
@@ -21,6 +24,10 @@ def explain(error: HydraException | OmegaConfBaseException) -> str:
     if isinstance(error, OverrideParseException):
         return f"{error.override}: {first}"
     key = getattr(error, "full_key", None)
+    if str(error).strip().startswith(SWEPT):
+        return f"{first}: several values are a grid, with -m; one list is in brackets, [1,2]"
+    if NO_LIST in first:
+        return f"{key}: must be a list, in brackets: {key}=[...]"
     return f"{key}: {first}" if key else first
 
 
@@ -41,6 +48,10 @@ def _unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
 def _unknown_choice(file: str, options: Sequence[str] | None) -> str:
     """A group has no such file: the nearest choices, else all."""
     group, _, name = file.rpartition("/")
+    if file.startswith("model//"):
+        return (
+            f"model={file.removeprefix('model/')}: no such choice; a folder is given by model=local model.path=FOLDER"
+        )
     if options is None:  # Hydra keeps them to itself for one of a list
         from hycam_exp.config import config_dir
 

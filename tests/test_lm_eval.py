@@ -57,11 +57,16 @@ def test_without_the_harness_one_line_names_the_extra():
             "error: Tasks not found: sumz; `python -m hycam_exp.lm_eval ls tasks` lists them, --include_path DIR adds "
             "your own",
         ),
+        (
+            "Can't find 'adapter_config.json' at 'outputs/nope'",
+            "error: Can't find 'adapter_config.json' at 'outputs/nope'; peft= is the folder outputs/RUN_ID/adapter of "
+            "a finished run",
+        ),
         ("another", None),
     ],
 )
-def test_an_unknown_task_is_one_line(monkeypatch, said, shown):
-    """It names the task and how to list tasks; any other error of the harness keeps its traceback."""
+def test_an_unknown_task_or_adapter_is_one_line(monkeypatch, said, shown):
+    """It names the task or the folder, and the way out; any other error of the harness keeps its traceback."""
 
     def evaluate() -> None:
         raise ValueError(said)

@@ -22,6 +22,9 @@ WRONG = {
     "model=llama3_8": "model=llama3_8: no such choice; nearest: model=llama3_8b, model=llama3_1_8b, model=llama3_2_3b",
     "released=[m2]": "released=m2: no such choice; nearest: released=m2_hard_routing",
     "trainer=xyz": "trainer=xyz: no such choice; there is cpu, ddp, fsdp, gpu, zero1, zero2, zero3",
+    "model=/home/models/mine": "model=/home/models/mine: no such choice; "
+    "a folder is given by model=local model.path=FOLDER",
+    "data.tasks=dolly": "data.tasks: must be a list, in brackets: data.tasks=[...]",
     "method.layers=[1": "method.layers=[1: no viable alternative at input '[1'",
 }
 
@@ -40,6 +43,15 @@ def test_a_grid_says_the_same(override):
     with pytest.raises(ValueError) as caught:
         grid.runs(grid.expand([override, "fold=0,1"]))
     assert str(caught.value) == WRONG[override]
+
+
+@pytest.mark.parametrize("override", ["method=lora,hycam", "recipe.learning_rate=0,01"])
+def test_commas_without_a_grid_say_what_makes_one(override):
+    """A sweep needs -m; a decimal comma or a list that was meant is told apart by it."""
+    with pytest.raises(ValueError) as caught:
+        compose(override)
+    said = "several values are a grid, with -m; one list is in brackets, [1,2]"
+    assert str(caught.value) == f"Ambiguous value for argument '{override}': {said}"
 
 
 def test_a_key_of_another_method_is_no_guess():
