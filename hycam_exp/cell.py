@@ -49,20 +49,31 @@ def run_cell(run: Run) -> RunRecord:
         collection = _collection(run)
     printout.rejections(collection.rejections)
     identifier = standing.identifier(run, collection.records)
+    found = _finished(run, identifier, store)
+    try:
+        with nullcontext() if found else ranks.held_by_first(store.lock(identifier)):
+            found = found or _finished(run, identifier, store)  # another may have run it while this one waited
+            record = found or Cell(run, identifier, store, collection, clock).finish()
+    except OSError as error:  # a full or vanished disk: what is written is whole, and the same command goes on
+        raise store.unwritable(identifier, error) from error
+    remark = "This cell was finished before; overwrite=true runs it again."
+    printout.finished(record, store, remark if found else None)
+    return record
+
+
+def _finished(run: Run, identifier: str, store: Store) -> RunRecord | None:
+    """The cell's record where it stands; None where the cell is to be run.
+
+    Raises:
+        ValueError: the cell has failed as often as it may.
+    """
     record = ranks.from_first(lambda: store.read(identifier))
     if record is not None and not run.overwrite:
-        printout.finished(record, store, "This cell was finished before; overwrite=true runs it again.")
         return record
     failures = ranks.from_first(lambda: store.failures(identifier))
     if len(failures) >= MAX_FAILURES and not run.retry:
         raise ValueError(f"{identifier} failed {len(failures)} times ({failures[-1]['message']}); retry=true runs it")
-    try:
-        with ranks.held_by_first(store.lock(identifier)):
-            record = Cell(run, identifier, store, collection, clock).finish()
-    except OSError as error:  # a full or vanished disk: what is written is whole, and the same command goes on
-        raise store.unwritable(identifier, error) from error
-    printout.finished(record, store)
-    return record
+    return None
 
 
 def _collection(run: Run) -> sources.Collection:

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +16,10 @@ from hycam_exp.cell import Cell, run_cell
 from hycam_exp.config import Run, compose
 from hycam_exp.cost import Clock
 from hycam_exp.data.sources import Collection
-from hycam_exp.runs import RunRecord
+from hycam_exp.runs import RunRecord, Store
 from hycam_exp.standing import store_of
 
+_LOCK = Store.lock
 QUICK = (
     "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[auto_cot,dolly]", "recipe.epochs=1",
     "recipe.global_batch_size=8", "recipe.validations_per_epoch=2", "recipe.max_new_tokens=6",
@@ -97,6 +100,42 @@ def test_a_finished_cell_is_not_run_again(finished, monkeypatch, capsys):
     monkeypatch.setattr(cell.Cell, "finish", lambda self: pytest.fail("the cell ran again"))
     assert run_cell(run) == record
     assert "finished before" in capsys.readouterr().out
+
+
+@contextmanager
+def _held_late(store: Store, run_id: str, meanwhile: Callable[[], object]) -> Iterator[None]:
+    """A lock that is free only after another process has had the cell, and left this behind."""
+    meanwhile()
+    with _LOCK(store, run_id):
+        yield
+
+
+def test_a_cell_that_another_finishes_while_this_one_waits_for_it_is_not_run_again(
+    finished, tmp_path, monkeypatch, capsys
+):
+    """The record is looked for again once the cell is held, so that two commands compute nothing twice."""
+    _, _, record = finished
+    monkeypatch.setattr(Store, "lock", lambda store, run_id: _held_late(store, run_id, lambda: store.write(record)))
+    monkeypatch.setattr(Cell, "finish", lambda self: pytest.fail("the cell ran again"))
+    assert run_cell(quick(tmp_path)) == record
+    assert "finished before" in capsys.readouterr().out
+
+
+def test_a_cell_that_fails_elsewhere_while_this_one_waits_for_it_is_not_tried_too_often(tmp_path, monkeypatch):
+    """Failures are counted again once the cell is held; and it is free again after the refusal."""
+
+    def fail_twice(store: Store, run_id: str) -> None:
+        for _ in range(2):
+            store.add_failure(run_id, ValueError("no luck"))
+
+    late = lambda store, run_id: _held_late(store, run_id, lambda: fail_twice(store, run_id))  # noqa: E731
+    monkeypatch.setattr(Store, "lock", late)
+    monkeypatch.setattr(Cell, "finish", lambda self: pytest.fail("the cell ran again"))
+    run = quick(tmp_path)
+    with pytest.raises(ValueError, match=r"failed 2 times \(no luck\); retry=true"):
+        run_cell(run)
+    folder = next((tmp_path / "outputs").glob("*/lock")).parent
+    assert store_of(run).is_locked(folder.name) is False
 
 
 def test_the_same_cell_elsewhere_gives_the_same_scores(finished, tmp_path):
