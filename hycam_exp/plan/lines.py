@@ -10,7 +10,7 @@ from hycam_exp.identity import run_id
 from hycam_exp.plan import workload
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast
-from hycam_exp.plan.shape import architecture_of, shape_of
+from hycam_exp.plan.shape import shape_of_model
 from hycam_exp.standing import DONE, FAILED, MISSING, standing, store_of
 
 STATUSES = (DONE, FAILED, MISSING, "unknown data", "unreadable")
@@ -103,7 +103,7 @@ def _line(
 ) -> Line:
     overrides, run = members[0]
     data = reader.data(run)
-    shape, load = shape_of(architecture_of(run.model)), reader.load(run)
+    shape, load = shape_of_model(run.model), reader.load(run)
     found = forecast(run, shape, load, device, utilisation)
     return Line(
         model=run.model.name,
