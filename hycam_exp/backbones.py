@@ -173,14 +173,14 @@ def content_hash(settings: ModelSettings) -> str | None:
     return sha.hexdigest()
 
 
-def contents(settings: ModelSettings, data: str) -> dict[str, str | None]:
-    """The hashes of what a run reads, for its id: the data's, which is given, the backbone's, the retention text's.
+def contents(settings: ModelSettings) -> dict[str, str | None]:
+    """The hashes of what a run reads beside its data, for its id: of the backbone and of the retention text.
 
     Raises:
         ValueError: the backbone's folder is missing.
     """
     text = retention_path(settings)
-    return {"data": data, "model": content_hash(settings), "retention": file_hash(text) if text else None}
+    return {"model": content_hash(settings), "retention": file_hash(text) if text else None}
 
 
 def _decisive_files(settings: ModelSettings, path: Path) -> Iterator[Path]:

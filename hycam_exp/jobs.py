@@ -16,9 +16,10 @@ from rich.console import Console
 from hycam_exp import grid
 from hycam_exp.command_line import MARK, as_errors
 from hycam_exp.config import Run, require_trainable
+from hycam_exp.inputs import Inputs
 from hycam_exp.method_settings import require
 from hycam_exp.runs import Store
-from hycam_exp.standing import DONE, FAILED, Identifiers, Standing, standing, store_of
+from hycam_exp.standing import DONE, FAILED, Standing, standing, store_of
 
 PLUGIN = "hydra_plugins.hycam_exp"
 
@@ -155,12 +156,14 @@ def jobs_of(kind: type[J], job_overrides: Sequence[Sequence[str]]) -> list[J]:
         ValueError: a setting is wrong, data or backbone cannot be read, a folder cannot be written, or there are
             records that cannot be read; names them all.
     """
-    identifiers, jobs, wrong = Identifiers(), {}, []
+    inputs, writable, jobs, wrong = Inputs(), set(), {}, []
     for overrides, run in zip(job_overrides, grid.runs(job_overrides), strict=True):
         require_trainable(run)
-        run_id = identifiers.of(run)
+        run_id = inputs.run_id(run)
         job = jobs[run_id] = kind(list(overrides), run, run_id)
-        job.store.check_writable()
+        if job.store not in writable:
+            job.store.check_writable()
+            writable.add(job.store)
         try:
             job.store.read(run_id)
         except ValueError as error:

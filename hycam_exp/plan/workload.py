@@ -5,32 +5,13 @@ from pathlib import Path
 
 from hycam_exp import backbones
 from hycam_exp.config import DataSettings, ModelSettings, Run
-from hycam_exp.data import published, sources, splits
+from hycam_exp.data import published, splits
 from hycam_exp.data.prompts import CHAT, render
-from hycam_exp.data.records import Record, content_hash
+from hycam_exp.data.records import Record
+from hycam_exp.inputs import Data
 
 TABLE1 = "the paper's Table 1"
 SAMPLE = 100  # records of a task that are tokenised for the mean length
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """What there is of a data mix on this machine."""
-
-    records: list[Record]
-    hash: str | None
-    """Of the records' content; None where they cannot be read."""
-    problem: str | None
-    """Why they cannot be read."""
-
-
-def read(settings: DataSettings) -> Data:
-    """The mix's records, or why there are none."""
-    try:
-        records = sources.read(settings.tasks, settings.root, settings.fields).records
-    except ValueError as error:
-        return Data(records=[], hash=None, problem=str(error))
-    return Data(records=records, hash=content_hash(records), problem=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ import pytest
 from hycam_exp.config import compose
 from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import read as read_sources
-from hycam_exp.plan.workload import Data, read, workload
+from hycam_exp.inputs import Data, read
+from hycam_exp.plan.workload import workload
 
 TASKS = ["auto_cot", "icliniq"]
 
