@@ -144,7 +144,7 @@ class Cell:
     def _begin_attempt(self) -> int:
         """The attempt's number; an earlier attempt's state is kept only if this one may go on from it."""
         state = self.folder / "attempt.json"
-        previous = json.loads(state.read_text()) if state.is_file() else {"attempt": 0}
+        previous = self._previous_attempt(state)
         trainer = self.run.trainer
         made_by = {
             "code": code_digest(),
@@ -163,6 +163,16 @@ class Cell:
         attempt = previous["attempt"] + 1
         write_atomically(state, json.dumps({"attempt": attempt, **made_by}).encode())
         return attempt
+
+    def _previous_attempt(self, state: Path) -> dict[str, Any]:
+        if not state.is_file():
+            return {"attempt": 0}
+        try:
+            found: dict[str, Any] = json.loads(state.read_text())
+            return {**found, "attempt": int(found["attempt"])}
+        except (ValueError, TypeError, KeyError) as error:
+            way_out = f"move {self.folder} away to begin the cell again"
+            raise ValueError(f"{state}: does not tell the last attempt ({error}); {way_out}") from error
 
     @property
     def _micro_batch_size(self) -> int:
@@ -214,8 +224,8 @@ class Cell:
             if evaluation.generate and (when == "after" or evaluation.generate_before):
                 path = self.folder / "predictions" / f"{when}.jsonl"
                 compare = evaluation.compare_single if when == "after" else 0
-                with self.clock(f"generate_{when}"):
-                    measurement.generate(found, self._decoder(model), batch_size, path, compare, when)
+                with self.clock.kept(f"generate_{when}", path.with_suffix(".seconds")) as keep:
+                    measurement.generate(found, self._decoder(model), batch_size, path, compare, when, keep)
         return found
 
     @cached_property

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from hycam_exp.cell import Cell, run_cell
 from hycam_exp.config import Run, compose
 from hycam_exp.cost import Clock
 from hycam_exp.data.sources import Collection
+from hycam_exp.evaluation.generation import Decoder
 from hycam_exp.runs import RunRecord, Store
 from hycam_exp.standing import store_of
 
@@ -156,6 +158,26 @@ def test_the_other_methods_work_the_same_way(tmp_path, method):
     assert (adapter / ("adapter_model.safetensors" if method == "lora" else "model.safetensors")).is_file()
 
 
+def test_a_resumed_cell_counts_the_seconds_of_the_responses_that_it_goes_on_from(tmp_path, monkeypatch):
+    """Interrupted after the first batch of responses, it adds its own seconds to those that this batch took."""
+    run = quick(tmp_path, "trainer.evaluation_batch_size=1", "recipe.compare_single=0")
+    decode, slow = Decoder.decode, [0.0, 0.3]
+
+    def interrupted(decoder, rows):
+        if not slow:
+            raise KeyboardInterrupt
+        time.sleep(slow.pop())
+        return decode(decoder, rows)
+
+    monkeypatch.setattr(Decoder, "decode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(run)
+    monkeypatch.setattr(Decoder, "decode", decode)
+    (kept,) = (tmp_path / "outputs").glob("*/predictions/before.seconds")
+    seconds = float(kept.read_text())
+    assert 0.3 < seconds < run_cell(run).cost["seconds"]["generate_before"]
+
+
 def test_overwrite_runs_a_finished_cell_again(tmp_path):
     """The new record replaces the old one and says the same."""
     first = run_cell(quick(tmp_path, "evaluation.generate=false"))
@@ -199,6 +221,17 @@ def test_an_attempt_of_other_micro_batches_is_not_continued(tmp_path):
         assert cell._begin_attempt() == attempt
         assert (cell.folder / "training").exists() == is_kept
     assert cell.notes == ["an earlier attempt was made with other micro batch size and was not continued"]
+
+
+def test_a_damaged_state_of_an_attempt_is_named(tmp_path):
+    """The error has the file, and what to do."""
+    run = quick(tmp_path)
+    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    cell.folder.mkdir(parents=True)
+    for content in ("", "[]", "{}"):
+        (cell.folder / "attempt.json").write_text(content)
+        with pytest.raises(ValueError, match=rf"^{cell.folder}/attempt.json: .*; move {cell.folder} away"):
+            cell._begin_attempt()
 
 
 def test_a_full_disk_leaves_no_half_record(tmp_path, monkeypatch):
