@@ -17,6 +17,7 @@ from hycam_exp import backbones, printout, ranks, standing
 from hycam_exp.config import Run
 from hycam_exp.cost import Clock
 from hycam_exp.data import sources
+from hycam_exp.data.pace import Pace
 from hycam_exp.method_settings import METHODS
 from hycam_exp.runs import MAX_FAILURES, RunRecord, Store, code_digest, disk_error, write_atomically
 
@@ -150,7 +151,7 @@ class Cell:
             "code": code_digest(),
             "strategy": trainer.strategy,
             "ranks": trainer.world_size,
-            "micro_batch_size": self._micro_batch_size,  # Lightning counts micro-batches
+            "micro_batch_size": self._pace.micro_batch_size,  # Lightning counts micro-batches
         }
         differing = [name for name, value in made_by.items() if previous.get(name) != value]
         same = not previous["attempt"] or not differing
@@ -175,8 +176,8 @@ class Cell:
             raise ValueError(f"{state}: does not tell the last attempt ({error}); {way_out}") from error
 
     @property
-    def _micro_batch_size(self) -> int:
-        return min(self.run.trainer.micro_batch_size, self.run.recipe.global_batch_size)
+    def _pace(self) -> Pace:
+        return Pace.of(self.run.recipe, self.run.trainer)
 
     @cached_property
     def backbone(self) -> backbones.Backbone:
@@ -277,14 +278,7 @@ class Cell:
         from hycam_exp.data.module import FoldData
 
         run = self.run
-        schedule = Schedule(
-            lengths=fold.train.lengths,
-            global_batch_size=run.recipe.global_batch_size,
-            micro_batch_size=self._micro_batch_size,
-            epochs=run.recipe.epochs,
-            seed=run.seed,
-            world_size=run.trainer.world_size,
-        )
+        schedule = Schedule(lengths=fold.train.lengths, epochs=run.recipe.epochs, seed=run.seed, **asdict(self._pace))
         pad_to = run.data.max_length if run.data.padding == "max_length" else 0
         batch_size, pad_id = run.trainer.evaluation_batch_size, self.backbone.pad_id
         data = FoldData(fold, schedule, batch_size, pad_id, run.data.loss_on, pad_to)
