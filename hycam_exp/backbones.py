@@ -22,6 +22,7 @@ WEIGHTS = (".safetensors", ".bin")
 SETTINGS_FILE = "run.json"  # beside a saved adapter: the settings of the run that made it
 HUB_TIMEOUT = 10  # seconds
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+DESCRIPTIONS = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")  # mappings in JSON
 TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json")
 
 
@@ -126,6 +127,21 @@ def folder(settings: ModelSettings) -> Path | None:
     return path
 
 
+def json_fields(file: Path) -> dict[str, Any]:
+    """The fields of a backbone's JSON file.
+
+    Raises:
+        ValueError: it holds no mapping; names the file.
+    """
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file}: no JSON ({error})") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"{file}: holds a {type(fields).__name__} where a mapping of fields is needed")
+    return fields
+
+
 def retention_path(settings: ModelSettings) -> Path | None:
     """The general text whose perplexity is followed; None where none is asked for, or the hub's was not fetched yet.
 
@@ -157,14 +173,14 @@ def content_hash(settings: ModelSettings) -> str | None:
     return sha.hexdigest()
 
 
-def contents(settings: ModelSettings, data: str) -> dict[str, str | None]:
-    """The hashes of what a run reads, for its id: the data's, which is given, the backbone's, the retention text's.
+def contents(settings: ModelSettings) -> dict[str, str | None]:
+    """The hashes of what a run reads beside its data, for its id: of the backbone and of the retention text.
 
     Raises:
         ValueError: the backbone's folder is missing.
     """
     text = retention_path(settings)
-    return {"data": data, "model": content_hash(settings), "retention": file_hash(text) if text else None}
+    return {"model": content_hash(settings), "retention": file_hash(text) if text else None}
 
 
 def _decisive_files(settings: ModelSettings, path: Path) -> Iterator[Path]:
@@ -207,6 +223,9 @@ def describe(settings: ModelSettings) -> Backbone:
     from transformers import AutoConfig
 
     path = folder(settings)
+    for file in [path / name for name in DESCRIPTIONS] if path else []:
+        if file.is_file():
+            json_fields(file)
     if path and not any((path / name).is_file() for name in VOCABULARIES):
         raise ValueError(f"model.path={path}: no tokenizer there ({', '.join(VOCABULARIES)})")
     where: dict[str, Any] = {} if path else {"revision": settings.revision}
@@ -217,7 +236,7 @@ def describe(settings: ModelSettings) -> Backbone:
         is_random = settings.source == "random"
         config = _random_config(settings) if is_random else AutoConfig.from_pretrained(origin, **where)
         tokenizer = _tokenizer_class(path).from_pretrained(origin, **where)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the libraries' errors about broken files share no base class
         raise ValueError(_unavailable(settings, origin, error)) from error
     if is_random:
         config.vocab_size = len(tokenizer)
@@ -240,7 +259,7 @@ def _tokenizer_class(path: Path | None) -> Any:
     described = path / "tokenizer_config.json" if path else None
     if described is None or not described.is_file():
         return AutoTokenizer
-    saved = json.loads(described.read_text(encoding="utf-8")).get("tokenizer_class")
+    saved = json_fields(described).get("tokenizer_class")
     return PreTrainedTokenizerFast if saved in ("TokenizersBackend", "PreTrainedTokenizerFast") else AutoTokenizer
 
 
@@ -269,7 +288,10 @@ def _random_config(settings: ModelSettings) -> PreTrainedConfig:
 
 
 def _unavailable(settings: ModelSettings, origin: str, error: Exception) -> str:
-    reason = str(error).split("\n", 1)[0]
+    first, _, rest = str(error).partition("\n")
+    reason = f"{first} {rest.strip().partition(chr(10))[0]}" if first.endswith(":") else first
+    if not isinstance(error, OSError | ValueError | RuntimeError):  # whose text alone may say nothing
+        reason = f"{type(error).__name__}: {reason}"
     if settings.source != "hub":
         return f"model.path={origin}: {reason}"
     return (

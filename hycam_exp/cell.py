@@ -17,6 +17,7 @@ from hycam_exp import backbones, printout, ranks, standing
 from hycam_exp.config import Run
 from hycam_exp.cost import Clock
 from hycam_exp.data import sources
+from hycam_exp.data.pace import Pace
 from hycam_exp.method_settings import METHODS
 from hycam_exp.runs import MAX_FAILURES, RunRecord, Store, code_digest, disk_error, write_atomically
 
@@ -49,20 +50,31 @@ def run_cell(run: Run) -> RunRecord:
         collection = _collection(run)
     printout.rejections(collection.rejections)
     identifier = standing.identifier(run, collection.records)
+    found = _finished(run, identifier, store)
+    try:
+        with nullcontext() if found else ranks.held_by_first(store.lock(identifier)):
+            found = found or _finished(run, identifier, store)  # another may have run it while this one waited
+            record = found or Cell(run, identifier, store, collection, clock).finish()
+    except OSError as error:  # a full or vanished disk: what is written is whole, and the same command goes on
+        raise store.unwritable(identifier, error) from error
+    remark = "This cell was finished before; overwrite=true runs it again."
+    printout.finished(record, store, remark if found else None)
+    return record
+
+
+def _finished(run: Run, identifier: str, store: Store) -> RunRecord | None:
+    """The cell's record where it stands; None where the cell is to be run.
+
+    Raises:
+        ValueError: the cell has failed as often as it may.
+    """
     record = ranks.from_first(lambda: store.read(identifier))
     if record is not None and not run.overwrite:
-        printout.finished(record, store, "This cell was finished before; overwrite=true runs it again.")
         return record
     failures = ranks.from_first(lambda: store.failures(identifier))
     if len(failures) >= MAX_FAILURES and not run.retry:
         raise ValueError(f"{identifier} failed {len(failures)} times ({failures[-1]['message']}); retry=true runs it")
-    try:
-        with ranks.held_by_first(store.lock(identifier)):
-            record = Cell(run, identifier, store, collection, clock).finish()
-    except OSError as error:  # a full or vanished disk: what is written is whole, and the same command goes on
-        raise store.unwritable(identifier, error) from error
-    printout.finished(record, store)
-    return record
+    return None
 
 
 def _collection(run: Run) -> sources.Collection:
@@ -133,13 +145,13 @@ class Cell:
     def _begin_attempt(self) -> int:
         """The attempt's number; an earlier attempt's state is kept only if this one may go on from it."""
         state = self.folder / "attempt.json"
-        previous = json.loads(state.read_text()) if state.is_file() else {"attempt": 0}
+        previous = self._previous_attempt(state)
         trainer = self.run.trainer
         made_by = {
             "code": code_digest(),
             "strategy": trainer.strategy,
             "ranks": trainer.world_size,
-            "micro_batch_size": self._micro_batch_size,  # Lightning counts micro-batches
+            "micro_batch_size": self._pace.micro_batch_size,  # Lightning counts micro-batches
         }
         differing = [name for name, value in made_by.items() if previous.get(name) != value]
         same = not previous["attempt"] or not differing
@@ -153,9 +165,19 @@ class Cell:
         write_atomically(state, json.dumps({"attempt": attempt, **made_by}).encode())
         return attempt
 
+    def _previous_attempt(self, state: Path) -> dict[str, Any]:
+        if not state.is_file():
+            return {"attempt": 0}
+        try:
+            found: dict[str, Any] = json.loads(state.read_text())
+            return {**found, "attempt": int(found["attempt"])}
+        except (ValueError, TypeError, KeyError) as error:
+            way_out = f"move {self.folder} away to begin the cell again"
+            raise ValueError(f"{state}: does not tell the last attempt ({error}); {way_out}") from error
+
     @property
-    def _micro_batch_size(self) -> int:
-        return min(self.run.trainer.micro_batch_size, self.run.recipe.global_batch_size)
+    def _pace(self) -> Pace:
+        return Pace.of(self.run.recipe, self.run.trainer)
 
     @cached_property
     def backbone(self) -> backbones.Backbone:
@@ -203,8 +225,8 @@ class Cell:
             if evaluation.generate and (when == "after" or evaluation.generate_before):
                 path = self.folder / "predictions" / f"{when}.jsonl"
                 compare = evaluation.compare_single if when == "after" else 0
-                with self.clock(f"generate_{when}"):
-                    measurement.generate(found, self._decoder(model), batch_size, path, compare, when)
+                with self.clock.kept(f"generate_{when}", path.with_suffix(".seconds")) as keep:
+                    measurement.generate(found, self._decoder(model), batch_size, path, compare, when, keep)
         return found
 
     @cached_property
@@ -256,14 +278,7 @@ class Cell:
         from hycam_exp.data.module import FoldData
 
         run = self.run
-        schedule = Schedule(
-            lengths=fold.train.lengths,
-            global_batch_size=run.recipe.global_batch_size,
-            micro_batch_size=self._micro_batch_size,
-            epochs=run.recipe.epochs,
-            seed=run.seed,
-            world_size=run.trainer.world_size,
-        )
+        schedule = Schedule(lengths=fold.train.lengths, epochs=run.recipe.epochs, seed=run.seed, **asdict(self._pace))
         pad_to = run.data.max_length if run.data.padding == "max_length" else 0
         batch_size, pad_id = run.trainer.evaluation_batch_size, self.backbone.pad_id
         data = FoldData(fold, schedule, batch_size, pad_id, run.data.loss_on, pad_to)

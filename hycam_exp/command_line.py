@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from hycam_exp.method_settings import require
@@ -27,6 +28,15 @@ def refuse(message: str) -> NoReturn:
 def as_errors(problem: object) -> str:
     """Every line of it marked, so that none is read as ordinary output."""
     return "\n".join(f"{MARK}{line}" for line in str(problem).splitlines())
+
+
+@contextmanager
+def noting(wrong: list[str]) -> Iterator[None]:
+    """Keep what a user can mend, and go on, so that all of it can be told at once."""
+    try:
+        yield
+    except ValueError as error:
+        wrong.append(str(error))
 
 
 def key_values(arguments: Sequence[str], defaults: Mapping[str, str]) -> dict[str, str]:

@@ -4,17 +4,23 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hycam_exp.runs import write_atomically
+
 
 class Clock:
-    """Seconds by phase, on top of what earlier attempts at the same cell took."""
+    """Seconds by phase of the work that a result rests on.
 
-    def __init__(self, before: dict[str, float] | None = None) -> None:
-        self.seconds: dict[str, float] = dict(before or {})
+    What an earlier attempt left and this one goes on from counts (`kept`; training's checkpoints have theirs); what
+    is done again counts once.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
@@ -22,7 +28,24 @@ class Clock:
         try:
             yield
         finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+            self._add(phase, time.perf_counter() - start)
+
+    @contextmanager
+    def kept(self, phase: str, path: Path) -> Iterator[Callable[[], None]]:
+        """A phase whose results are kept as they come: call what is given after each, to keep the seconds in `path`
+        for an attempt that goes on from there."""
+        before = float(path.read_text()) if path.is_file() else 0.0
+        start = time.perf_counter()
+
+        def keep() -> None:
+            write_atomically(path, repr(before + time.perf_counter() - start).encode())
+
+        with self(phase):
+            yield keep
+        self._add(phase, before)
+
+    def _add(self, phase: str, seconds: float) -> None:
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
 
 def peak_memory() -> dict[str, Any]:

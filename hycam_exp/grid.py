@@ -23,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from hycam_exp.command_line import noting
 from hycam_exp.config import ModelSettings, Run, config_dir, read
 from hycam_exp.misspelling import explain
 
@@ -210,5 +211,16 @@ def _overridden(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
 
 
 def runs(cells: Sequence[Sequence[str]]) -> list[Run]:
-    """Every cell's run; see `Composer`."""
-    return list(Composer()(cells))
+    """Every cell's run; see `Composer`.
+
+    Raises:
+        ValueError: settings of some cells are wrong; names them all.
+    """
+    composer, wrong = Composer(), list[str]()
+    try:
+        return list(composer(cells))
+    except ValueError as error:
+        for cell in cells:
+            with noting(wrong):
+                list(composer([cell]))
+        raise ValueError("\n".join(dict.fromkeys(wrong or [str(error)]))) from error

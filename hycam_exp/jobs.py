@@ -14,11 +14,12 @@ from hydra.plugins.launcher import Launcher
 from rich.console import Console
 
 from hycam_exp import grid
-from hycam_exp.command_line import MARK, as_errors
+from hycam_exp.command_line import MARK, as_errors, noting
 from hycam_exp.config import Run, require_trainable
+from hycam_exp.inputs import Inputs
 from hycam_exp.method_settings import require
 from hycam_exp.runs import Store
-from hycam_exp.standing import DONE, FAILED, Identifiers, Standing, standing, store_of
+from hycam_exp.standing import DONE, FAILED, Standing, standing, store_of
 
 PLUGIN = "hydra_plugins.hycam_exp"
 
@@ -153,18 +154,20 @@ def jobs_of(kind: type[J], job_overrides: Sequence[Sequence[str]]) -> list[J]:
 
     Raises:
         ValueError: a setting is wrong, data or backbone cannot be read, a folder cannot be written, or there are
-            records that cannot be read; names them all.
+            records that cannot be read; names them all, wrong settings first and alone.
     """
-    identifiers, jobs, wrong = Identifiers(), {}, []
-    for overrides, run in zip(job_overrides, grid.runs(job_overrides), strict=True):
-        require_trainable(run)
-        run_id = identifiers.of(run)
-        job = jobs[run_id] = kind(list(overrides), run, run_id)
-        job.store.check_writable()
-        try:
-            job.store.read(run_id)
-        except ValueError as error:
-            wrong.append(str(error))
+    runs = grid.runs(job_overrides)
+    inputs, jobs, wrong = Inputs(), dict[str, J](), list[str]()
+    for store in dict.fromkeys(map(store_of, runs)):
+        with noting(wrong):
+            store.check_writable()
+    for overrides, run in zip(job_overrides, runs, strict=True):
+        with noting(wrong):
+            require_trainable(run)
+        with noting(wrong):
+            run_id = inputs.run_id(run)
+            jobs[run_id] = kind(list(overrides), run, run_id)
+            jobs[run_id].store.read(run_id)
     if wrong:
         raise ValueError("\n".join(dict.fromkeys(wrong)))
     return list(jobs.values())

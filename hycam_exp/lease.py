@@ -59,12 +59,26 @@ class Holder:
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """Whoever a lease belongs to that cannot be read; only its beat tells whether they live."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"a process that the damaged {self.path} does not name"
+
+    def has_ended_for(self, other: Holder) -> bool:
+        """Never known without waiting."""
+        return False
+
+
+@dataclass(frozen=True)
 class Sight:
     """What one look at a cell's folder finds."""
 
     number: int
     """Of the lease that counts; 0 if there has been none."""
-    holder: Holder | None
+    holder: Holder | Unknown | None
     """None: nobody holds the cell."""
     beating: bool
     """The holder has been seen alive."""
@@ -94,7 +108,7 @@ class Observer:
             content = path.read_bytes()
         except FileNotFoundError:  # none yet, or just replaced: the next number then is taken
             return Sight(number, None, False)
-        holder = _holder(content)
+        holder = _holder(path, content)
         if holder is None or holder.has_ended_for(self.here):
             return Sight(number, None, False)
         watched = self._watch(path, content)
@@ -160,7 +174,10 @@ def take(folder: Path, sight: Sight, holder: Holder) -> Lease | None:
     path, whole = _path(folder, number), folder / f".lease.{uuid.uuid4().hex}"
     content = json.dumps({**asdict(holder), "id": whole.name}).encode() + b"\n"
     try:
-        whole.write_bytes(content)
+        with whole.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())  # or a crash could leave the name without the content
         os.link(whole, path)
     except FileExistsError:
         if not path.read_bytes().startswith(content):  # else it is ours: the answer of a network file system got lost
@@ -234,12 +251,17 @@ def _path(folder: Path, number: int) -> Path:
     return folder / f"lease.{number}"
 
 
-def _holder(content: bytes) -> Holder | None:
+def _holder(path: Path, content: bytes) -> Holder | Unknown | None:
     """Who is named in a lease; None in an empty one."""
     if not content:
         return None
-    fields = json.loads(content.split(b"\n", 1)[0])
-    return Holder(**{key: value for key, value in fields.items() if key != "id"})
+    try:
+        fields = json.loads(content.split(b"\n", 1)[0])
+        del fields["id"]
+        holder = Holder(**fields)
+    except (ValueError, KeyError, TypeError):
+        return Unknown(path)
+    return holder if isinstance(holder.restarts, int) else Unknown(path)
 
 
 def _append(path: Path, content: bytes) -> None:

@@ -135,7 +135,7 @@ class HyCAMSettings(MethodSettings):
     specialized: str
     """The specialized CAMs: low_rank (B N A) or full (d x d)."""
     layers: list[int] | None
-    """Blocks that are modulated, counted from 0; null: all."""
+    """Blocks that are modulated, each once, counted from 0; null: all."""
     layer_stride: int
     """Of these blocks, every such one, beginning with the first."""
     modulate: str
@@ -158,6 +158,8 @@ class HyCAMSettings(MethodSettings):
         require(self.tau > 0, "method.tau", self.tau, "must be above 0")
         require(self.balance_weight >= 0, "method.balance_weight", self.balance_weight, "must not be negative")
         require(self.layer_stride >= 1, "method.layer_stride", self.layer_stride, "must be at least 1")
+        distinct = self.layers is None or 0 < len(self.layers) == len(set(self.layers))
+        require(distinct, "method.layers", self.layers, "must name blocks, each once; null: all")
         for field, options in _HYCAM_OPTIONS.items():
             value = getattr(self, field)
             require(value in options, f"method.{field}", value, f"must be one of {', '.join(options)}")

@@ -31,11 +31,12 @@ RECORDED_PACKAGES = (
     "torch", "pytorch-lightning", "transformers", "tokenizers", "peft", "hydra-core", "omegaconf", "sacrebleu",
     "rouge-score", "rapidfuzz", "numpy",
 )  # fmt: skip
-# Sources that decide no result: what is printed, reported, planned, launched or held.
-_UNDECISIVE = (
+# Sources that decide no result: what is printed, reported, planned, launched, held, fetched or looked at.
+UNDECISIVE = (
     "printout.py", "command_line.py", "misspelling.py", "__main__.py", "generate.py", "jobs.py", "launcher.py",
-    "slurm.py", "slurm_queue.py", "slurm_task.py", "rank_processes.py", "lease.py", "grid.py", "lm_eval.py",
-    "mirror.py", "terminal.py", "report", "plan",
+    "slurm.py", "slurm_queue.py", "slurm_task.py", "rank_processes.py", "lease.py", "grid.py", "inputs.py",
+    "lm_eval.py", "mirror.py", "terminal.py", "published.py", "report", "plan",
+    "check.py", "corpus.py", "fetch.py", "preview.py", "printed.py", "stats.py", "texts.py",
 )  # fmt: skip
 
 
@@ -262,7 +263,7 @@ def code_digest() -> str:
     sha = hashlib.sha256()
     for package in (PACKAGE, PACKAGE.parent / "data_prep"):
         for path in sorted(package.rglob("*.py")):
-            if not set(path.relative_to(package).parts) & set(_UNDECISIVE):
+            if not set(path.relative_to(package).parts) & set(UNDECISIVE):
                 sha.update(str(path.relative_to(package.parent)).encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()[:16]
 

@@ -34,9 +34,19 @@ class Submission:
 
     @classmethod
     def of(cls, cell: Path) -> "Submission | None":
-        """The cell's last job; None if it has had none."""
+        """The cell's last job; None if it has had none.
+
+        Raises:
+            ValueError: the file that tells it is damaged.
+        """
         path = cell / "job.json"
-        return cls(**json.loads(path.read_text())) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            way_out = "see that no job of this cell is queued, and move the file away"
+            raise ValueError(f"{path}: does not tell the cell's last job ({error}): {way_out}") from error
 
     def remember(self, cell: Path) -> None:
         """Keep it in the cell's folder, so that the next command knows that the cell is queued."""

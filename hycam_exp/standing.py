@@ -1,13 +1,11 @@
 """Where a cell stands: its id, and whether it is done, failed or missing. Loads no torch."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from hycam_exp import backbones
 from hycam_exp.config import Run
-from hycam_exp.data import sources
 from hycam_exp.data.records import Record, content_hash
 from hycam_exp.identity import run_id
 from hycam_exp.runs import MAX_FAILURES, Store
@@ -17,11 +15,7 @@ DONE, FAILED, MISSING = "done", "failed", "missing"
 
 def identifier(run: Run, records: Sequence[Record]) -> str:
     """The run's id, from its settings and the hashes of what it reads: data, backbone on disk, retention text."""
-    return _identifier(run, content_hash(records))
-
-
-def _identifier(run: Run, data_hash: str) -> str:
-    return run_id(run, backbones.contents(run.model, data_hash))
+    return run_id(run, {"data": content_hash(records), **backbones.contents(run.model)})
 
 
 def store_of(run: Run) -> Store:
@@ -54,21 +48,3 @@ def standing(run_id: str, store: Store) -> Standing:
     reason = failures[-1]["message"] if failures else None
     state = DONE if done else FAILED if len(failures) >= MAX_FAILURES else MISSING
     return Standing(run_id, state, len(failures), reason)
-
-
-@dataclass
-class Identifiers:
-    """Ids of many runs; each data mix is read once."""
-
-    data_hashes: dict[str, str] = field(default_factory=dict)
-
-    def of(self, run: Run) -> str:
-        """A run's id.
-
-        Raises:
-            ValueError: its data or backbone cannot be read.
-        """
-        mix = json.dumps([run.data.tasks, run.data.root, run.data.fields])
-        if mix not in self.data_hashes:
-            self.data_hashes[mix] = content_hash(sources.read(run.data.tasks, run.data.root, run.data.fields).records)
-        return _identifier(run, self.data_hashes[mix])

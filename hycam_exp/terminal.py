@@ -1,5 +1,7 @@
 """Tables in a terminal of any width: names wrap, and no number is cut."""
 
+from collections.abc import Collection, Sequence
+
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +15,24 @@ def numbers(table: Table, *headings: str) -> None:
     """Add columns of numbers, which never wrap but where a cell has a line break."""
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
+
+
+def forms(
+    title: str, groups: Sequence[Sequence[str]], names: Collection[str], rows: Sequence[Sequence[str]]
+) -> tuple[Table, Table]:
+    """A table with a column for every heading, and a narrow one, where those of a group stand above each other.
+
+    All headings are of numbers but for the `names`, which share no group with them.
+    """
+    wide, narrow = Table(title=title, title_justify="left"), Table(title=title, title_justify="left", show_lines=True)
+    for table, parts in ((wide, [[heading] for group in groups for heading in group]), (narrow, groups)):
+        for part in parts:
+            is_name = part[0] in names
+            table.add_column("\n".join(part), justify="left" if is_name else "right", no_wrap=not is_name)
+        for row in rows:
+            cells = iter(row)
+            table.add_row(*("\n".join(next(cells) for _ in part) for part in parts))
+    return wide, narrow
 
 
 def show(console: Console, *forms: Table) -> None:

@@ -300,7 +300,7 @@ def _trainer(run: Run, schedule: Schedule, checkpoints: Checkpoints, loggers: li
     recipe, hardware = run.recipe, run.trainer
     plugin = strategies.precision_plugin(hardware)
     is_zero = hardware.strategy.startswith("zero")
-    every = max(1, schedule.windows_per_epoch // recipe.validations_per_epoch) * schedule.accumulation
+    every = schedule.pace.validation_interval(len(schedule.lengths), recipe.validations_per_epoch)
     return Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
@@ -311,7 +311,7 @@ def _trainer(run: Run, schedule: Schedule, checkpoints: Checkpoints, loggers: li
         gradient_clip_val=(recipe.clip or strategies.NO_CLIPPING) if is_zero else None,
         max_epochs=1,
         accumulate_grad_batches=schedule.accumulation,
-        val_check_interval=every,
+        val_check_interval=every * schedule.accumulation,
         callbacks=[
             checkpoints,
             EarlyStopping(VALIDATION_LOSS, patience=recipe.patience, mode="min"),

@@ -11,19 +11,25 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.command_line import Parser
+from hycam_exp import grid
+from hycam_exp.command_line import Parser, as_errors
 from hycam_exp.config import compose
+from hycam_exp.inputs import Inputs
 from hycam_exp.method_settings import METHODS
-from hycam_exp.runs import code_digest
+from hycam_exp.runs import write_atomically
+from hycam_exp.standing import store_of
 
 GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 SEEDS = (0, 1)
 WIDEST = 4  # steps beyond an edge of the grid
 FIXED = ("experiment=mini", "fold=0", "evaluation.test=false", "evaluation.generate=false")
-Losses = dict[tuple[float, int], float | None]
+Cell = tuple[float, int]
+"""Learning rate and seed."""
+Losses = dict[Cell, float | None]
 
 
 def neighbour(rate: float, direction: int) -> float:
@@ -41,7 +47,7 @@ def ranked(losses: Losses, seed: int) -> list[float]:
     return sorted(found, key=lambda rate: found[rate])
 
 
-def missing(losses: Losses) -> list[tuple[float, int]]:
+def missing(losses: Losses) -> list[Cell]:
     """What to run next: beyond an edge that is best, else the best two with the second seed, else nothing."""
     first = {rate for rate, seed in losses if seed == SEEDS[0]}
     if not first:
@@ -62,8 +68,14 @@ def choice(losses: Losses) -> float | None:
     return min(means, key=lambda rate: means[rate]) if means else None
 
 
-def run(method: str, cells: Iterable[tuple[float, int]], overrides: Sequence[str]) -> None:
-    """Run cells of one seed in one process; those that diverge are told by their missing record."""
+def overrides_of(method: str, cell: Cell, overrides: Sequence[str]) -> list[str]:
+    """The command line's of a cell."""
+    rate, seed = cell
+    return [*FIXED, *overrides, f"method={method}", f"recipe.learning_rate={rate}", f"seed={seed}"]
+
+
+def start(method: str, cells: Iterable[Cell], overrides: Sequence[str]) -> None:
+    """Run cells of one seed in one process; what became of them is read from what they leave."""
     for seed in sorted({seed for _, seed in cells}):
         rates = ",".join(str(rate) for rate, of in cells if of == seed)
         sweep = [f"method={method}", f"recipe.learning_rate={rates}", f"seed={seed}"]
@@ -71,28 +83,50 @@ def run(method: str, cells: Iterable[tuple[float, int]], overrides: Sequence[str
         subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
 
 
-def measured(folder: Path, method: str, cells: Iterable[tuple[float, int]]) -> Losses:
-    """The best validation loss of each cell; None where it has no record, since it diverged."""
-    losses: Losses = dict.fromkeys(cells)
-    for path in sorted(folder.glob("*.json")):
-        record = json.loads(path.read_text())
-        config = record["config"]
-        cell = (config["recipe"]["learning_rate"], config["seed"])
-        if config["method"]["name"] == method and cell in losses:
-            losses[cell] = record["fit"]["best_validation_loss"]
-    return losses
+@dataclass(frozen=True)
+class Outcome:
+    """Of a cell: its best validation loss, None where it diverged, and the code that it was made by."""
+
+    loss: float | None
+    code: str | None
 
 
-def search(method: str, overrides: Sequence[str], folder: Path) -> dict[str, Any]:
-    """The losses of a method's cells, and its choice."""
-    losses: Losses = {}
-    while cells := missing(losses):
-        run(method, cells, overrides)
-        losses |= measured(folder, method, cells)
+def outcome(method: str, cell: Cell, overrides: Sequence[str], inputs: Inputs) -> Outcome:
+    """What became of a cell, by its id.
+
+    Raises:
+        ValueError: it has neither a record nor diverged; says why.
+    """
+    from hycam_exp.training import NonFiniteLossError
+
+    (run,) = grid.runs(grid.expand(overrides_of(method, cell, overrides), multirun=True))
+    run_id, store = inputs.run_id(run), store_of(run)
+    record = store.read(run_id)
+    if record is not None:
+        return Outcome(record.fit["best_validation_loss"], record.code["digest"])
+    failures = store.failures(run_id)
+    if failures and failures[-1]["error"] == NonFiniteLossError.__name__:
+        return Outcome(None, None)
+    why = failures[-1]["message"] if failures else "it left neither a record nor a failure"
+    raise ValueError(f"{run_id}: {why}; see {store.folder(run_id)}, the same command goes on from what is finished")
+
+
+def search(method: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The losses of a method's cells, and its choice.
+
+    Raises:
+        ValueError: a cell failed by something else than divergence.
+    """
+    outcomes: dict[Cell, Outcome] = {}
+    inputs = Inputs()
+    while cells := missing({cell: found.loss for cell, found in outcomes.items()}):
+        start(method, cells, overrides)
+        outcomes |= {cell: outcome(method, cell, overrides, inputs) for cell in cells}
     rows = [
-        {"learning_rate": rate, "seed": seed, "validation_loss": losses[rate, seed]} for rate, seed in sorted(losses)
+        {"learning_rate": rate, "seed": seed, "validation_loss": found.loss, "code": found.code}
+        for (rate, seed), found in sorted(outcomes.items(), key=lambda item: item[0])
     ]
-    return {"method": method, "cells": rows, "choice": choice(losses)}
+    return {"method": method, "cells": rows, "choice": choice({cell: o.loss for cell, o in outcomes.items()})}
 
 
 def main() -> None:
@@ -110,11 +144,13 @@ def main() -> None:
         name = arguments.name or method
         folder = arguments.folder / name
         places = (f"paths.results={folder}", f"paths.outputs={folder}/outputs")
-        found = search(method, [*arguments.overrides, *places], folder / "runs")
+        try:
+            found = search(method, [*arguments.overrides, *places])
+        except ValueError as error:
+            sys.exit(as_errors(error))
         kept = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
-        kept[name] = {**found, "overrides": arguments.overrides, "code": code_digest()}
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(kept, indent=1) + "\n")
+        kept[name] = {**found, "overrides": arguments.overrides}
+        write_atomically(arguments.out, (json.dumps(kept, indent=1) + "\n").encode())
         print(f"{name}: {found['choice']}", flush=True)
         for row in found["cells"]:
             print(f"  {row['learning_rate']:g} seed {row['seed']}: {row['validation_loss']}", flush=True)

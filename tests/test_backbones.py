@@ -10,6 +10,7 @@ import torch
 
 from hycam_exp import backbones
 from hycam_exp.config import ModelSettings, compose
+from hycam_exp.plan.shape import shape_of_model
 
 
 def settings(*overrides: str) -> ModelSettings:
@@ -70,6 +71,37 @@ def test_a_folders_identity_is_its_content(folder, tmp_path):
     config = json.loads((moved / "config.json").read_text())
     (moved / "config.json").write_text(json.dumps({**config, "rope_theta": 5.0}))
     assert backbones.content_hash(elsewhere) != first
+
+
+@pytest.mark.parametrize("content", ['{"a": ', "[]", "3", "\xff"])
+@pytest.mark.parametrize("name", backbones.DESCRIPTIONS)
+def test_a_broken_description_is_named(tmp_path, name, content):
+    """Each JSON file of a folder must hold a mapping; one that does not is an error with its path, by run and plan."""
+    folder = tmp_path / "model"
+    shutil.copytree(backbones.ASSETS / "tiny_llama", folder)
+    (folder / name).write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"^{folder / name}: (no JSON|holds a (list|int) where)"):
+        backbones.describe(settings("model=local", f"model.path={folder}"))
+    if name == "config.json":
+        with pytest.raises(ValueError, match=rf"^{folder / name}: "):
+            shape_of_model(settings("model=local", f"model.path={folder}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", {}, "Unrecognized model in .*"),
+        ("config.json", {"model_type": "llama", "hidden_size": "x"}, r"Strict.*'hidden_size': TypeError: .* got str.*"),
+        ("tokenizer.json", {}, "KeyError: 'added_tokens'"),
+    ],
+)
+def test_what_the_libraries_cannot_read_is_one_line(tmp_path, name, content, message):
+    """Whatever class their error is of: the folder, and what they said."""
+    folder = tmp_path / "model"
+    shutil.copytree(backbones.ASSETS / "tiny_llama", folder)
+    (folder / name).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"^model.path={folder}: {message}$"):
+        backbones.describe(settings("model=local", f"model.path={folder}"))
 
 
 def test_a_tokenizer_without_a_pad_token_pads_with_eos(folder):

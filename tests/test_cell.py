@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +17,11 @@ from hycam_exp.cell import Cell, run_cell
 from hycam_exp.config import Run, compose
 from hycam_exp.cost import Clock
 from hycam_exp.data.sources import Collection
-from hycam_exp.runs import RunRecord
+from hycam_exp.evaluation.generation import Decoder
+from hycam_exp.runs import RunRecord, Store
 from hycam_exp.standing import store_of
 
+_LOCK = Store.lock
 QUICK = (
     "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[auto_cot,dolly]", "recipe.epochs=1",
     "recipe.global_batch_size=8", "recipe.validations_per_epoch=2", "recipe.max_new_tokens=6",
@@ -99,6 +104,42 @@ def test_a_finished_cell_is_not_run_again(finished, monkeypatch, capsys):
     assert "finished before" in capsys.readouterr().out
 
 
+@contextmanager
+def _held_late(store: Store, run_id: str, meanwhile: Callable[[], object]) -> Iterator[None]:
+    """A lock that is free only after another process has had the cell, and left this behind."""
+    meanwhile()
+    with _LOCK(store, run_id):
+        yield
+
+
+def test_a_cell_that_another_finishes_while_this_one_waits_for_it_is_not_run_again(
+    finished, tmp_path, monkeypatch, capsys
+):
+    """The record is looked for again once the cell is held, so that two commands compute nothing twice."""
+    _, _, record = finished
+    monkeypatch.setattr(Store, "lock", lambda store, run_id: _held_late(store, run_id, lambda: store.write(record)))
+    monkeypatch.setattr(Cell, "finish", lambda self: pytest.fail("the cell ran again"))
+    assert run_cell(quick(tmp_path)) == record
+    assert "finished before" in capsys.readouterr().out
+
+
+def test_a_cell_that_fails_elsewhere_while_this_one_waits_for_it_is_not_tried_too_often(tmp_path, monkeypatch):
+    """Failures are counted again once the cell is held; and it is free again after the refusal."""
+
+    def fail_twice(store: Store, run_id: str) -> None:
+        for _ in range(2):
+            store.add_failure(run_id, ValueError("no luck"))
+
+    late = lambda store, run_id: _held_late(store, run_id, lambda: fail_twice(store, run_id))  # noqa: E731
+    monkeypatch.setattr(Store, "lock", late)
+    monkeypatch.setattr(Cell, "finish", lambda self: pytest.fail("the cell ran again"))
+    run = quick(tmp_path)
+    with pytest.raises(ValueError, match=r"failed 2 times \(no luck\); retry=true"):
+        run_cell(run)
+    folder = next((tmp_path / "outputs").glob("*/lock")).parent
+    assert store_of(run).is_locked(folder.name) is False
+
+
 def test_the_same_cell_elsewhere_gives_the_same_scores(finished, tmp_path):
     """Two runs of one configuration agree bit for bit."""
     _, _, record = finished
@@ -115,6 +156,26 @@ def test_the_other_methods_work_the_same_way(tmp_path, method):
     assert record.score("ppl", "mean") is not None
     adapter = tmp_path / "outputs" / record.run_id / "adapter"
     assert (adapter / ("adapter_model.safetensors" if method == "lora" else "model.safetensors")).is_file()
+
+
+def test_a_resumed_cell_counts_the_seconds_of_the_responses_that_it_goes_on_from(tmp_path, monkeypatch):
+    """Interrupted after the first batch of responses, it adds its own seconds to those that this batch took."""
+    run = quick(tmp_path, "trainer.evaluation_batch_size=1", "recipe.compare_single=0")
+    decode, slow = Decoder.decode, [0.0, 0.3]
+
+    def interrupted(decoder, rows):
+        if not slow:
+            raise KeyboardInterrupt
+        time.sleep(slow.pop())
+        return decode(decoder, rows)
+
+    monkeypatch.setattr(Decoder, "decode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(run)
+    monkeypatch.setattr(Decoder, "decode", decode)
+    (kept,) = (tmp_path / "outputs").glob("*/predictions/before.seconds")
+    seconds = float(kept.read_text())
+    assert 0.3 < seconds < run_cell(run).cost["seconds"]["generate_before"]
 
 
 def test_overwrite_runs_a_finished_cell_again(tmp_path):
@@ -160,6 +221,17 @@ def test_an_attempt_of_other_micro_batches_is_not_continued(tmp_path):
         assert cell._begin_attempt() == attempt
         assert (cell.folder / "training").exists() == is_kept
     assert cell.notes == ["an earlier attempt was made with other micro batch size and was not continued"]
+
+
+def test_a_damaged_state_of_an_attempt_is_named(tmp_path):
+    """The error has the file, and what to do."""
+    run = quick(tmp_path)
+    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    cell.folder.mkdir(parents=True)
+    for content in ("", "[]", "{}"):
+        (cell.folder / "attempt.json").write_text(content)
+        with pytest.raises(ValueError, match=rf"^{cell.folder}/attempt.json: .*; move {cell.folder} away"):
+            cell._begin_attempt()
 
 
 def test_a_full_disk_leaves_no_half_record(tmp_path, monkeypatch):

@@ -1,10 +1,12 @@
 """What a run costs: seconds by phase, peak memory, hardware."""
 
+import contextlib
 import json
 import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,15 +33,23 @@ def test_clock_adds_up_phases(ticks: list[float]) -> None:
     assert clock.seconds == {"data": 2.75, "train": 1.0}
 
 
-def test_clock_goes_on_from_earlier_attempts(ticks: list[float]) -> None:
-    """Earlier seconds are added to, in a copy."""
-    ticks += [1.0, 3.0]
-    before = {"train": 5.0, "load": 1.0}
-    clock = Clock(before)
-    with clock("train"):
-        pass
-    assert clock.seconds == {"train": 7.0, "load": 1.0}
-    assert before == {"train": 5.0, "load": 1.0}
+def test_seconds_of_what_was_kept_count_once(ticks: list[float], tmp_path: Path) -> None:
+    """An attempt that ends after its second result leaves the seconds until then; the next one adds its own to them,
+    and leaves the sum."""
+    path = tmp_path / "seconds"
+    ticks += [0.0, 0.5, 3.0, 7.0, 9.0]
+    first = Clock()
+    with contextlib.suppress(KeyError), first.kept("generate", path) as keep:
+        keep()
+        keep()
+        raise KeyError
+    assert float(path.read_text()) == 7.0
+    ticks += [20.0, 20.0, 21.5, 22.0]
+    second = Clock()
+    with second.kept("generate", path) as keep:
+        keep()
+    assert second.seconds == {"generate": 9.0}
+    assert float(path.read_text()) == 8.5
 
 
 def test_phase_that_fails_is_counted(ticks: list[float]) -> None:

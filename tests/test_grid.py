@@ -91,7 +91,7 @@ def test_many_cells_take_few_compositions(monkeypatch):
         (["method.rnk=3,4"], "method.rnk: method has no key rnk; nearest: method.rank"),
         (["method.rank=x"], "method.rank: Value 'x'"),
         (["fold=7"], "fold=7: must be in 0..4"),
-        (["fold=a,b"], "fold: Value 'a'"),
+        (["fold=a", "seed=0,1"], "fold: Value 'a'"),
         (["a=b=[c"], "a=b=[c"),
     ],
 )
@@ -108,3 +108,13 @@ def test_within_a_running_hydra_its_runs_are_those_of_full_compositions():
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         found = runs(cells)
     assert found == [compose(*cell) for cell in cells]
+
+
+def test_what_is_wrong_is_told_of_all_cells():
+    """A line for each different mistake, in the cells' order, and one for those that share it."""
+    cells = [["recipe.epochs=0"], ["fold=1"], ["method.typo=1"], ["recipe.epochs=0", "fold=2"], ["metod=lora"]]
+    with pytest.raises(ValueError, match=r"recipe\.epochs") as caught:
+        runs(cells)
+    assert [re.split(r"[:=]", line)[0] for line in str(caught.value).splitlines()] == [
+        "recipe.epochs", "method.typo", "metod",
+    ]  # fmt: skip

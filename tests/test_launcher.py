@@ -6,7 +6,6 @@ import itertools
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,9 +20,7 @@ from hycam_exp import launcher
 from hycam_exp.config import compose
 from hycam_exp.grid import runs as runs_of
 from hycam_exp.identity import run_id
-from hycam_exp.jobs import jobs_of
 from hycam_exp.launcher import LocalGrid, LocalJob
-from hycam_exp.runs import SCHEMA_VERSION
 
 WRITE = """
 from pathlib import Path
@@ -281,36 +278,6 @@ def test_cells_of_several_nodes_are_refused_before_the_first_starts(tmp_path: Pa
     with pytest.raises(SystemExit, match=r"error: trainer.num_nodes=2: .*: hydra/launcher=slurm$"):
         launcher.LocalLauncher(n_jobs=1, threads=None, gpus=None).launch(cells, 0)
     assert not list(tmp_path.rglob("output.log"))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda text: text[: len(text) // 2], "not a whole run record .*; move it away"),
-        (
-            lambda text: text.replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99'),
-            "version 99 is newer",
-        ),
-    ],
-)
-def test_a_record_that_cannot_be_read_is_named_and_left_alone(
-    tmp_path: Path, change: Callable[[str], str], message: str
-) -> None:
-    """Before any cell starts, with all others of its kind, overwrite=true or not; the file stays as it is."""
-    paths = [f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}"]
-    cells = [["fold=0", *paths], ["fold=1", *paths], ["fold=2", *paths]]
-    found = jobs_of(LocalJob, cells)
-    broken = []
-    for cell in found[:2]:
-        subprocess.run([sys.executable, "-c", WRITE % {"folder": tmp_path, "run_id": cell.run_id}], check=True)
-        broken.append(cell.store.record_path(cell.run_id))
-        broken[-1].write_text(change(broken[-1].read_text()))
-    before = [path.read_bytes() for path in broken]
-    for extra in ([], ["overwrite=true"]):
-        with pytest.raises(ValueError, match=message) as caught:
-            jobs_of(LocalJob, [[*cell, *extra] for cell in cells])
-        assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [str(path) for path in broken]
-    assert [path.read_bytes() for path in broken] == before
 
 
 def test_a_record_that_breaks_while_the_grid_runs_is_a_failure(tmp_path: Path) -> None:

@@ -289,6 +289,38 @@ def test_a_cell_of_a_dead_process_on_another_host_is_taken_over(
     assert capsys.readouterr().err.startswith("cell: looking for up to 1 s whether process 1 on far still runs it")
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [b"\0\0\0", b'{"process": 1, "ho', b"[]\n", b'{"id": "x", "pid": 1}\n', b'{"process": 1}\n',
+     b'{"id": "x", "process": 1, "host": "far", "kernel": "k", "job": null, "restarts": "none"}\n'],
+)  # fmt: skip
+def test_a_damaged_lease_is_of_an_unknown_holder(
+    store: Store, quick: None, damaged: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While it grows its cell is refused, by the file's name; when it has stood still for long enough it is taken."""
+    folder = store.folder("cell")
+    folder.mkdir(parents=True)
+    path = folder / "lease.1"
+    path.write_bytes(damaged)
+    watcher, _ = observer("near")
+    assert watcher.look(folder) == lease.Sight(1, lease.Unknown(path), False)
+    Lease(folder, 1).beat()
+    assert watcher.look(folder) == lease.Sight(1, lease.Unknown(path), True)
+    with store.lock("cell"):
+        assert highest(folder) == 2
+    expected = f"cell: looking for up to 1 s whether a process that the damaged {path} does not name still runs it"
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_a_lease_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a crash could leave an empty one, which says that nobody holds the cell."""
+    calls, synced, linked = [], os.fsync, os.link
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append("fsync"), synced(descriptor)))
+    monkeypatch.setattr(os, "link", lambda *paths: (calls.append("link"), linked(*paths)))
+    taken(tmp_path)
+    assert calls == ["fsync", "link"]
+
+
 def test_without_hard_links_flock_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a file system that has none a cell is held on its host alone; another error is not swallowed."""
 

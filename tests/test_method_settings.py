@@ -1,5 +1,7 @@
 """The closed forms of what methods train, against numbers of real backbones."""
 
+import re
+
 import pytest
 
 from hycam_exp.config import compose
@@ -35,3 +37,18 @@ def test_matched_lora_is_the_closest_rank() -> None:
 
     assert distance(facts["rank"]) == min(distance(facts["rank"] + step) for step in (-1, 0, 1))
     assert facts["rank"] == 249
+
+
+@pytest.mark.parametrize("layers", ["[]", "[0, 0]", "[1, 0, 1]"])
+def test_modulated_blocks_are_named_each_once(layers: str) -> None:
+    """An empty list modulates nothing, and a repeated block would be counted twice: both are refused by name."""
+    law = "must name blocks, each once; null: all"
+    with pytest.raises(ValueError, match=re.escape(f"method.layers={layers}: {law}")):
+        compose("method=hycam", f"method.layers={layers}")
+
+
+def test_a_list_of_all_blocks_is_all_of_them() -> None:
+    """Named or not, a backbone's blocks train as many parameters."""
+    every = ",".join(map(str, range(BLOCKS)))
+    named, all_ = (compose("method=hycam", f"method.layers={layers}").method for layers in (f"[{every}]", "null"))
+    assert named.num_parameters(LLAMA2_7B) == all_.num_parameters(LLAMA2_7B)

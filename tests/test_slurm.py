@@ -187,6 +187,18 @@ def test_a_queued_cell_is_not_submitted_again(tmp_path: Path, fake: Path) -> Non
     assert len(list((fake / "scripts").iterdir())) == 2
 
 
+@pytest.mark.parametrize("content", ["", '{"cluster": "sl', "[]", '{"cluster": "slurm"}'])
+def test_a_damaged_job_file_is_named(tmp_path: Path, fake: Path, content: str) -> None:
+    """What is not known to be queued is not submitted: the error has the file and the way out."""
+    cell = job(tmp_path, "a", WRITE)
+    path = cell.store.folder("a") / "job.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"^{path}: .*: see that no job of this cell is queued, and move the file"):
+        grid(tmp_path, cell).run_all()
+    assert not (fake / "scripts").exists()
+
+
 def test_what_a_queued_cell_printed_before_its_job_is_no_reason(
     tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,6 @@ interrupted goes on with exactly the batches that it would have seen.
 """
 
 import itertools
-import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from hycam_exp.data.pace import Pace
 from hycam_exp.data.tokens import Tokens
 
 IGNORE = -100
@@ -72,8 +72,8 @@ def _even_parts(items: Sequence[int], parts: int) -> list[list[int]]:
 class Schedule:
     """Which records are in which micro-batch of which optimiser step, for all epochs and ranks.
 
-    A window is the records of one optimiser step: `global_batch_size` of them, or evenly one less where the number
-    of records does not divide. It is cut into `accumulation` micro-batches a rank; a micro-batch can be empty.
+    A window, the records of one optimiser step, is cut into `accumulation` micro-batches a rank; a micro-batch can be
+    empty. `pace` has the sizes.
     """
 
     lengths: Sequence[int]
@@ -84,13 +84,18 @@ class Schedule:
     world_size: int = 1
 
     @cached_property
+    def pace(self) -> Pace:
+        """The sizes of its windows and micro-batches."""
+        return Pace(self.global_batch_size, self.micro_batch_size, self.world_size)
+
+    @cached_property
     def accumulation(self) -> int:
         """Micro-batches of one rank in an optimiser step."""
-        return math.ceil(self.global_batch_size / (self.micro_batch_size * self.world_size))
+        return self.pace.accumulation
 
     @cached_property
     def windows_per_epoch(self) -> int:
-        return math.ceil(len(self.lengths) / self.global_batch_size)
+        return self.pace.windows(len(self.lengths))
 
     @property
     def num_steps(self) -> int:

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections import ChainMap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -18,6 +18,10 @@ from hycam_exp import ranks
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.methods import backbone_of
 from hycam_exp.methods.recognition import has_position_embeddings
+
+
+def nothing() -> None:
+    """Keep nothing beside the predictions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +91,13 @@ class Decoder:
         groups = [list(group) for _, group in groupby(order, key=self.limit)] if bound else [order]
         return [group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size)]
 
-    def decode_all(self, rows: Sequence[Tokens], batch_size: int, path: Path, what: str) -> list[Prediction]:
-        """Every row's prediction, in the rows' order; finished batches are on disk, and are not decoded again."""
+    def decode_all(
+        self, rows: Sequence[Tokens], batch_size: int, path: Path, what: str, keep: Callable[[], None] = nothing
+    ) -> list[Prediction]:
+        """Every row's prediction, in the rows' order; finished batches are on disk, and are not decoded again.
+
+        The first rank calls `keep` after each of its batches.
+        """
         if ranks.is_first():
             path.parent.mkdir(parents=True, exist_ok=True)
             _merge(path)
@@ -105,6 +114,8 @@ class Decoder:
                     done[prediction.id] = prediction
                     stream.write(_line(prediction))
                 stream.flush()
+                if ranks.is_first():
+                    keep()
         done = dict(ChainMap(*ranks.gathered(done)))
         if ranks.is_first():
             _merge(path)

@@ -1,6 +1,6 @@
 """A model measured on a fold's test split and on general text, before and after adaptation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import nn
 
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation import overlap, perplexity
-from hycam_exp.evaluation.generation import Decoder, Prediction
+from hycam_exp.evaluation.generation import Decoder, Prediction, nothing
 from hycam_exp.evaluation.overlap import Overlap
 from hycam_exp.evaluation.perplexity import SampleNats
 from hycam_exp.evaluation.retention import TASK as RETENTION
@@ -73,11 +73,17 @@ def score(
     )
 
 
-def generate(measured: Measurement, decoder: Decoder, batch_size: int, path: Path, compare: int, when: str) -> None:
-    """Add the decoded responses, and how many of `compare` a task differ when they are decoded alone."""
-    measured.predictions = decoder.decode_all(measured.rows, batch_size, path, f"decoding {when}")
+def generate(
+    measured: Measurement, decoder: Decoder, batch_size: int, path: Path, compare: int, when: str,
+    keep: Callable[[], None] = nothing,
+) -> None:  # fmt: skip
+    """Add the decoded responses, and how many of `compare` a task differ when they are decoded alone.
+
+    `keep` is called after every batch that is on disk.
+    """
+    measured.predictions = decoder.decode_all(measured.rows, batch_size, path, f"decoding {when}", keep)
     batched = {p.id: p.text for p in measured.predictions}
     for task in sorted({row.task for row in measured.rows}) if compare else ():
         chosen = sorted((row for row in measured.rows if row.task == task), key=lambda row: row.id)[:compare]
-        alone = decoder.decode_all(chosen, 1, path.with_suffix(".single.jsonl"), f"comparing {task} {when}")
+        alone = decoder.decode_all(chosen, 1, path.with_suffix(".single.jsonl"), f"comparing {task} {when}", keep)
         measured.differing[task] = sum(p.text != batched[p.id] for p in alone), len(alone)

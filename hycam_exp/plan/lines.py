@@ -4,13 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from hycam_exp import backbones
-from hycam_exp.config import ModelSettings, Run
-from hycam_exp.identity import run_id
-from hycam_exp.plan import workload
+from hycam_exp.config import Run
+from hycam_exp.inputs import Inputs
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast
-from hycam_exp.plan.shape import architecture_of, shape_of
+from hycam_exp.plan.shape import shape_of_model
+from hycam_exp.plan.workload import Workload, workload
 from hycam_exp.standing import DONE, FAILED, MISSING, standing, store_of
 
 STATUSES = (DONE, FAILED, MISSING, "unknown data", "unreadable")
@@ -61,8 +60,8 @@ def lines(cells: Sequence[Sequence[str]], runs: Sequence[Run], device: Accelerat
     grouped: dict[str, list[tuple[Sequence[str], Run]]] = {}
     for overrides, run in zip(cells, runs, strict=True):
         grouped.setdefault(_same(run), []).append((overrides, run))
-    reader = _Reader()
-    return [_line(members, reader, device, utilisation) for members in grouped.values()]
+    loads = _Workloads(Inputs())
+    return [_line(members, loads, device, utilisation) for members in grouped.values()]
 
 
 def _same(run: Run) -> str:
@@ -70,40 +69,25 @@ def _same(run: Run) -> str:
     return json.dumps({**asdict(run), "fold": None, "seed": None}, sort_keys=True)
 
 
-class _Reader:
-    """What lies on disk, read once for all lines."""
+class _Workloads:
+    """Workloads of a grid's runs, each made once."""
 
-    def __init__(self) -> None:
-        self._data: dict[str, workload.Data] = {}
-        self._contents: dict[str, dict[str, str | None]] = {}
-        self._workloads: dict[str, workload.Workload | None] = {}
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self._made: dict[str, Workload | None] = {}
 
-    def data(self, run: Run) -> workload.Data:
-        mix = run.data
-        key = json.dumps([mix.tasks, mix.root, mix.fields], sort_keys=True)
-        if key not in self._data:
-            self._data[key] = workload.read(mix)
-        return self._data[key]
-
-    def load(self, run: Run) -> workload.Workload | None:
+    def of(self, run: Run) -> Workload | None:
         key = json.dumps([asdict(run.data), run.model.path, run.fold], sort_keys=True)
-        if key not in self._workloads:
-            self._workloads[key] = workload.workload(run, self.data(run))
-        return self._workloads[key]
-
-    def contents(self, model: ModelSettings, data: str) -> dict[str, str | None]:
-        key = json.dumps([asdict(model), data], sort_keys=True)
-        if key not in self._contents:
-            self._contents[key] = backbones.contents(model, data)
-        return self._contents[key]
+        if key not in self._made:
+            self._made[key] = workload(run, self.inputs.data(run.data))
+        return self._made[key]
 
 
 def _line(
-    members: Sequence[tuple[Sequence[str], Run]], reader: _Reader, device: Accelerator, utilisation: float
+    members: Sequence[tuple[Sequence[str], Run]], loads: _Workloads, device: Accelerator, utilisation: float
 ) -> Line:
     overrides, run = members[0]
-    data = reader.data(run)
-    shape, load = shape_of(architecture_of(run.model)), reader.load(run)
+    shape, load = shape_of_model(run.model), loads.of(run)
     found = forecast(run, shape, load, device, utilisation)
     return Line(
         model=run.model.name,
@@ -111,18 +95,19 @@ def _line(
         data=run.data.name,
         recipe=run.recipe.name,
         overrides=tuple(o for o in overrides if o.partition("=")[0] not in ("model", "method", "data", "fold", "seed")),
-        cells=tuple(status(run, data, reader) for _, run in members),
+        cells=tuple(status(run, loads.inputs) for _, run in members),
         forecast=found,
         remedied=None if found.remedy is None else forecast(found.remedy.run, shape, load, device, utilisation),
     )
 
 
-def status(run: Run, data: workload.Data, reader: _Reader) -> Status:
+def status(run: Run, inputs: Inputs) -> Status:
     """Where a cell stands, by its record and its failures."""
+    data = inputs.data(run.data)
     place = {"fold": run.fold, "seed": run.seed}
     if data.hash is None:
         return Status(run_id=None, status="unknown data", reason=data.problem, runs=True, **place)
-    identifier = run_id(run, reader.contents(run.model, data.hash))
+    identifier = inputs.run_id(run)
     try:
         now = standing(identifier, store_of(run))
     except ValueError as error:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hycam_exp import terminal
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.forecast import Forecast
 from hycam_exp.plan.lines import STATUSES, Line, Status
@@ -73,48 +74,42 @@ def _devices(line: Line) -> str:
     return f"{nodes}{found.devices // found.num_nodes} {found.strategy}{' offload' * found.offload}"
 
 
-def _cells_table(lines: Sequence[Line], device: Accelerator) -> Table:
-    table = Table(title=f"Cells, on {device.name}", title_justify="left")
-    for column in ("model", "method", "data", "recipe", "on", "cells"):
-        table.add_column(column)
-    for column in ("parameters", "trained", "adapter", "work of a step", "a cell", "all left"):
-        table.add_column(column, justify="right")
+CELLS = (
+    ("model", "method", "data", "recipe", "on", "cells"),
+    ("parameters", "trained"), ("adapter", "work of a step"), ("a cell", "all left"),
+)  # fmt: skip
+
+
+def _cells_tables(lines: Sequence[Line], device: Accelerator) -> tuple[Table, Table]:
+    rows = []
     for line in lines:
         found, left = line.forecast, sum(cell.runs for cell in line.cells)
-        table.add_row(
-            line.model,
-            _names(line, lines),
-            line.data,
-            line.recipe,
-            _devices(line),
-            _statuses(line),
+        rows.append([
+            line.model, _names(line, lines), line.data, line.recipe, _devices(line), _statuses(line),
             f"{found.parameters_total:,}",
             f"{found.parameters_trainable:,}",
             size(found.adapter_bytes),
             operations(found.flops_per_step),
             hours(found.hours.total),
             hours(None if found.hours.total is None else found.hours.total * left),
-        )
-    return table
+        ])  # fmt: skip
+    return terminal.forms(f"Cells, on {device.name}", CELLS, CELLS[0], rows)
 
 
-def _memory_table(lines: Sequence[Line], device: Accelerator) -> Table:
-    table = Table(title=f"Memory of one {device.name} at the peak of a step ({size(device.memory)})")
-    table.title_justify = "left"
-    for column in ("model", "method", "checkpointed"):
-        table.add_column(column)
-    for column in (*PARTS, "peak"):
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
+MEMORY = (("model", "method", "checkpointed"), PARTS[:3], PARTS[3:6], (*PARTS[6:], "peak"), ("verdict",))
+
+
+def _memory_tables(lines: Sequence[Line], device: Accelerator) -> tuple[Table, Table]:
+    rows = []
     for line in lines:
         found = line.forecast
         for on, parts in ((True, found.memory_checkpointed), (False, found.memory_plain)):
-            chosen = on == found.checkpointing
-            verdict = _verdict(line) if chosen else ""
+            verdict = _verdict(line) if on == found.checkpointing else ""
             name = (line.model, _names(line, lines)) if on else ("", "")
             numbers = [size(getattr(parts, part)) if parts else "-" for part in (*PARTS, "total")]
-            table.add_row(*name, "yes" if on else "no", *numbers, verdict)
-    return table
+            rows.append([*name, "yes" if on else "no", *numbers, verdict])
+    title = f"Memory of one {device.name} at the peak of a step ({size(device.memory)})"
+    return terminal.forms(title, MEMORY, (*MEMORY[0], "verdict"), rows)
 
 
 def _verdict(line: Line) -> str:
@@ -131,8 +126,8 @@ def show(lines: Sequence[Line], device: Accelerator, console: Console | None = N
     console = console or Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, WIDE)
-    console.print(_cells_table(lines, device))
-    console.print(_memory_table(lines, device))
+    terminal.show(console, *_cells_tables(lines, device))
+    terminal.show(console, *_memory_tables(lines, device))
     console.print(LEGEND, soft_wrap=True)
     cells = [cell for line in lines for cell in line.cells if cell.reason is not None]
     reasons = dict.fromkeys(f"{cell.status}{_again(cell)}: {cell.reason}" for cell in cells)

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hycam_exp import terminal
 from hycam_exp.plan.allocation import Allocation, Request, Row
 from hycam_exp.plan.printed import WIDE, hours
 from hycam_exp.plan.simulation import POLICIES
@@ -25,27 +26,26 @@ def show_allocation(
     if not found.jobs:
         console.print("no cell is left to simulate")
         return
-    console.print(_table(found, request, device))
+    terminal.show(console, *_tables(found, request, device))
     for sentence in _sentences(found, request):
         console.print(sentence, soft_wrap=True)
 
 
-def _table(found: Allocation, request: Request, device: str) -> Table:
+def _tables(found: Allocation, request: Request, device: str) -> tuple[Table, Table]:
     title = f"{found.jobs} cells on {device} in nodes of {request.gpus_per_node}, by simulation"
-    table = Table(title=title, title_justify="left")
-    for column in ("GPUs", "nodes"):
-        table.add_column(column, justify="right")
-    table.add_column("order")
-    preempted = ["preempted, mean", "5% to 95%"] if request.preemptions_per_day else []
-    for column in ("at least", "makespan", *preempted, "GPU-hours", "lost", "busy"):
-        table.add_column(column, justify="right")
+    preempted = [("preempted, mean", "5% to 95%")] if request.preemptions_per_day else []
+    groups = [
+        ("GPUs", "nodes"), ("order",), ("at least", "makespan"), *preempted, ("GPU-hours", "lost", "busy"),
+    ]  # fmt: skip
+    rows = []
     for row in found.rows:
         number = f"{row.gpus}{' *' * (row.gpus == request.gpus)}"
         if row.lower_bound is not None:
-            table.add_row(number, str(row.nodes), POLICIES[row.policy], *_numbers(row, bool(preempted)))
+            rows.append([number, str(row.nodes), POLICIES[row.policy], *_numbers(row, bool(preempted))])
         elif row.policy == "fifo":
-            table.add_row(number, str(row.nodes), "no room for some cell")
-    return table
+            empty = [""] * sum(len(group) for group in groups[2:])
+            rows.append([number, str(row.nodes), "no room for some cell", *empty])
+    return terminal.forms(title, groups, ("order",), rows)
 
 
 def _numbers(row: Row, preempted: bool) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from hycam_exp import backbones
 from hycam_exp.config import ModelSettings
 from hycam_exp.dimensions import Dimensions, dimensions_of
+from hycam_exp.method_settings import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +62,16 @@ def shape_of(architecture: Mapping[str, Any]) -> Shape:
     """The sizes in the fields of a Hugging Face config.
 
     Raises:
-        ValueError: a field is missing; names it.
+        ValueError: a field is missing or no size; names it.
     """
-    needed = (
-        "model_type",
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "vocab_size",
-    )
+    sizes = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+    needed = ("model_type", *sizes)
     missing = [field for field in needed if architecture.get(field) is None]
     if missing:
         raise ValueError(f"model.architecture.{missing[0]}: missing; a plan needs {', '.join(needed)}")
+    for field in (*sizes, "num_key_value_heads", "head_dim"):
+        size = architecture.get(field, 1)
+        require(size is None or (type(size) is int and size > 0), f"model.architecture.{field}", size, "is no size")
     heads = architecture["num_attention_heads"]
     return Shape(
         width=architecture["hidden_size"],
@@ -92,7 +90,7 @@ def architecture_of(settings: ModelSettings) -> Mapping[str, Any]:
     """The config fields of a run's backbone: those in its settings, or those of its folder's config.json.
 
     Raises:
-        ValueError: neither is there.
+        ValueError: neither is there, or the file is not whole.
     """
     if settings.source == "hub":
         if settings.architecture is None:
@@ -103,7 +101,22 @@ def architecture_of(settings: ModelSettings) -> Mapping[str, Any]:
     if settings.source == "random":  # as `backbones.describe` builds it
         tokens = vocabulary_size((path / "tokenizer.json").read_text(encoding="utf-8"))
         return {**(settings.architecture or {}), "vocab_size": tokens}
-    return json.loads((path / "config.json").read_text(encoding="utf-8"))
+    return backbones.json_fields(path / "config.json")
+
+
+def shape_of_model(settings: ModelSettings) -> Shape:
+    """The sizes of a run's backbone.
+
+    Raises:
+        ValueError: they are not known; names the field, and the file where they come from one.
+    """
+    architecture = architecture_of(settings)
+    try:
+        return shape_of(architecture)
+    except ValueError as error:
+        if settings.source != "folder":
+            raise
+        raise ValueError(f"{settings.path}/config.json: {error}") from error
 
 
 def vocabulary_size(tokenizer: str) -> int:

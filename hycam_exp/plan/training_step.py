@@ -1,8 +1,7 @@
 """The training step of a run, as its trainer cuts it into micro-batches, and whether it fits a device."""
 
-import math
-
 from hycam_exp.config import Run, refusal
+from hycam_exp.data.pace import Pace
 from hycam_exp.method_settings import METHODS
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.memory import Step
@@ -10,19 +9,21 @@ from hycam_exp.plan.shape import Batch, Shape, bytes_of
 
 
 def step_of(run: Run, shape: Shape, device: Accelerator) -> Step:
-    """A training step of the run (its micro-batches are those of `data.batches.Schedule`)."""
+    """A training step of the run, with micro-batches of the most rows that it has."""
     recipe, trainer = run.recipe, run.trainer
-    micro = min(trainer.micro_batch_size, recipe.global_batch_size)
-    accumulation = math.ceil(recipe.global_batch_size / (micro * trainer.world_size))
-    rows = math.ceil(recipe.global_batch_size / (accumulation * trainer.world_size))
+    pace = Pace.of(recipe, trainer)
     return Step(
         shape=shape,
         settings=run.method,
         width=bytes_of(recipe.precision, METHODS[run.method.name].trains_backbone),
-        batch=Batch(rows=rows, length=run.data.max_length, padded=rows > 1 or run.data.padding == "max_length"),
+        batch=Batch(
+            rows=pace.rows,
+            length=run.data.max_length,
+            padded=pace.rows > 1 or run.data.padding == "max_length",
+        ),
         attention=run.model.attention,
         checkpointing=trainer.activation_checkpointing,
-        accumulation=accumulation,
+        accumulation=pace.accumulation,
         foreach=device.gpu,
         strategy=trainer.strategy,
         devices=trainer.world_size,

@@ -5,32 +5,13 @@ from pathlib import Path
 
 from hycam_exp import backbones
 from hycam_exp.config import DataSettings, ModelSettings, Run
-from hycam_exp.data import published, sources, splits
+from hycam_exp.data import published, splits
 from hycam_exp.data.prompts import CHAT, render
-from hycam_exp.data.records import Record, content_hash
+from hycam_exp.data.records import Record
+from hycam_exp.inputs import Data
 
 TABLE1 = "the paper's Table 1"
 SAMPLE = 100  # records of a task that are tokenised for the mean length
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """What there is of a data mix on this machine."""
-
-    records: list[Record]
-    hash: str | None
-    """Of the records' content; None where they cannot be read."""
-    problem: str | None
-    """Why they cannot be read."""
-
-
-def read(settings: DataSettings) -> Data:
-    """The mix's records, or why there are none."""
-    try:
-        records = sources.read(settings.tasks, settings.root, settings.fields).records
-    except ValueError as error:
-        return Data(records=[], hash=None, problem=str(error))
-    return Data(records=records, hash=content_hash(records), problem=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +27,11 @@ class Workload:
 
 
 def workload(run: Run, data: Data) -> Workload | None:
-    """What the run goes through in an epoch; None where its records are neither on disk nor in the paper's Table 1."""
+    """What the run goes through in an epoch; None where its records are neither on disk nor in the paper's Table 1.
+
+    Raises:
+        ValueError: the backbone's tokenizer cannot be read.
+    """
     mix = run.data
     if data.hash is None:
         return _published(mix)
@@ -90,12 +75,19 @@ def _padded(mix: DataSettings, tokens: float) -> float:
 
 
 def _mean_tokens(run: Run, records: list[Record]) -> tuple[float, str]:
-    """The mean length, and where it is from: the tokenizer, Table 1, or the longest that is allowed."""
+    """The mean length, and where it is from: the tokenizer, Table 1, or the longest that is allowed.
+
+    Raises:
+        ValueError: the tokenizer's file is not whole.
+    """
     mix, path = run.data, _tokenizer(run.model)
     if path is not None and mix.prompt != CHAT:
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(path))
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library has no class of its own
+            raise ValueError(f"{path}: {error}") from error
         sample = [r for task in mix.tasks for r in [r for r in records if r.task == task][:SAMPLE]]
         texts = [render(mix.prompt, record) + record.output for record in sample]
         lengths = [min(len(encoding.ids) + 1, mix.max_length) for encoding in tokenizer.encode_batch(texts)]

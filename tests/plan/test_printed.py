@@ -8,7 +8,7 @@ from rich.console import Console
 from hycam_exp.grid import expand, runs
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.lines import lines
-from hycam_exp.plan.printed import as_json, hours, operations, show, size
+from hycam_exp.plan.printed import PARTS, as_json, hours, operations, show, size
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,27 @@ def test_the_tables_say_verdict_and_status(tmp_path):
     for words in ("hycam method.tau=0.1", "1 missing", "fits", "mini: records by the disk"):
         assert words in text
     assert "the row without one has trainer.activation_checkpointing reversed" in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_no_number_of_the_tables_is_cut(tmp_path, width):
+    """In a terminal of any width every part of both memories stands there whole, and so does every count."""
+    cells = expand(["model=llama3_8b", "method=lora,full_ft", f"paths.results={tmp_path}", f"paths.outputs={tmp_path}"])
+    found, device = lines(cells, runs(cells), GPUS["h100_80gb"], 0.4), GPUS["h100_80gb"]
+    out = io.StringIO()
+    show(found, device, Console(file=out, markup=False, width=width, force_terminal=True, color_system=None))
+    text = out.getvalue()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    for line in found:
+        forecast = line.forecast
+        for parts in (forecast.memory_checkpointed, forecast.memory_plain):
+            assert all(size(getattr(parts, part)) in text for part in (*PARTS, "total"))
+        assert f"{forecast.parameters_total:,}" in text
+        assert f"{forecast.parameters_trainable:,}" in text
+        assert operations(forecast.flops_per_step) in text
+    if width >= 80:
+        tables = [row for row in text.splitlines() if row[:1] in "\u2502\u2503"]
+        assert max(map(len, tables)) <= width
 
 
 def test_json_has_the_sums(tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from hycam_exp.plan.allocation import Request, allocation
+from hycam_exp.plan.printed import hours
 from hycam_exp.plan.printed_allocation import allocation_as_json, show_allocation
 from hycam_exp.plan.work import Job, LeftOut
 
@@ -34,6 +35,19 @@ def test_the_table_names_the_bound_and_what_is_left_out():
         assert words in text
     assert "preempted, mean" not in text
     assert "preempted, mean" in said(JOBS, Request(gpus=2, preemptions_per_day=1, repetitions=3))
+
+
+def test_no_number_of_the_table_is_cut():
+    """In a terminal of 60 columns, with the columns of preemption."""
+    out, request = io.StringIO(), Request(gpus=2, preemptions_per_day=1, repetitions=3)
+    found = allocation(JOBS, request)
+    console = Console(file=out, markup=False, width=60, force_terminal=True, color_system=None)
+    show_allocation(found, [], request, "h100_80gb", console)
+    text = out.getvalue()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    for row in found.rows:
+        assert hours(row.makespan) in text
+        assert f"{hours(row.low)} to {hours(row.high)}" in text
 
 
 def test_arrays_of_several_shapes_share_the_gpus():

@@ -3,7 +3,7 @@
 import pytest
 
 from hycam_exp.config import compose
-from hycam_exp.plan.shape import Batch, architecture_of, bytes_of, shape_of, vocabulary_size
+from hycam_exp.plan.shape import Batch, architecture_of, bytes_of, shape_of, shape_of_model, vocabulary_size
 from tests.plan.architectures import QWEN2_5_0_5B, TOY
 
 
@@ -31,6 +31,21 @@ def test_a_missing_field_is_named():
     """An architecture that says too little."""
     with pytest.raises(ValueError, match=r"model.architecture.hidden_size: missing"):
         shape_of({"model_type": "llama"})
+
+
+@pytest.mark.parametrize("value", [0, -1, "8", True, 2.0])
+def test_what_is_no_size_is_named(value):
+    """A field's value that no backbone can have, before anything is divided by it."""
+    for field in ("hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim"):
+        with pytest.raises(ValueError, match=rf"model.architecture.{field}={value}: is no size"):
+            shape_of({**TOY, field: value})
+
+
+def test_a_folders_file_is_named_with_the_field(tmp_path):
+    """A plan of model=local says which config.json lacks what."""
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/config.json: model.architecture.hidden_size: missing"):
+        shape_of_model(compose("model=local", f"model.path={tmp_path}").model)
 
 
 def test_the_embedded_and_random_backbones_are_known_without_transformers():

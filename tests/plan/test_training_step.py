@@ -1,6 +1,9 @@
 """How a trainer cuts a step."""
 
+import pytest
+
 from hycam_exp.config import compose
+from hycam_exp.data.batches import Schedule
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.memory import Step
 from hycam_exp.plan.shape import shape_of
@@ -14,11 +17,17 @@ def step(*overrides: str) -> Step:
     return step_of(compose("model=llama3_8b", "method=lora", *overrides), SHAPE, H100)
 
 
-def test_micro_batches_are_those_of_the_schedule():
-    """Global 16 in micro-batches of at most 5: four of four rows; one row alone has no padding."""
-    found = step("trainer.micro_batch_size=5")
-    assert (found.batch.rows, found.accumulation, found.batch.padded) == (4, 4, True)
-    assert not step("trainer.micro_batch_size=1").batch.padded
+@pytest.mark.parametrize(("micro", "devices"), [(5, 1), (1, 1), (16, 1), (3, 2), (64, 4)])
+def test_micro_batches_are_those_of_the_schedule(micro: int, devices: int) -> None:
+    """As many of a rank as training has in a step of 16 records, with the rows of the largest; one row alone has no
+    padding."""
+    found = step("trainer=ddp", f"trainer.devices={devices}", f"trainer.micro_batch_size={micro}")
+    schedule = Schedule([1] * 16, 16, min(micro, 16), epochs=1, seed=0, world_size=devices)
+    (window,) = schedule.windows(0)
+    batches = [schedule.micro_batches(window, rank) for rank in range(devices)]
+    assert {len(of_rank) for of_rank in batches} == {found.accumulation}
+    assert max(len(rows) for of_rank in batches for rows in of_rank) == found.batch.rows
+    assert found.batch.padded == (found.batch.rows > 1)
 
 
 def test_the_strategy_and_the_devices_of_all_nodes_are_the_trainers():

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from hycam_exp.config import compose
 from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import read as read_sources
-from hycam_exp.plan.workload import Data, read, workload
+from hycam_exp.inputs import Data, read
+from hycam_exp.plan.workload import workload
 
 TASKS = ["auto_cot", "icliniq"]
 
@@ -61,3 +64,14 @@ def test_without_a_tokenizer_lengths_are_the_papers_or_the_most():
     padded = workload(compose("model=llama3_8b", "data=mini", "data.padding=max_length"), read(run.data))
     assert padded is not None
     assert padded.tokens == 512
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_a_broken_tokenizer_is_named(tmp_path, content):
+    """The backbone's file is in the error, whatever the library raises."""
+    (tmp_path / "config.json").write_text("{}")
+    path = tmp_path / "tokenizer.json"
+    path.write_text(content)
+    run = compose("model=local", f"model.path={tmp_path}", "data.max_per_task=10")
+    with pytest.raises(ValueError, match=f"^{path}: "):
+        workload(run, read(run.data))

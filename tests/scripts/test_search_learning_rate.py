@@ -1,8 +1,17 @@
 """The search's steps, on losses that are given."""
 
+import math
+from pathlib import Path
+
 import pytest
 
-from scripts.search_learning_rate import GRID, Losses, choice, missing, neighbour
+from hycam_exp import grid
+from hycam_exp.inputs import Inputs
+from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Store
+from hycam_exp.standing import store_of
+from hycam_exp.training import NonFiniteLossError
+from scripts import search_learning_rate
+from scripts.search_learning_rate import GRID, SEEDS, Losses, choice, missing, neighbour, overrides_of, search
 
 
 def searched(loss_of) -> Losses:
@@ -37,8 +46,6 @@ def test_second_seed_can_change_the_choice() -> None:
 @pytest.mark.parametrize(("best", "side"), [(1e-1, max), (3e-6, min)])
 def test_grid_is_extended_beyond_an_edge_that_is_best(best: float, side) -> None:
     """Steps are added until the best has a neighbour on both sides."""
-    import math
-
     losses = searched(lambda rate, seed: abs(math.log(rate / best)))
     assert choice(losses) == best
     assert side(rate for rate, _ in losses) == neighbour(best, 1 if side is max else -1)
@@ -54,3 +61,64 @@ def test_rate_that_diverges_is_never_chosen() -> None:
     losses = searched(lambda rate, seed: None if rate > 1e-3 else 1 - rate)
     assert choice(losses) == 1e-3
     assert choice(searched(lambda rate, seed: None)) is None
+
+
+SMALL = ("data.max_per_task=10", "data.tasks=[dolly]")
+EMPTY = {key: {} for key in ("config", "metrics", "curves", "counts", "cost", "data", "versions")}
+
+
+def _place(folder: Path, method: str, cell: tuple[float, int], *changes: str) -> tuple[str, Store]:
+    paths = (f"paths.results={folder}", f"paths.outputs={folder}/outputs")
+    (run,) = grid.runs(grid.expand(overrides_of(method, cell, [*SMALL, *changes, *paths]), multirun=True))
+    return Inputs().run_id(run), store_of(run)
+
+
+def _write(folder: Path, method: str, cell: tuple[float, int], loss: float, *changes: str, code: str = "new") -> None:
+    run_id, store = _place(folder, method, cell, *changes)
+    fit, code_ = {"best_validation_loss": loss}, {"digest": code}
+    fields = {**EMPTY, "scores": [], "routing": [], "notes": [], "fit": fit, "code": code_}
+    store.write(RunRecord(schema_version=SCHEMA_VERSION, run_id=run_id, **fields))
+
+
+def test_losses_are_those_of_the_very_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of the same method, rate and seed under other overrides stay out; a cell's own record is taken whenever
+    it was made, with its code; a loss that was not finite counts as diverged."""
+
+    def start(method: str, cells: list[tuple[float, int]], overrides: object) -> None:
+        for rate, seed in cells:
+            cell, loss = (rate, seed), abs(math.log10(rate) + 3 + seed / 100)
+            _write(tmp_path, method, cell, loss / 1000, "data.max_length=100")
+            if rate > 1e-2:
+                run_id, store = _place(tmp_path, method, cell)
+                store.add_failure(run_id, NonFiniteLossError("the loss is nan"))
+            else:
+                _write(tmp_path, method, cell, loss, code="old" if rate < 1e-3 else "new")
+
+    monkeypatch.setattr(search_learning_rate, "start", start)
+    paths = [f"paths.results={tmp_path}", f"paths.outputs={tmp_path}/outputs"]
+    found = search("lora", [*SMALL, *paths])
+    assert found["choice"] == 1e-3
+    rows = {(row["learning_rate"], row["seed"]): row for row in found["cells"]}
+    assert sorted({rate for rate, _ in rows}) == list(GRID)
+    assert rows[1e-4, SEEDS[0]]["validation_loss"] == pytest.approx(1)
+    assert [rows[rate, SEEDS[0]]["code"] for rate in (1e-5, 1e-3, 3e-2)] == ["old", "new", None]
+    assert rows[3e-2, SEEDS[0]]["validation_loss"] is None
+
+
+@pytest.mark.parametrize(("error", "why"), [(MemoryError("out of memory"), "out of memory"), (None, "it left neither")])
+def test_a_cell_that_failed_otherwise_stops_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None, why: str
+) -> None:
+    """Nothing is chosen as if it had diverged; the reason and the folder are named."""
+
+    def start(method: str, cells: list[tuple[float, int]], overrides: object) -> None:
+        run_id, store = _place(tmp_path, method, cells[0])
+        if error is not None:
+            store.add_failure(run_id, error)
+
+    monkeypatch.setattr(search_learning_rate, "start", start)
+    paths = [f"paths.results={tmp_path}", f"paths.outputs={tmp_path}/outputs"]
+    with pytest.raises(
+        ValueError, match=rf"^tiny_llama-lora-mini-f0-s0-\w+: {why}.*; see {tmp_path}/outputs/tiny_llama"
+    ):
+        search("lora", [*SMALL, *paths])
