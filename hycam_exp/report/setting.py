@@ -23,7 +23,7 @@ def decisive(config: Mapping[str, Any], content: str | None) -> dict[str, Any]:
     values = flat({key: value for key, value in identity(config).items() if key != "fold"}) | {"data.content": content}
     model = config["model"]
     if model.get("source") == "folder" and not model.get("hub_id"):  # one's own is known by its path alone
-        values["model.path"] = model["path"]
+        values["model.path"] = model.get("path")
     return {key: value for key, value in values.items() if value is not None}
 
 

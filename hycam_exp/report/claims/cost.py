@@ -201,7 +201,7 @@ def _resources(evidence: Sequence[Evidence]) -> Statement:
         records = _records(list(settings.values()))
         if not {"full_ft", "lora"} <= settings.keys() or not all(map(_measured, records)):
             return Finding(verdict=UNKNOWN, text="full fine-tuning or LoRA was not run, or its cost not measured")
-        if len({(r.cost["hardware"]["device"], r.cost["peak_memory"]["kind"]) for r in records}) > 1:
+        if len({(_device(r), r.cost["peak_memory"]["kind"]) for r in records}) > 1:
             return Finding(verdict=UNKNOWN, text="measured on different hardware")
         if unlike := [name for name in SHARED if len({_trained_with(r, name) for r in records}) > 1]:
             return Finding(verdict=UNKNOWN, text=f"measured with different {', '.join(unlike)}")
@@ -215,9 +215,7 @@ def _resources(evidence: Sequence[Evidence]) -> Statement:
         cheaper = all(values[OURS] < values["full_ft"] for values in of_measure.values())
         text = "; ".join(f"{name}: {listed(values, '{:.1f}')}" for name, values in of_measure.items())
         flat = {f"{name} {method}": v for name, values in of_measure.items() for method, v in values.items()}
-        return Finding(
-            verdict=verdict(cheaper), text=f"{text}; on {records[0].cost['hardware']['device']}", values=flat
-        )
+        return Finding(verdict=verdict(cheaper), text=f"{text}; on {_device(records[0])}", values=flat)
 
     return Statement(
         id="computational_efficiency",
@@ -233,11 +231,15 @@ def _means(settings: Mapping[str, Summary], measure: Callable[[RunRecord], float
     return {method: fmean(map(measure, s.records)) for method, s in settings.items()}
 
 
-def _trained_with(record: RunRecord, name: str) -> object:
-    """A value of the trainer; the default where a record was written before there was the field."""
-    return record.config["trainer"].get(name, getattr(TrainerSettings, name, None))
+def _trained_with(record: RunRecord, name: str) -> str:
+    """A value of the trainer, as text; the default where a record was written before there was the field."""
+    return str(record.config["trainer"].get(name, getattr(TrainerSettings, name, None)))
+
+
+def _device(record: RunRecord) -> str | None:
+    return (record.cost.get("hardware") or {}).get("device")
 
 
 def _measured(record: RunRecord) -> bool:
     seconds, memory = record.cost.get("seconds") or {}, record.cost.get("peak_memory") or {}
-    return seconds.get("train") is not None and memory.get("bytes") is not None
+    return seconds.get("train") is not None and memory.get("bytes") is not None and _device(record) is not None

@@ -103,7 +103,7 @@ def points(line: Line) -> list[tuple[float, float, float, float]] | None:
     """Of every run: PPL before, PPL, the part of it that went away, the change of general text's PPL; None without."""
     before, after = line.values("ppl_before"), line.values("ppl")
     change = line.values("ppl_change", RETENTION)
-    if before is None or after is None or change is None:
+    if before is None or after is None or change is None or 0 in before:
         return None
     return [(b, a, 1 - a / b, c) for b, a, c in zip(before, after, change, strict=True)]
 
