@@ -125,6 +125,29 @@ def test_records_in_which_hycam_is_far_better_confirm_the_claims() -> None:
     assert found["over_full_fine_tuning"].verdict == HOLDS
 
 
+def test_baselines_without_any_overlap_break_nothing() -> None:
+    """BLEU-4 of 0, as in a short trial: HyCAM's is better where it is above, by no percentage."""
+    nought = [
+        dataclasses.replace(
+            s,
+            records=tuple(
+                dataclasses.replace(
+                    r, scores=[dataclasses.replace(x, value=0.0) if x.metric == "bleu4" else x for x in r.scores]
+                )
+                for r in s.records
+            ),
+        )
+        for s in SUMMARIES
+        if s.method in ("full_ft", "lora", "multi_lora", "riemoe_lora")
+    ]
+    found = ours([scaled(of("full_ft"), 0.5), *nought])
+    assert found["best_everywhere"].values == {"better": 3, "cells": 3}
+    for name in ("average_improvement", "over_each_peft"):
+        assert "a baseline's score is 0" in found[name].text
+    assert (found["average_improvement"].verdict, found["over_each_peft"].verdict) == (UNKNOWN, HOLDS)
+    assert ours([of("hycam"), *nought])["over_each_peft"].verdict == FAILS
+
+
 def test_missing_baselines_or_folds_tell_nothing() -> None:
     """HyCAM alone, or with two folds: a comparison cannot be told, with the reason."""
     told = {name for name, finding in ours([of("hycam")]).items() if finding.verdict != UNKNOWN}
