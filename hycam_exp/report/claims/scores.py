@@ -9,7 +9,7 @@ from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, liste
 from hycam_exp.report.evidence import Backbone, Evidence
 from hycam_exp.report.published import ROUNDING, VARIANTS, Published
 from hycam_exp.report.scoreboard import OURS, Scoreboard, methods_in
-from hycam_exp.report.statistics import LEVEL, compare, with_holm
+from hycam_exp.report.statistics import compare, with_holm
 
 CLAIMED = 3.65
 """The average improvement in percent that the paper's abstract states."""
@@ -123,7 +123,7 @@ def _significance(evidence: Sequence[Evidence]) -> Statement:
         if any(c.p is None for c in found):
             return Finding(verdict=UNKNOWN, text="; ".join(dict.fromkeys(c.reason or "" for c in found)))
         stars, uncorrected = sum(c.star for c in found), sum(c.uncorrected_star for c in found)
-        worse = sum(not c.is_improvement and (c.p_corrected_holm or 0) < LEVEL for c in found)
+        worse = sum(c.is_worse for c in found)
         return Finding(
             verdict=verdict(stars == len(found)),
             text=f"starred in {stars} of {len(found)} cells, {uncorrected} without correction; significantly worse in"
