@@ -39,9 +39,8 @@ class Match:
 
 def match(expected: Expected, summaries: Sequence[Summary], allow_mixed: bool) -> Match:
     """The row's records among all: those of the experiment's setting; with `allow_mixed` others fill the gaps."""
-    named = [s for s in summaries if (s.model, s.method, s.data) == expected.names]
-    near = [s for s in named if not _between(expected, s, ("method.", "seed"))]
-    exact = [s for s in near if not _between(expected, s, ("",))]
+    near = [s for s in _named(expected, summaries) if not _between(expected, s, ("method.", "seed"))]
+    exact = _exact(expected, near)
     others = [s for s in near if s not in exact]
     if allow_mixed:
         return _filled(expected, _nearest(expected, exact) + _by_folds(others), len(exact))
@@ -62,11 +61,24 @@ def match(expected: Expected, summaries: Sequence[Summary], allow_mixed: bool) -
     )
 
 
+def folds_run(expected: Expected, summaries: Sequence[Summary]) -> set[int]:
+    """The folds that have a record of the experiment's setting, whether or not they may stand in one row."""
+    return {fold for s in _exact(expected, _named(expected, summaries)) for fold in s.folds}
+
+
+def _named(expected: Expected, summaries: Sequence[Summary]) -> list[Summary]:
+    return [s for s in summaries if (s.model, s.method, s.data) == expected.names]
+
+
+def _exact(expected: Expected, named: Sequence[Summary]) -> list[Summary]:
+    return [s for s in named if not _between(expected, s, ("",))]
+
+
 def variants(expected: Expected, summaries: Sequence[Summary]) -> list[Match]:
     """Settings on the same data that differ from the experiment's in their recipe, by their differences."""
     alike: dict[str, list[Summary]] = {}
-    for s in summaries:
-        keys = _between(expected, s, ("",)) if (s.model, s.method, s.data) == expected.names else []
+    for s in _named(expected, summaries):
+        keys = _between(expected, s, ("",))
         if keys and all(key.startswith("recipe.") for key in keys):
             alike.setdefault(setting.shown(s.setting, keys), []).append(s)
     return [_variant(expected, variant, alike[variant]) for variant in sorted(alike)]
