@@ -80,7 +80,7 @@ def variants(expected: Expected, summaries: Sequence[Summary]) -> list[Match]:
     for s in _named(expected, summaries):
         keys = _between(expected, s, ("",))
         if keys and all(key.startswith("recipe.") for key in keys):
-            alike.setdefault(setting.shown(s.setting, keys), []).append(s)
+            alike.setdefault(setting.shown(setting.only(s.setting, keys)), []).append(s)
     return [_variant(expected, variant, alike[variant]) for variant in sorted(alike)]
 
 
@@ -155,7 +155,9 @@ def _one_each(expected: Expected, summaries: Sequence[Summary]) -> tuple[list[Ru
         places = {(r.config["fold"], r.data["content"], str(r.config["model"].get("source"))): r for r in s.records}
         doubled = [fold for fold, *_ in places.keys() & chosen.keys()]
         if doubled:
-            texts.append(f"{_folds(sorted(doubled))} with {setting.shown(s.setting, _aside(expected, s))}")
+            texts.append(
+                f"{_folds(sorted(doubled))} with {setting.shown(setting.only(s.setting, _aside(expected, s)))}"
+            )
         chosen = places | chosen
     return list(chosen.values()), f"also run, and not in the row: {'; '.join(texts)}" if texts else None
 
@@ -163,7 +165,7 @@ def _one_each(expected: Expected, summaries: Sequence[Summary]) -> tuple[list[Ru
 def _elsewhere(expected: Expected, summary: Summary, lacking: Sequence[int]) -> str | None:
     """The missing folds that a summary of another setting has, and the difference."""
     folds = [fold for fold in summary.folds if fold in lacking]
-    shown = setting.shown(summary.setting, _between(expected, summary, ("",)))
+    shown = setting.shown(setting.only(summary.setting, _between(expected, summary, ("",))))
     return f"{_folds(folds)} with {shown}" if folds else None
 
 
@@ -192,7 +194,7 @@ def _filled(expected: Expected, summaries: Sequence[Summary], exact: int) -> Mat
 def _joined(expected: Expected, records: Sequence[RunRecord]) -> Summary:
     model, method, data = expected.names
     ordered = tuple(sorted(records, key=lambda record: record.config["fold"]))
-    return Summary(model=model, method=method, data=data, variant="", records=ordered)
+    return Summary(model=model, method=method, data=data, differing={}, records=ordered)
 
 
 def _mixing(records: Sequence[RunRecord]) -> str | None:

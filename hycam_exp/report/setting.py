@@ -49,9 +49,14 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other) if one is None or isinstance(one, str | int) else json.dumps(one) == json.dumps(other)
 
 
-def shown(setting: Setting, keys: list[str]) -> str:
+def only(setting: Setting, keys: Sequence[str]) -> dict[str, Any]:
+    """The values of some names; None for what a setting lacks."""
+    return {key: setting.get(key) for key in keys}
+
+
+def shown(setting: Setting) -> str:
     """Values as a command line would set them: recipe.clip=null, seed=1."""
-    return ", ".join(f"{key}={_value(setting.get(key))}" for key in keys)
+    return ", ".join(f"{key}={'null' if value is None else value}" for key, value in setting.items())
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -60,7 +65,3 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
-
-
-def _value(value: Any) -> str:
-    return "null" if value is None else str(value)

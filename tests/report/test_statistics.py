@@ -41,7 +41,7 @@ def settings(method: str, values: Sequence[float | None], metric: str = "ppl", s
         )
         for fold, value in enumerate(values)
     )
-    return Summary(model="m", method=method, data="mini", variant="", records=records)
+    return Summary(model="m", method=method, data="mini", differing={}, records=records)
 
 
 @given(fold_values, fold_values)

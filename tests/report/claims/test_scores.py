@@ -35,7 +35,7 @@ def scaled(summary: Summary, factor: float, name: str = "hycam") -> Summary:
         )
         for record in summary.records
     )
-    return dataclasses.replace(summary, method=name, records=records, variant="")
+    return dataclasses.replace(summary, method=name, records=records, differing={})
 
 
 def changed(table: str, method: str, column: str, metric: str, value: float) -> Published:
