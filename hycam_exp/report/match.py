@@ -141,7 +141,7 @@ def _nearest(expected: Expected, summaries: Sequence[Summary]) -> list[Summary]:
 def _aside(expected: Expected, summary: Summary) -> list[str]:
     """The names of values that decide no score after adaptation, where a setting has others than the experiment."""
     keys = setting.differing([expected.setting, summary.setting])
-    return [key for key in keys if key.startswith("evaluation.")]
+    return [key for key in keys if key in setting.ASIDE]
 
 
 def _one_each(expected: Expected, summaries: Sequence[Summary]) -> tuple[list[RunRecord], str | None]:

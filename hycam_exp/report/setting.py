@@ -11,8 +11,8 @@ from hycam_exp.identity import identity
 
 Setting = Mapping[str, Any]
 
-# Of these the scores after adaptation do not depend.
-_BEFORE = ("recipe.generate_before", "recipe.compare_single", "evaluation.generate_before", "evaluation.compare_single")
+ASIDE = ("recipe.generate_before", "recipe.compare_single", "evaluation.generate_before", "evaluation.compare_single")
+"""What the scores after adaptation do not depend on."""
 
 
 def decisive(config: Mapping[str, Any], content: str | None) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def comparable(setting: Setting) -> dict[str, Any]:
     """Without what an experiment file leaves open: the data's content, and from where a backbone of the hub is read;
     and without what the scores after adaptation do not depend on.
     """
-    left_out = (*_BEFORE, "data.content", *(("model.source",) if "model.hub_id" in setting else ()))
+    left_out = (*ASIDE, "data.content", *(("model.source",) if "model.hub_id" in setting else ()))
     return {key: value for key, value in setting.items() if key not in left_out}
 
 

@@ -20,7 +20,9 @@ def with_config(summary: Summary, **method: object) -> Summary:
         dataclasses.replace(record, config={**record.config, "method": {**record.config["method"], **method}})
         for record in summary.records
     )
-    return dataclasses.replace(summary, records=records, differing={f"method.{key}": value for key, value in method.items()})
+    return dataclasses.replace(
+        summary, records=records, differing={f"method.{key}": value for key, value in method.items()}
+    )
 
 
 def test_the_committed_records_are_one_data_mix() -> None:

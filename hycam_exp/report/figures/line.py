@@ -12,13 +12,13 @@ from typing import Any
 import yaml
 
 from hycam_exp.report.figures.looks import METHODS, Look, looks_of, variant_look
-from hycam_exp.report.setting import shown
+from hycam_exp.report.setting import ASIDE, shown
 from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.runs import RunRecord
 
 SWEPT = ("num_specialized", "tau")  # fields of a method that have a figure of their own
 _LONGEST = 120  # characters of a file name: a file system takes 255 bytes
-ASIDE = ("seed", "generate_before", "compare_single")  # what runs of one line may differ in
+WITHIN = ("seed", *ASIDE)  # what runs of one line may differ in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ def _lines(
     settings: dict[str, dict[str, Mapping[str, Any]]] = {}
     members: dict[tuple[str, str], list[RunRecord]] = {}
     for summary in summaries:
-        differing = without(summary.differing, *ASIDE, *SWEPT)
+        differing = without(summary.differing, *WITHIN, *map(of_method, SWEPT))
         settings.setdefault(summary.method, {})[shown(differing)] = differing
         members.setdefault((summary.method, shown(differing)), []).extend(summary.records)
     found = []
@@ -179,9 +179,14 @@ def _rank(method: str) -> tuple[int, str]:
     return (order.index(method) if method in order else len(order)), method
 
 
-def without(differing: Mapping[str, Any], *fields: str) -> dict[str, Any]:
-    """The values of a setting less those of some fields, whatever group they are in."""
-    return {key: value for key, value in differing.items() if _field(key) not in fields}
+def without(differing: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """The values of a setting less some."""
+    return {key: value for key, value in differing.items() if key not in keys}
+
+
+def of_method(field: str) -> str:
+    """The dotted name of a method's field."""
+    return f"method.{field}"
 
 
 def _field(key: str) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.figures.line import (
-    ASIDE,
+    WITHIN,
     Line,
     mean_and_spread,
+    of_method,
     over_folds,
     over_seeds,
     setting,
@@ -91,7 +92,7 @@ def settings(summaries: Sequence[Summary], sweep: Sweep) -> Settings:
     for summary in unswitched(summaries):
         value = setting(summary, sweep.field)
         if isinstance(value, int | float):
-            values = without(summary.differing, *ASIDE, sweep.field)
+            values = without(summary.differing, *WITHIN, of_method(sweep.field))
             key = summary.method, shown(values)
             differing[key] = values
             alike.setdefault(key, {}).setdefault(value, []).append(summary)
