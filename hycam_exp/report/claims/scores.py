@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hycam_exp.evaluation.metrics import SCORES, declared
+from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.baselines import BASELINES, PEFT_BASELINES
 from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, listed, verdict
 from hycam_exp.report.evidence import Backbone, Evidence
@@ -293,7 +294,7 @@ def _ablation(published: Published, evidence: Sequence[Evidence]) -> Statement:
 
 def _retention(evidence: Sequence[Evidence]) -> Statement:
     def check(backbone: Backbone) -> Finding:
-        values = backbone.values((OURS, *BASELINES), lambda s: s.mean("ppl_change", "retention"))
+        values = backbone.values((OURS, *BASELINES), lambda s: s.mean("ppl_change", RETENTION))
         if OURS not in values or len(values) < 2:
             return Finding(verdict=UNKNOWN, text="not measured")
         shares = {name: 100 * value for name, value in values.items()}
