@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from hycam_exp.data.tokens import Tokens
-from hycam_exp.evaluation import overlap, perplexity
+from hycam_exp.evaluation import metrics, overlap, perplexity
 from hycam_exp.evaluation.generation import Decoder, Prediction, nothing
 from hycam_exp.evaluation.overlap import Overlap
 from hycam_exp.evaluation.perplexity import SampleNats
@@ -41,7 +41,7 @@ class Measurement:
             return []
         rows = perplexity.scores(self.nats, suffix)
         if self.retention:
-            value = perplexity.perplexity(sum(s.nats for s in self.retention), sum(s.tokens for s in self.retention))
+            value = metrics.perplexity(sum(s.nats for s in self.retention), sum(s.tokens for s in self.retention))
             rows.append(Score(task=RETENTION, metric=f"ppl{suffix}", value=value, n=len(self.retention)))
         if self.predictions:
             rows += overlap.scores(self.overlaps, suffix) + self._caps(suffix)

@@ -1,5 +1,6 @@
 """What each score is: its direction, how it is aggregated, and the definition's version."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -28,8 +29,15 @@ SCORES = {"ppl": "PPL", "bleu4": "BLEU-4", "rouge_l": "ROUGE-L"}
 """The scores of the paper's tables, in their order, and what they are called there."""
 AGGREGATES = ("mean", "pooled")
 """What stands in the place of a score's task: the mean over tasks, and all their samples together."""
+LARGEST_EXPONENT = 700
 
 
 def declared(metric: str) -> Metric:
     """A metric's declaration; `_before` marks the unadapted backbone's score of the same metric."""
     return METRICS[metric.removesuffix("_before")]
+
+
+def perplexity(nats: float, tokens: int) -> float | None:
+    """exp of the mean nats of a token; None where no float holds it."""
+    mean = nats / tokens
+    return math.exp(mean) if mean < LARGEST_EXPONENT else None

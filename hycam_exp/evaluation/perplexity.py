@@ -17,10 +17,10 @@ from tqdm import tqdm
 from hycam_exp import ranks
 from hycam_exp.data.batches import IGNORE, by_length, collate
 from hycam_exp.data.tokens import Tokens
+from hycam_exp.evaluation.metrics import perplexity
 from hycam_exp.runs import Score
 
 RELEASED_BATCH = 2
-LARGEST_EXPONENT = 700
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +93,6 @@ def _sample(row: Tokens, nats: Tensor) -> SampleNats:
         all_nats=nats.sum().item(),
         all_tokens=len(nats),
     )
-
-
-def perplexity(nats: float, tokens: int) -> float | None:
-    """exp of the mean nats of a token; None where no float holds it."""
-    mean = nats / tokens
-    return math.exp(mean) if mean < LARGEST_EXPONENT else None
 
 
 def _aggregates(samples: Sequence[SampleNats]) -> dict[str, float | None]:

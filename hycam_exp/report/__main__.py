@@ -40,7 +40,7 @@ def everything(arguments: Sequence[str]) -> int:
 
     collection = read(chosen.results)
     if not collection.records and not collection.problems:
-        sys.exit(f"error: --results={chosen.results}: no record in {chosen.results / 'runs'}")
+        sys.exit(as_errors(f"--results={chosen.results}: no record in {chosen.results / 'runs'}"))
     summaries, kept = summarise(collection.records), _kept(chosen.outputs)
     drawn = Drawn(kept / "figures.json", chosen.results / "runs")
     with Drawing(summaries, chosen.results / "figures", drawn) as drawing:

@@ -11,7 +11,7 @@ from hycam_exp.report.expected import Memo
 from hycam_exp.report.published import VARIANTS
 from hycam_exp.report.records import tasks_of
 from hycam_exp.report.scoreboard import OURS, Scoreboard
-from hycam_exp.report.setting import differing
+from hycam_exp.report.setting import differing, shown
 from hycam_exp.report.statistics import check_same_records
 from hycam_exp.report.summary import Summary
 
@@ -116,17 +116,17 @@ def _setting(data: str, backbones: Sequence[Backbone], left_out: Sequence[str]) 
     words = [f"the {data} set", ", ".join(b.model for b in backbones)]
     folds = {len(b.hycam.folds) for b in backbones}
     words.append(f"{'/'.join(map(str, sorted(folds)))} of {NUM_FOLDS} folds")
-    words += [f"HyCAM as {variant}" for b in backbones if (variant := _beyond_paper(b.hycam.variant))]
+    words += [f"HyCAM as {variant}" for b in backbones if (variant := _beyond_paper(b.hycam))]
     words += [f"left out for missing folds: {', '.join(left_out)}"] if left_out else []
     codes = set().union(*(s.code for b in backbones for s in (b.hycam, *b.others)))
     words += [f"by {len(codes)} versions of the code"] if len(codes) > 1 else []
     return "; ".join(words)
 
 
-def _beyond_paper(variant: str) -> str:
+def _beyond_paper(hycam: Summary) -> str:
     """What sets the paper's setting apart from others of HyCAM's: of the method's own values the rank alone."""
-    parts = [part for part in variant.split(", ") if not part.startswith("method.") or part.startswith("method.rank=")]
-    return ", ".join(part for part in parts if part)
+    differing = hycam.differing.items()
+    return shown({key: value for key, value in differing if not key.startswith("method.") or key == "method.rank"})
 
 
 def _backbone(

@@ -12,10 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp import config, method_settings
 from hycam_exp.config import NUM_FOLDS, Run, config_dir
 from hycam_exp.report import setting
-from hycam_exp.runs import write_atomically
+from hycam_exp.runs import PACKAGE, write_atomically
 
 if TYPE_CHECKING:
     from hycam_exp.grid import Composer
@@ -58,10 +57,10 @@ class Expected:
 
 
 class Memo:
-    """Values of a function of conf/, kept in a file until a file of conf/ changes: composing is slow."""
+    """Values that follow from conf/ alone, kept in a file until conf/ or the code changes: composing is slow."""
 
     def __init__(self, folder: Path | None) -> None:
-        self.path = folder / f"settings-{_conf_digest()}.json" if folder else None
+        self.path = folder / f"settings-{_digest(config_dir(), PACKAGE)}.json" if folder else None
         self.values: dict[str, Any] = _held(self.path) if self.path else {}
         self.is_changed = False
 
@@ -73,7 +72,7 @@ class Memo:
         return self.values[key]
 
     def save(self) -> None:
-        """Keep what was made, in the place of what other files of conf/ gave."""
+        """Keep what was made, in the place of what other files gave."""
         if self.path and self.is_changed:
             for old in self.path.parent.glob("settings-*.json"):
                 old.unlink(missing_ok=True)
@@ -88,12 +87,10 @@ def _held(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _conf_digest() -> str:
-    """A hash of conf/ and of what reads it."""
+def _digest(conf: Path, package: Path) -> str:
+    """A hash of conf/ and of all sources that may decide what follows from it: those of a run and of the report."""
     sha = hashlib.sha256()
-    sources = [Path(module) for module in (config.__file__, method_settings.__file__, setting.__file__, __file__)]
-    sources += [Path(config.__file__).with_name(name) for name in ("grid.py", "dimensions.py")]
-    for path in [*sorted(config_dir().rglob("*.yaml")), *sources]:
+    for path in sorted([*conf.rglob("*.yaml"), *package.glob("*.py"), *package.glob("report/**/*.py")]):
         sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()[:16]
 

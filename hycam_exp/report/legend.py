@@ -1,5 +1,6 @@
 """What the marks of a table mean: a sentence for each that occurs in it."""
 
+from hycam_exp.config import NUM_FOLDS
 from hycam_exp.report.table import DASH, PLUS_MINUS, Cell, Table
 
 MIXED = "\N{DAGGER}"
@@ -26,7 +27,7 @@ def legend(table: Table) -> list[str]:
     found = [
         (any(cell.folds for cell in ours), f"Means over folds {PLUS_MINUS} sample standard deviation."),
         (any(cell.mark for cell in cells), "Best of a column bold, second best underlined, as printed."),
-        (any(map(folds, ours)), "(k/5): the mean of k of 5 folds, not ranked, never starred."),
+        (any(map(folds, ours)), f"(k/{NUM_FOLDS}): the mean of k of {NUM_FOLDS} folds, not ranked, never starred."),
         (any(cell.star for cell in ours), f"{STAR}: {_BETTER}, {_BOTH}."),
         (any(map(_is_uncorrected, ours)), f"{UNCORRECTED}: {_BETTER}, {_PAIRED}."),
         (any(cell.star for cell in theirs), f"{STAR} (published): {_PUBLISHED}."),

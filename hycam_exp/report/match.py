@@ -39,9 +39,8 @@ class Match:
 
 def match(expected: Expected, summaries: Sequence[Summary], allow_mixed: bool) -> Match:
     """The row's records among all: those of the experiment's setting; with `allow_mixed` others fill the gaps."""
-    named = [s for s in summaries if (s.model, s.method, s.data) == expected.names]
-    near = [s for s in named if not _between(expected, s, ("method.", "seed"))]
-    exact = [s for s in near if not _between(expected, s, ("",))]
+    near = [s for s in _named(expected, summaries) if not _between(expected, s, ("method.", "seed"))]
+    exact = _exact(expected, near)
     others = [s for s in near if s not in exact]
     if allow_mixed:
         return _filled(expected, _nearest(expected, exact) + _by_folds(others), len(exact))
@@ -62,13 +61,26 @@ def match(expected: Expected, summaries: Sequence[Summary], allow_mixed: bool) -
     )
 
 
+def folds_run(expected: Expected, summaries: Sequence[Summary]) -> set[int]:
+    """The folds that have a record of the experiment's setting, whether or not they may stand in one row."""
+    return {fold for s in _exact(expected, _named(expected, summaries)) for fold in s.folds}
+
+
+def _named(expected: Expected, summaries: Sequence[Summary]) -> list[Summary]:
+    return [s for s in summaries if (s.model, s.method, s.data) == expected.names]
+
+
+def _exact(expected: Expected, named: Sequence[Summary]) -> list[Summary]:
+    return [s for s in named if not _between(expected, s, ("",))]
+
+
 def variants(expected: Expected, summaries: Sequence[Summary]) -> list[Match]:
     """Settings on the same data that differ from the experiment's in their recipe, by their differences."""
     alike: dict[str, list[Summary]] = {}
-    for s in summaries:
-        keys = _between(expected, s, ("",)) if (s.model, s.method, s.data) == expected.names else []
+    for s in _named(expected, summaries):
+        keys = _between(expected, s, ("",))
         if keys and all(key.startswith("recipe.") for key in keys):
-            alike.setdefault(setting.shown(s.setting, keys), []).append(s)
+            alike.setdefault(setting.shown(setting.only(s.setting, keys)), []).append(s)
     return [_variant(expected, variant, alike[variant]) for variant in sorted(alike)]
 
 
@@ -129,7 +141,7 @@ def _nearest(expected: Expected, summaries: Sequence[Summary]) -> list[Summary]:
 def _aside(expected: Expected, summary: Summary) -> list[str]:
     """The names of values that decide no score after adaptation, where a setting has others than the experiment."""
     keys = setting.differing([expected.setting, summary.setting])
-    return [key for key in keys if key.startswith("evaluation.")]
+    return [key for key in keys if key in setting.ASIDE]
 
 
 def _one_each(expected: Expected, summaries: Sequence[Summary]) -> tuple[list[RunRecord], str | None]:
@@ -143,7 +155,9 @@ def _one_each(expected: Expected, summaries: Sequence[Summary]) -> tuple[list[Ru
         places = {(r.config["fold"], r.data["content"], str(r.config["model"].get("source"))): r for r in s.records}
         doubled = [fold for fold, *_ in places.keys() & chosen.keys()]
         if doubled:
-            texts.append(f"{_folds(sorted(doubled))} with {setting.shown(s.setting, _aside(expected, s))}")
+            texts.append(
+                f"{_folds(sorted(doubled))} with {setting.shown(setting.only(s.setting, _aside(expected, s)))}"
+            )
         chosen = places | chosen
     return list(chosen.values()), f"also run, and not in the row: {'; '.join(texts)}" if texts else None
 
@@ -151,7 +165,7 @@ def _one_each(expected: Expected, summaries: Sequence[Summary]) -> tuple[list[Ru
 def _elsewhere(expected: Expected, summary: Summary, lacking: Sequence[int]) -> str | None:
     """The missing folds that a summary of another setting has, and the difference."""
     folds = [fold for fold in summary.folds if fold in lacking]
-    shown = setting.shown(summary.setting, _between(expected, summary, ("",)))
+    shown = setting.shown(setting.only(summary.setting, _between(expected, summary, ("",))))
     return f"{_folds(folds)} with {shown}" if folds else None
 
 
@@ -180,7 +194,7 @@ def _filled(expected: Expected, summaries: Sequence[Summary], exact: int) -> Mat
 def _joined(expected: Expected, records: Sequence[RunRecord]) -> Summary:
     model, method, data = expected.names
     ordered = tuple(sorted(records, key=lambda record: record.config["fold"]))
-    return Summary(model=model, method=method, data=data, variant="", records=ordered)
+    return Summary(model=model, method=method, data=data, differing={}, records=ordered)
 
 
 def _mixing(records: Sequence[RunRecord]) -> str | None:

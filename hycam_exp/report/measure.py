@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hycam_exp.config import NUM_FOLDS
 from hycam_exp.evaluation import metrics
+from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.match import Match
 from hycam_exp.report.summary import Summary, mean_of, spread_of
 from hycam_exp.report.table import Cell, Column
@@ -22,7 +23,7 @@ class Measure:
     @property
     def is_score(self) -> bool:
         """A metric with a direction, of the tasks."""
-        return self.metric in metrics.METRICS and self.task != "retention"
+        return self.metric in metrics.METRICS and self.task != RETENTION
 
     def column(self, group: str) -> Column:
         """The column of a group."""
@@ -62,7 +63,7 @@ class Measure:
 SCORES = tuple(Measure(name=name, metric=metric) for metric, name in metrics.SCORES.items())
 PPL = next(measure for measure in SCORES if measure.metric == "ppl")
 PARAMETERS = Measure(name="trained parameters", metric="parameters", digits=",.0f")
-GENERAL_TEXT = Measure(name="general text PPL", metric="ppl_change", task="retention", digits="+.1%")
+GENERAL_TEXT = Measure(name="general text PPL", metric="ppl_change", task=RETENTION, digits="+.1%")
 SECONDS = Measure(name="seconds", metric="seconds", digits=".0f")
 
 

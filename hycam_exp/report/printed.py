@@ -9,6 +9,7 @@ from rich.table import Table
 from hycam_exp import terminal
 from hycam_exp.config import NUM_FOLDS
 from hycam_exp.evaluation.metrics import SCORES
+from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.summary import Summary
 
 COLUMNS = tuple((name, metric, "mean", 3) for metric, name in SCORES.items())
@@ -54,7 +55,7 @@ def narrow(summaries: Sequence[Summary], title: str) -> Table:
 
 
 def _row(summary: Summary) -> list[str]:
-    change = summary.mean("ppl_change", "retention")
+    change = summary.mean("ppl_change", RETENTION)
     folds = f"{len(summary.folds)}/{NUM_FOLDS}"
     trained = summary.records[0].counts["parameters_trainable"]
     scores = [_cell(summary, metric, task, digits) for _, metric, task, digits in COLUMNS]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hycam_exp.config import config_dir
 from hycam_exp.report.expected import Experiments, command
-from hycam_exp.report.match import match
+from hycam_exp.report.match import folds_run
 from hycam_exp.report.summary import Summary
 
 
@@ -33,9 +33,9 @@ def progress(experiments: Experiments, summaries: Sequence[Summary]) -> list[Pro
 
 def _of(name: str, experiments: Experiments, summaries: Sequence[Summary]) -> Progress:
     folds = experiments.memo.get(f"folds of {name}", lambda: _folds(name))
-    matches = [match(expected, summaries, allow_mixed=False) for expected in experiments.rows(name)]
-    done = sum(fold in folds for m in matches if m.summary for fold in m.summary.folds)
-    return Progress(experiment=name, about=_about(name), done=done, total=len(matches) * len(folds))
+    rows = experiments.rows(name)
+    done = sum(len(folds_run(expected, summaries) & set(folds)) for expected in rows)
+    return Progress(experiment=name, about=_about(name), done=done, total=len(rows) * len(folds))
 
 
 def _folds(name: str) -> list[int]:

@@ -10,16 +10,11 @@ from typing import Any
 from hycam_exp.config import NUM_FOLDS
 from hycam_exp.evaluation.metrics import AGGREGATES
 from hycam_exp.evaluation.retention import TASK as RETENTION
-from hycam_exp.report import setting
+from hycam_exp.report import form, setting
 from hycam_exp.runs import RunRecord, Store
 
-_READ = {
-    "config": ("model", "method", "data", "fold"),
-    "counts": ("parameters_trainable", "records"),
-    "cost": ("seconds",),
-    "data": ("content", "split"),
-    "code": ("digest",),
-}
+# The parts that hold numbers, but for scores and curves.
+_NUMBERS = ("config", "metrics", "fit", "routing", "counts", "cost", "data", "code", "versions")
 
 
 @dataclass(frozen=True, order=True)
@@ -50,14 +45,8 @@ def read(results: Path) -> Collection:
     records: list[RunRecord] = []
     problems: list[Problem] = []
     for path in sorted((results / "runs").glob("*.json")):
-        try:
-            record = store.read(path.stem)
-        except ValueError as error:
-            problems.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
-            continue
-        assert record is not None, "its file is there"
-        fault = _fault(record, path)
-        if fault is None:
+        record, fault = _read(store, path)
+        if record is not None:
             records.append(record)
         else:
             problems.append(Problem(str(path), fault))
@@ -66,16 +55,25 @@ def read(results: Path) -> Collection:
     return Collection(kept, sorted([*problems, *doubled.values()]))
 
 
+def _read(store: Store, path: Path) -> tuple[RunRecord | None, str]:
+    """A record, or what is wrong with it."""
+    try:
+        record = store.read(path.stem)
+    except (ValueError, RecursionError) as error:
+        return None, str(error).removeprefix(f"{path}: ")
+    except OSError as error:
+        return None, f"cannot be read: {error.strerror or error}"
+    if record is None:
+        return None, "is no file, or a link to none"
+    fault = _fault(record, path)
+    return (record, "") if fault is None else (None, fault)
+
+
 def _fault(record: RunRecord, path: Path) -> str | None:
-    """What a record lacks, or which of its numbers is none."""
-    for part, keys in _READ.items():
-        held = getattr(record, part)
-        for key in keys:
-            if not isinstance(held, Mapping) or key not in held:
-                return f"has no {part}.{key}"
-    for part in ("model", "method", "data"):
-        if not isinstance(record.config[part], Mapping) or "name" not in record.config[part]:
-            return f"has no config.{part}.name"
+    """What a record lacks, or which of its values is none that the report can read."""
+    fault = form.fault(record)
+    if fault is not None:
+        return fault
     if record.config["fold"] not in range(NUM_FOLDS):
         return f"config.fold={record.config['fold']}: must be in 0..{NUM_FOLDS - 1}"
     if record.run_id != path.stem:
@@ -83,18 +81,21 @@ def _fault(record: RunRecord, path: Path) -> str | None:
     return next((f"{place} is {value}" for place, value in _numbers(record) if not _is_finite(value)), None)
 
 
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _numbers(record: RunRecord) -> Iterator[tuple[str, Any]]:
-    """What should be a finite number, with its place: all scores, and the rest of a part where something is not."""
+    """What should be finite, with its place: all scores, and all numbers of a part where one is not."""
     for score in record.scores:
         if score.value is not None:
             yield f"the score {score.metric} of {score.task}", score.value
     if not _sums_are_finite(record.curves):  # curves are long: look for the place only where one may be
         yield from _within("curves", record.curves)
-    for part in ("fit", "counts", "cost", "routing"):
+    for part in _NUMBERS:
         if not _holds_finite_numbers(getattr(record, part)):
             yield from _within(part, getattr(record, part))
 
@@ -103,7 +104,7 @@ def _sums_are_finite(curves: Mapping[str, Any]) -> bool:
     """Whether every row of every curve has a finite sum; then its numbers are finite, too."""
     try:
         return all(math.isfinite(sum(row.values())) for rows in curves.values() for row in rows)
-    except (TypeError, AttributeError):
+    except (TypeError, OverflowError):  # a value is null, or no float holds it
         return False
 
 
@@ -117,7 +118,7 @@ def _holds_finite_numbers(value: Any) -> bool:
 
 
 def _within(place: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, float):
+    if isinstance(value, int | float):
         yield place, value
     elif isinstance(value, Mapping):
         for key, inner in value.items():

@@ -45,18 +45,33 @@ class Scoreboard:
             if (of, name) == (column, metric) and (chosen is None or methods_in([method]) <= chosen)
         }
 
-    def improvement(self, column: str, metric: str, baselines: Iterable[str], error: float = 0.0) -> float | None:
-        """How much HyCAM is better than the best of the baselines, in percent of it; None where neither is known.
-
-        With `error` all values are moved by it, HyCAM's for the better and the baselines' for the worse.
-        """
+    def pair(self, column: str, metric: str, baselines: Iterable[str]) -> tuple[float, float] | None:
+        """HyCAM's score and that of the best of the baselines; None where one is not known."""
         rivals = self.scores(column, metric, baselines).values()
         ours = self.values.get((OURS, column, metric))
         if ours is None or not rivals:
             return None
-        if declared(metric).better == "lower":
-            return 100 * (1 - (ours - error) / (min(rivals) + error))
-        return 100 * ((ours + error) / (max(rivals) - error) - 1)
+        return ours, min(rivals) if declared(metric).better == "lower" else max(rivals)
+
+    def better(self, baselines: Iterable[str]) -> dict[tuple[str, str], bool]:
+        """Whether HyCAM is better than the best of the baselines, in every cell where both are known."""
+        methods = list(baselines)
+        pairs = {cell: self.pair(*cell, methods) for cell in self.cells}
+        signs = {metric: -1 if declared(metric).better == "lower" else 1 for _, metric in pairs}
+        return {cell: signs[cell[1]] * (pair[0] - pair[1]) > 0 for cell, pair in pairs.items() if pair}
+
+    def improvement(self, column: str, metric: str, baselines: Iterable[str], error: float = 0.0) -> float | None:
+        """How much HyCAM is better than the best of the baselines, in percent of it; None where one of them is not
+        known, or the best is not above 0: of that there is no percentage.
+
+        With `error` all values are moved by it, HyCAM's for the better and the baselines' for the worse.
+        """
+        pair = self.pair(column, metric, baselines)
+        if pair is None:
+            return None
+        sign = -1 if declared(metric).better == "lower" else 1
+        ours, best = pair[0] + sign * error, pair[1] - sign * error
+        return 100 * sign * (ours / best - 1) if best > 0 else None
 
     def improvements(self, baselines: Iterable[str], error: float = 0.0) -> dict[tuple[str, str], float]:
         """The improvement in every cell that has one."""

@@ -11,8 +11,8 @@ from hycam_exp.identity import identity
 
 Setting = Mapping[str, Any]
 
-# Of these the scores after adaptation do not depend.
-_BEFORE = ("recipe.generate_before", "recipe.compare_single", "evaluation.generate_before", "evaluation.compare_single")
+ASIDE = ("recipe.generate_before", "recipe.compare_single", "evaluation.generate_before", "evaluation.compare_single")
+"""What the scores after adaptation do not depend on."""
 
 
 def decisive(config: Mapping[str, Any], content: str | None) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def decisive(config: Mapping[str, Any], content: str | None) -> dict[str, Any]:
     values = flat({key: value for key, value in identity(config).items() if key != "fold"}) | {"data.content": content}
     model = config["model"]
     if model.get("source") == "folder" and not model.get("hub_id"):  # one's own is known by its path alone
-        values["model.path"] = model["path"]
+        values["model.path"] = model.get("path")
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -31,7 +31,7 @@ def comparable(setting: Setting) -> dict[str, Any]:
     """Without what an experiment file leaves open: the data's content, and from where a backbone of the hub is read;
     and without what the scores after adaptation do not depend on.
     """
-    left_out = (*_BEFORE, "data.content", *(("model.source",) if "model.hub_id" in setting else ()))
+    left_out = (*ASIDE, "data.content", *(("model.source",) if "model.hub_id" in setting else ()))
     return {key: value for key, value in setting.items() if key not in left_out}
 
 
@@ -49,9 +49,14 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other) if one is None or isinstance(one, str | int) else json.dumps(one) == json.dumps(other)
 
 
-def shown(setting: Setting, keys: list[str]) -> str:
+def only(setting: Setting, keys: Sequence[str]) -> dict[str, Any]:
+    """The values of some names; None for what a setting lacks."""
+    return {key: setting.get(key) for key in keys}
+
+
+def shown(setting: Setting) -> str:
     """Values as a command line would set them: recipe.clip=null, seed=1."""
-    return ", ".join(f"{key}={_value(setting.get(key))}" for key in keys)
+    return ", ".join(f"{key}={'null' if value is None else value}" for key, value in setting.items())
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -60,7 +65,3 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
-
-
-def _value(value: Any) -> str:
-    return "null" if value is None else str(value)

@@ -57,6 +57,8 @@ def _baselines(test: Contest) -> dict[str, Match]:
 
 def _obstacle(test: Contest) -> str | None:
     """Why nothing can be tested: no row of ours, a missing baseline, or records that the user mixed."""
+    if OURS not in test.rows:
+        return ""
     compared = {name: m for name, m in test.rows.items() if name == OURS} | _baselines(test)
     absent = [title(name) for name, m in compared.items() if m.summary is None]
     if len(absent) == len(compared):

@@ -42,7 +42,7 @@ class Comparison:
     """Ours minus the baseline's, in the metric's units; `interval` is its 95% t interval over folds."""
     interval: tuple[float, float] | None = None
     percent: float | None = None
-    """The improvement, positive where ours is better, in percent of the baseline's mean."""
+    """The improvement, positive where ours is better, in percent of the baseline's mean; None where that is 0."""
     p: float | None = None
     """Of the paired two-sided t-test over folds."""
     p_corrected_resampled: float | None = None
@@ -57,8 +57,21 @@ class Comparison:
     """Why something above is None."""
 
     @property
+    def gain(self) -> float | None:
+        """The difference, positive where ours is better."""
+        if self.difference is None:
+            return None
+        return -self.difference if declared(self.metric).better == "lower" else self.difference
+
+    @property
     def is_improvement(self) -> bool:
-        return self.percent is not None and self.percent > 0
+        return self.gain is not None and self.gain > 0
+
+    @property
+    def is_worse(self) -> bool:
+        """The contrary of an improvement, by the p that decides a star."""
+        significant = self.p_corrected_holm is not None and self.p_corrected_holm < LEVEL
+        return significant and self.gain is not None and self.gain < 0
 
     @property
     def star(self) -> bool:

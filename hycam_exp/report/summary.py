@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,10 +19,15 @@ class Summary:
     model: str
     method: str
     data: str
-    variant: str
-    """What sets it apart from other settings of the same model, method and data; empty if there are none."""
+    differing: Mapping[str, Any]
+    """The values that set it apart from other settings of the same model, method and data; empty if there are none."""
     records: tuple[RunRecord, ...]
     """In the order of their folds."""
+
+    @property
+    def variant(self) -> str:
+        """What sets it apart, in words."""
+        return setting.shown(self.differing)
 
     @property
     def folds(self) -> tuple[int, ...]:
@@ -82,9 +87,9 @@ def summarise(records: Iterable[RunRecord]) -> list[Summary]:
     for group in groups.values():
         named.setdefault(_name(group[0]), []).append(sorted(group, key=lambda record: record.config["fold"]))
     return [
-        Summary(model=name[0], data=name[1], method=name[2], variant=variant, records=tuple(group))
+        Summary(model=name[0], data=name[1], method=name[2], differing=values, records=tuple(group))
         for name, alike in sorted(named.items())
-        for variant, group in sorted(zip(_variants(alike), alike, strict=True), key=lambda pair: pair[0])
+        for values, group in sorted(zip(_differing(alike), alike, strict=True), key=lambda p: setting.shown(p[0]))
     ]
 
 
@@ -97,8 +102,8 @@ def _setting(record: RunRecord) -> dict[str, Any]:
     return setting.decisive(record.config, record.data["content"])
 
 
-def _variants(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
-    """For each of several settings of one name, the values in which they differ."""
+def _differing(groups: Sequence[Sequence[RunRecord]]) -> list[setting.Setting]:
+    """For each of several settings of one name, the values in which they differ; None for what one lacks."""
     settings: list[setting.Setting] = [_setting(group[0]) for group in groups]
     keys = setting.differing(settings)
-    return [setting.shown(values, keys) for values in settings]
+    return [setting.only(values, keys) for values in settings]

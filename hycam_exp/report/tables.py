@@ -121,14 +121,22 @@ def _groups(design: Design, rows: Matches) -> list[_Group]:
 
 
 def _cell(design: Design, measure: Measure, of_row: Mapping[str, Match], group: _Group, theirs: PublishedCells) -> Cell:
-    m = of_row.get(group.key) or next(iter(of_row.values()))
-    cell = measure.cell(m, group.task)
-    found = theirs.get((m.expected.names[1], group.key if design.by else "", measure.metric))
-    if found is None or m.variant:
+    m, any_of_row = _match(design, of_row, group), next(iter(of_row.values()))
+    cell = measure.cell(m, group.task) if m else Cell()
+    found = theirs.get((any_of_row.expected.names[1], group.key if design.by else "", measure.metric))
+    if found is None or any_of_row.variant:
         return cell
     return replace(
         cell, published=found.published, published_mark=found.published_mark, published_star=found.published_star
     )
+
+
+def _match(design: Design, of_row: Mapping[str, Match], group: _Group) -> Match | None:
+    """A row's records in a group: one for all tasks, else that of the model; None where the row has no such model."""
+    if design.by == "task":
+        (of_all_tasks,) = of_row.values()
+        return of_all_tasks
+    return of_row.get(group.key)
 
 
 def _published(design: Design, papers: Published) -> PublishedCells:
@@ -152,9 +160,7 @@ def _with_stars(
     places = [(group, measure) for group in groups for measure in design.measures if measure.is_score]
     by_method = {
         group.key: {
-            m.expected.names[1]: m
-            for of_row in rows.values()
-            if not (m := of_row.get(group.key) or next(iter(of_row.values()))).variant
+            m.expected.names[1]: m for of_row in rows.values() if (m := _match(design, of_row, group)) and not m.variant
         }
         for group in groups
     }

@@ -20,7 +20,9 @@ def with_config(summary: Summary, **method: object) -> Summary:
         dataclasses.replace(record, config={**record.config, "method": {**record.config["method"], **method}})
         for record in summary.records
     )
-    return dataclasses.replace(summary, records=records, variant=str(method))
+    return dataclasses.replace(
+        summary, records=records, differing={f"method.{key}": value for key, value in method.items()}
+    )
 
 
 def test_the_committed_records_are_one_data_mix() -> None:
@@ -42,7 +44,10 @@ def test_hycam_is_the_papers_setting_of_any_rank() -> None:
     sweep = [with_config(of(OURS), num_specialized=3), of("lora")]
     assert gather(sweep) == []
     (mix,) = gather([with_config(of(OURS), rank=4), of("lora")])
-    assert "HyCAM as {'rank': 4}" in mix.setting
+    assert mix.setting.endswith("; HyCAM as method.rank=4")
+    differing = {"method.tau": 0.5, "method.rank": 8, "recipe.betas": [0.9, 0.95]}
+    (mix,) = gather([dataclasses.replace(of(OURS), differing=differing), of("lora")])
+    assert mix.setting.endswith("; HyCAM as method.rank=8, recipe.betas=[0.9, 0.95]")
 
 
 def test_incomplete_or_other_records_are_left_out() -> None:
@@ -62,10 +67,20 @@ def test_records_without_test_scores_are_no_rivals() -> None:
         dataclasses.replace(r, scores=[], config={**r.config, "recipe": {**r.config["recipe"], "learning_rate": 9.0}})
         for r in of("lora").records
     ]
-    (mix,) = gather([of(OURS), of("lora"), dataclasses.replace(of("lora"), records=tuple(search), variant="search")])
+    (mix,) = gather(
+        [
+            of(OURS),
+            of("lora"),
+            dataclasses.replace(of("lora"), records=tuple(search), differing={"recipe.name": "search"}),
+        ]
+    )
     assert mix.backbones[0].others == [of("lora")]
     (mix,) = gather(
-        [of(OURS), of("lora"), dataclasses.replace(of("lora"), records=tuple(search[:1]), variant="search")]
+        [
+            of(OURS),
+            of("lora"),
+            dataclasses.replace(of("lora"), records=tuple(search[:1]), differing={"recipe.name": "search"}),
+        ]
     )
     assert "left out" not in mix.setting
 

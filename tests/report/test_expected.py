@@ -1,5 +1,6 @@
 """What experiment files ask for."""
 
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from hycam_exp import config, grid
 from hycam_exp.report import setting, titles
 from hycam_exp.report.design import DESIGNS
-from hycam_exp.report.expected import Experiments, Memo
+from hycam_exp.report.expected import Experiments, Memo, _digest
+from hycam_exp.runs import PACKAGE
 
 PAPERS = {"table2_main": 25, "table3_qwen_sizes": 25, "table4_llama32": 10, "table5_tasks": 5, "table6_ablation": 5}
 
@@ -62,8 +64,22 @@ def test_what_was_made_is_kept_until_conf_changes(tmp_path: Path, monkeypatch: p
     assert Memo(tmp_path).get("a", lambda: pytest.fail("made again")) == [1, 2]
     file.write_text("{")
     assert Memo(tmp_path).values == {}
-    monkeypatch.setattr("hycam_exp.report.expected._conf_digest", lambda: "other")
+    monkeypatch.setattr("hycam_exp.report.expected._digest", lambda *_: "other")
     other = Memo(tmp_path)
     other.get("a", lambda: 3)
     other.save()
     assert [path.name for path in tmp_path.iterdir()] == ["settings-other.json"]
+
+
+def test_what_was_made_is_made_again_after_any_change_of_what_made_it(tmp_path: Path) -> None:
+    """Of a file of conf/, or of a source of a run or of the report."""
+    conf, package = tmp_path / "conf", tmp_path / "package"
+    shutil.copytree(config.config_dir(), conf)
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("*.json", "__pycache__", "assets"))
+    digests = [_digest(conf, package)]
+    sources = ("identity.py", "config.py", "grid.py", "report/progress.py", "report/claims/cost.py")
+    for path in (conf / "recipe" / "mini.yaml", *(package / name for name in sources)):
+        path.write_text(path.read_text() + "\n# changed\n")
+        digests.append(_digest(conf, package))
+    assert len(set(digests)) == 7
+    assert _digest(conf, package) == digests[-1]

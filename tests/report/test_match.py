@@ -125,15 +125,18 @@ def test_a_row_of_other_data_is_refused(allow: bool) -> None:
     assert [m.mixed for m in found] == [None, None, text if allow else None]
 
 
+@pytest.mark.parametrize("name", setting.ASIDE)
 @pytest.mark.parametrize("allow", [False, True])
-def test_of_a_fold_run_twice_the_experiments_own_stands(allow: bool) -> None:
+def test_of_a_fold_run_twice_the_experiments_own_stands(allow: bool, name: str) -> None:
     """Two records that differ in what is measured before adaptation are one fold; the other one is named."""
     own = [record(fold, 1.0) for fold in (0, 1)]
-    more = [replace(record(fold, 1.0, evaluation={"compare_single": 10}), run_id=f"a{fold}") for fold in (0, 1, 2)]
+    group, field = name.split(".")
+    values = {group: {**own[0].config.get(group, {}), field: 10}}
+    more = [replace(record(fold, 1.0, **values), run_id=f"a{fold}") for fold in (0, 1, 2)]
     found = matched([*more, *own], allow)
     assert folds(found) == (0, 1, 2)
     assert found.summary is not None
     assert [r.run_id for r in found.summary.records] == [own[0].run_id, own[1].run_id, "a2"]
     assert found.refused is None
     if not allow:
-        assert found.note == "also run, and not in the row: folds 0, 1 with evaluation.compare_single=10"
+        assert found.note == f"also run, and not in the row: folds 0, 1 with {name}=10"

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import re
 import zlib
 from dataclasses import replace
@@ -10,6 +11,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hycam_exp.report.page import captions, document, figure_view, sample_texts, write
@@ -18,6 +21,7 @@ from hycam_exp.report.page.packing import Pool, inline_json, rounded
 from hycam_exp.report.page.run_view import MOST_POINTS, run_view
 from hycam_exp.report.page.table_view import TableViews
 from hycam_exp.report.table import Cell, Column, Row, Table
+from hycam_exp.runs import Store
 from tests.report.page_content import COMMAND, HOSTILE, METHODS, TASKS, content, record, samples
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -242,6 +246,16 @@ def test_texts_are_kept_to_what_a_page_can_hold(tmp_path: Path, monkeypatch: pyt
     assert "On this page are the first 1 of 3 texts of each task and run" in document(
         replace(made, samples=sample_texts.read(tmp_path, ids))
     )
+
+
+def test_a_perplexity_that_no_float_holds_is_none(tmp_path: Path) -> None:
+    """As in a run's scores: a sample of huge loss is not shown as a number that was never measured."""
+    made = content(tmp_path)
+    run_id = made.summaries[0].records[0].run_id
+    rows = [row | {"nats": nats} for row, nats in zip(samples(run_id)[:3], (60.0 * 4, 1e4, None), strict=True)]
+    pq.write_table(pa.Table.from_pylist(rows), Store(tmp_path, tmp_path).samples_path(run_id))
+    (shown,) = sample_texts.read(tmp_path, [run_id]).runs[run_id].values()
+    assert [row["ppl"] for row in shown] == [math.exp(60), None, None]
 
 
 @pytest.mark.parametrize(("points", "every"), [(MOST_POINTS, 1), (MOST_POINTS + 1, 2), (10 * MOST_POINTS, 10)])

@@ -22,6 +22,16 @@ def test_improvement_is_in_percent_of_the_best_baseline() -> None:
     assert BOARD.improvements(["lora"]) == {("x", "ppl"): 25.0, ("x", "bleu4"): pytest.approx(50.0)}
 
 
+@pytest.mark.parametrize(("ours", "is_better"), [(0.1, True), (0.0, False)])
+def test_of_nothing_there_is_no_percentage(ours: float, is_better: bool) -> None:
+    """Where the best baseline is 0 nothing is divided by it; which is better is known nevertheless."""
+    board = Scoreboard({("lora", "x", "bleu4"): 0.0, ("hycam", "x", "bleu4"): ours, ("hycam", "x", "ppl"): 2.0})
+    assert board.improvement("x", "bleu4", ["lora"]) is None
+    assert board.improvements(["lora"]) == {}
+    assert board.better(["lora"]) == {("x", "bleu4"): is_better}
+    assert board.better(["full_ft"]) == {}
+
+
 def test_rounding_moves_all_values_against_each_other() -> None:
     """With the error ours is better and the baselines are worse by it; with its negative the other way."""
     assert BOARD.improvement("x", "ppl", ["lora"], 0.5) == pytest.approx(100 * (1 - 2.5 / 4.5))

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from hycam_exp.config import compose
 from hycam_exp.identity import identity
-from hycam_exp.report.setting import comparable, decisive, differing, shown
+from hycam_exp.report.setting import comparable, decisive, differing, only, shown
 
 
 def test_what_decides_is_what_a_runs_identity_holds() -> None:
@@ -38,5 +38,5 @@ def test_differences_are_shown_as_overrides() -> None:
     """In order of their names; what a setting lacks is null."""
     settings = [{"a": 1, "b.c": 2, "d": [1]}, {"a": 1, "d": [2]}]
     assert differing(settings) == ["b.c", "d"]
-    assert [shown(setting, differing(settings)) for setting in settings] == ["b.c=2, d=[1]", "b.c=null, d=[2]"]
+    assert [shown(only(setting, differing(settings))) for setting in settings] == ["b.c=2, d=[1]", "b.c=null, d=[2]"]
     assert differing([]) == []

@@ -41,7 +41,7 @@ def settings(method: str, values: Sequence[float | None], metric: str = "ppl", s
         )
         for fold, value in enumerate(values)
     )
-    return Summary(model="m", method=method, data="mini", variant="", records=records)
+    return Summary(model="m", method=method, data="mini", differing={}, records=records)
 
 
 @given(fold_values, fold_values)
@@ -176,9 +176,9 @@ def test_other_test_records_are_refused() -> None:
         compare(settings("hycam", A), [settings("lora", B, split="t")], "ppl")
 
 
-def comparison(percent: float, p: float, corrected: float) -> Comparison:
+def comparison(gain: float, p: float, corrected: float) -> Comparison:
     return Comparison(
-        metric="ppl", task="mean", ours="hycam", baseline="lora", n_folds=5, percent=percent, p=p,
+        metric="ppl", task="mean", ours="hycam", baseline="lora", n_folds=5, difference=-gain, p=p,
         p_corrected_resampled=corrected,
     )  # fmt: skip
 
@@ -188,11 +188,22 @@ def test_star_needs_an_improvement_and_both_tests_corrected_for_the_table() -> N
     alone = comparison(1.0, 0.01, 0.02)
     assert (alone.star, alone.uncorrected_star) == (False, True)
     assert with_holm([alone])[0].star
-    assert not with_holm([dataclasses.replace(alone, percent=-1.0)])[0].star
+    (worse,) = with_holm([dataclasses.replace(alone, difference=1.0)])
+    assert (worse.star, worse.is_worse, with_holm([alone])[0].is_worse) == (False, True, False)
+    assert not with_holm([dataclasses.replace(worse, p_corrected_resampled=None)])[0].is_worse
     assert not with_holm([comparison(1.0, 0.01, 0.06)])[0].star
     three = with_holm([alone, comparison(1.0, 0.5, 0.6), comparison(1.0, 0.6, 0.7)])
     assert (three[0].p_holm, three[0].p_corrected_holm) == pytest.approx((0.03, 0.06))
     assert (three[0].star, three[0].uncorrected_star) == (False, True)
+
+
+def test_better_than_a_baseline_of_nothing_is_better() -> None:
+    """No percentage of 0, and the star and its contrary nevertheless, by the difference."""
+    nought = settings("lora", [0.0] * 5, "bleu4")
+    (found,) = with_holm([compare(settings("hycam", B, "bleu4"), [nought], "bleu4")])
+    assert (found.percent, found.is_improvement, found.star, found.is_worse) == (None, True, True, False)
+    (other,) = with_holm([compare(nought, [settings("lora", B, "bleu4")], "bleu4")])
+    assert (other.star, other.is_worse) == (False, True)
 
 
 def assert_rate(found: float, n: int, expected: float) -> None:

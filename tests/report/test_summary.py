@@ -32,5 +32,5 @@ def test_settings_of_one_name_are_told_apart_by_what_differs() -> None:
 def test_what_is_absent_is_none(values: list[float | None], mean: float | None, spread: float | None) -> None:
     """One fold has no spread, and a fold without a score leaves no mean: never averaged over silently."""
     records = tuple(record(fold, value) for fold, value in enumerate(values))
-    summary = Summary(model="m", method="lora", data="mini", variant="", records=records)
+    summary = Summary(model="m", method="lora", data="mini", differing={}, records=records)
     assert (summary.mean("ppl"), summary.spread("ppl")) == (mean, spread)

@@ -4,12 +4,13 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hycam_exp.report import files
-from hycam_exp.report.expected import Experiments
+from hycam_exp.report.expected import Expected, Experiments
 from hycam_exp.report.summary import summarise
 from hycam_exp.report.table import Cell, Table
 from hycam_exp.report.tables import Report, build
@@ -98,6 +99,25 @@ def test_mini_is_what_the_records_say(experiments: Experiments, committed: list[
     tasks = tables(report)["mini_tasks"]
     score = sum(r.score("ppl", "icliniq") or 0 for r in hycam) / 5
     assert cell(tasks, "HyCAM", "PPL", "iCliniq (generated)").value == pytest.approx(score, rel=1e-12)
+
+
+def test_a_row_without_a_model_has_no_score_of_another(experiments: Experiments) -> None:
+    """LoRA that an experiment does not ask for on a backbone is an empty cell there, beside what the paper printed."""
+
+    def rows(experiment: str) -> list[Expected]:
+        return [
+            e
+            for e in experiments.rows(experiment)
+            if e.names[:2] not in {("llama3_8b", "lora"), ("mistral_7b", "hycam")}
+        ]
+
+    asked: Any = SimpleNamespace(rows=rows, prepare=lambda *_: None, memo=experiments.memo)
+    table = tables(build(summarise(of_llama2(experiments)), asked))["table2_main"]
+    for label, backbone in (("LoRA", "Llama 3 8B"), ("HyCAM", "Mistral 7B")):
+        found = cell(table, label, "PPL", backbone)
+        assert (found.value, found.folds, found.command, found.star) == (None, None, None, False)
+        assert found.published is not None
+    assert cell(table, "LoRA", "PPL", "Llama 2 7B").value is not None
 
 
 def test_the_order_of_records_changes_nothing(experiments: Experiments, committed: list[RunRecord]) -> None:

@@ -42,8 +42,7 @@ def wrong_marks(cells: Sequence[Cell], board: Scoreboard) -> list[str]:
 
 
 def _improves(cell: Cell, board: Scoreboard) -> bool:
-    gain = board.improvement(cell.column, cell.metric, PEFT_BASELINES)
-    return cell.method == OURS and gain is not None and gain > 0
+    return cell.method == OURS and board.better(PEFT_BASELINES).get((cell.column, cell.metric), False)
 
 
 def _marks(published: Published, name: str) -> Statement:

@@ -4,17 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hycam_exp.evaluation.metrics import SCORES, declared
+from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.baselines import BASELINES, PEFT_BASELINES
 from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, listed, verdict
 from hycam_exp.report.evidence import Backbone, Evidence
 from hycam_exp.report.published import ROUNDING, VARIANTS, Published
 from hycam_exp.report.scoreboard import OURS, Scoreboard, methods_in
-from hycam_exp.report.statistics import LEVEL, compare, with_holm
+from hycam_exp.report.statistics import compare, with_holm
 
 CLAIMED = 3.65
 """The average improvement in percent that the paper's abstract states."""
 SIZES, SMALL = "table3_qwen_sizes", "table4_llama32"
 HARD = ("icliniq", "dolly")
+_NO_SHARE = "a baseline's score is 0, of which nothing is a percentage"
 
 
 def statements(published: Published, evidence: Sequence[Evidence]) -> list[Statement]:
@@ -65,11 +67,15 @@ def _average(published: Published, evidence: Sequence[Evidence]) -> Statement:
     }
 
     def check(board: Scoreboard, error: float) -> Finding:
-        gains = {name: board.improvements(methods) for name, methods in ways.items()}
-        if not all(gains.values()):
+        cells = {name: board.better(methods) for name, methods in ways.items()}
+        if not all(cells.values()):
             return Finding(verdict=UNKNOWN, text="not all baselines were run")
+        gains = {name: board.improvements(methods) for name, methods in ways.items()}
+        bounds = [board.improvements(BASELINES, sign * error) for sign in (-1, 1)]
+        if any(cells[name].keys() != gains[name].keys() for name in ways) or not all(bounds):
+            return Finding(verdict=UNKNOWN, text=_NO_SHARE)
         values = {name: _mean(found) for name, found in gains.items()}
-        low, high = (_mean(board.improvements(BASELINES, sign * error)) for sign in (-1, 1))
+        low, high = map(_mean, bounds)
         text = listed(values) + (f"; rounding allows {low:.2f} to {high:.2f}" if error else "")
         reached = low <= CLAIMED <= high if error else values["best of all baselines"] >= CLAIMED
         return Finding(
@@ -89,14 +95,14 @@ def _average(published: Published, evidence: Sequence[Evidence]) -> Statement:
 
 def _better_cells(boards: Sequence[Scoreboard], baselines: Sequence[str], share: float = 1.0) -> Finding:
     """HyCAM is better than the best of the baselines in a share of all cells."""
-    gains = [gain for board in boards for gain in board.improvements(baselines).values()]
-    if not gains:
+    cells = [is_better for board in boards for is_better in board.better(baselines).values()]
+    if not cells:
         return Finding(verdict=UNKNOWN, text="the baselines were not run")
-    better = sum(gain > 0 for gain in gains)
+    better = sum(cells)
     return Finding(
-        verdict=verdict(better >= share * len(gains)),
-        text=f"better in {better} of {len(gains)} cells",
-        values={"better": better, "cells": len(gains)},
+        verdict=verdict(better >= share * len(cells)),
+        text=f"better in {better} of {len(cells)} cells",
+        values={"better": better, "cells": len(cells)},
     )
 
 
@@ -118,7 +124,7 @@ def _significance(evidence: Sequence[Evidence]) -> Statement:
         if any(c.p is None for c in found):
             return Finding(verdict=UNKNOWN, text="; ".join(dict.fromkeys(c.reason or "" for c in found)))
         stars, uncorrected = sum(c.star for c in found), sum(c.uncorrected_star for c in found)
-        worse = sum(not c.is_improvement and (c.p_corrected_holm or 0) < LEVEL for c in found)
+        worse = sum(c.is_worse for c in found)
         return Finding(
             verdict=verdict(stars == len(found)),
             text=f"starred in {stars} of {len(found)} cells, {uncorrected} without correction; significantly worse in"
@@ -138,12 +144,14 @@ def _significance(evidence: Sequence[Evidence]) -> Statement:
 
 def _over_each(published: Published, evidence: Sequence[Evidence]) -> Statement:
     def check(board: Scoreboard) -> Finding:
-        gains = {name: board.improvements([name]) for name in PEFT_BASELINES}
-        if not all(gains.values()):
+        cells = {name: board.better([name]) for name in PEFT_BASELINES}
+        if not all(cells.values()):
             return Finding(verdict=UNKNOWN, text="not all baselines were run")
-        values = {name: _mean(found) for name, found in gains.items()}
-        better = all(gain > 0 for found in gains.values() for gain in found.values())
-        return Finding(verdict=verdict(better), text=f"on average {listed(values)}", values=values)
+        gains = {name: board.improvements([name]) for name in PEFT_BASELINES}
+        values = {name: _mean(gains[name]) for name in cells if gains[name].keys() == cells[name].keys()}
+        better = all(is_better for found in cells.values() for is_better in found.values())
+        text = f"on average {listed(values)}" if len(values) == len(cells) else _NO_SHARE
+        return Finding(verdict=verdict(better), text=text, values=values)
 
     return Statement(
         id="over_each_peft",
@@ -286,7 +294,7 @@ def _ablation(published: Published, evidence: Sequence[Evidence]) -> Statement:
 
 def _retention(evidence: Sequence[Evidence]) -> Statement:
     def check(backbone: Backbone) -> Finding:
-        values = backbone.values((OURS, *BASELINES), lambda s: s.mean("ppl_change", "retention"))
+        values = backbone.values((OURS, *BASELINES), lambda s: s.mean("ppl_change", RETENTION))
         if OURS not in values or len(values) < 2:
             return Finding(verdict=UNKNOWN, text="not measured")
         shares = {name: 100 * value for name, value in values.items()}

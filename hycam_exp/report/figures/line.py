@@ -12,12 +12,13 @@ from typing import Any
 import yaml
 
 from hycam_exp.report.figures.looks import METHODS, Look, looks_of, variant_look
+from hycam_exp.report.setting import ASIDE, shown
 from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.runs import RunRecord
 
 SWEPT = ("num_specialized", "tau")  # fields of a method that have a figure of their own
 _LONGEST = 120  # characters of a file name: a file system takes 255 bytes
-ASIDE = ("seed", "generate_before", "compare_single")  # what runs of one line may differ in
+WITHIN = ("seed", *ASIDE)  # what runs of one line may differ in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,16 +26,21 @@ class Line:
     """One setting's runs, over folds of one seed or over seeds of one fold."""
 
     method: str
-    variant: str
-    """What sets it apart from other settings of its method: in full, without seed and swept fields."""
+    differing: Mapping[str, Any]
+    """The values that set it apart from other settings of its method, without seed and swept fields."""
     tail: str
-    """As much of the variant as tells it apart from the others in the figure."""
+    """As much of them as tells it apart from the others in the figure."""
     look: Look
     records: tuple[RunRecord, ...]
     over: str
     """fold or seed: in what the records differ."""
     fewer: bool = False
     """Another line of the figure has more of them."""
+
+    @property
+    def variant(self) -> str:
+        """What sets it apart, in full."""
+        return shown(self.differing)
 
     @property
     def code(self) -> str:
@@ -146,16 +152,24 @@ def _lines(
 ) -> list[Line]:
     """A line for each method and variant, seeds and swept fields apart."""
     looks = looks_of([summary.method for summary in summaries], METHODS)
-    variants: dict[str, dict[str, list[RunRecord]]] = {}
+    settings: dict[str, dict[str, Mapping[str, Any]]] = {}
+    members: dict[tuple[str, str], list[RunRecord]] = {}
     for summary in summaries:
-        variant = without(summary.variant, *ASIDE, *SWEPT)
-        variants.setdefault(summary.method, {}).setdefault(variant, []).extend(summary.records)
+        differing = without(summary.differing, *WITHIN, *map(of_method, SWEPT))
+        settings.setdefault(summary.method, {})[shown(differing)] = differing
+        members.setdefault((summary.method, shown(differing)), []).extend(summary.records)
     found = []
-    for method in sorted(variants, key=_rank):
-        for index, (variant, tail) in enumerate(short(sorted(variants[method])).items()):
-            look = variant_look(looks[method], index)
-            records, over = choose(variants[method][variant])
-            found.append(Line(method=method, variant=variant, tail=tail, look=look, records=tuple(records), over=over))
+    for method in sorted(settings, key=_rank):
+        variants = sorted(settings[method])
+        tails = short([settings[method][variant] for variant in variants])
+        for index, (variant, tail) in enumerate(zip(variants, tails, strict=True)):
+            chosen, over = choose(members[method, variant])
+            found.append(
+                Line(
+                    method=method, differing=settings[method][variant], tail=tail,
+                    look=variant_look(looks[method], index), records=tuple(chosen), over=over,
+                )
+            )  # fmt: skip
     most = {line.over: max(len(other.records) for other in found if other.over == line.over) for line in found}
     return [replace(line, fewer=len(line.records) < most[line.over]) for line in found]
 
@@ -165,21 +179,29 @@ def _rank(method: str) -> tuple[int, str]:
     return (order.index(method) if method in order else len(order)), method
 
 
-def without(variant: str, *fields: str) -> str:
-    """A variant's name less what it says of some fields."""
-    parts = [part for part in variant.split(", ") if part]
-    return ", ".join(part for part in parts if not re.match(rf"([\w.]+\.)?({'|'.join(fields)})=", part))
+def without(differing: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """The values of a setting less some."""
+    return {key: value for key, value in differing.items() if key not in keys}
 
 
-def short(variants: Sequence[str]) -> dict[str, str]:
-    """As little of each variant's name as tells them apart."""
-    parts = {variant: [re.sub(r"^[\w.]+\.(?=\w+=)", "", part) for part in variant.split(", ")] for variant in variants}
-    longest = max((len(found) for found in parts.values()), default=0)
-    for number in range(1, longest + 1):
-        labels = {variant: ", ".join(found[:number]) for variant, found in parts.items()}
-        if len(set(labels.values())) == len(labels):
+def of_method(field: str) -> str:
+    """The dotted name of a method's field."""
+    return f"method.{field}"
+
+
+def _field(key: str) -> str:
+    """A dotted name without its group."""
+    return key.rpartition(".")[2]
+
+
+def short(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """As little of each setting's values as tells them apart, in words; in full where their fields alone do not."""
+    for number in range(1, max(map(len, settings), default=0) + 1):
+        leading = [list(differing.items())[:number] for differing in settings]
+        labels = [", ".join(shown({_field(key): value}) for key, value in pairs) for pairs in leading]
+        if len(set(labels)) == len(labels):
             return labels
-    return {variant: variant for variant in variants}
+    return [shown(differing) for differing in settings]
 
 
 def standard(summaries: Sequence[Summary]) -> list[Summary]:

@@ -55,7 +55,7 @@ def draw(lines: Sequence[Line]) -> list[Plate]:
     rows = [
         (
             *line.key, *place(record), record.score("ppl", "mean"), parameters(record), seconds(record), memory(record),
-            (record.cost.get("peak_memory") or {}).get("kind"), record.cost.get("hardware", {}).get("device"),
+            (record.cost.get("peak_memory") or {}).get("kind"), (record.cost.get("hardware") or {}).get("device"),
         )
         for line in lines
         for record in line.records

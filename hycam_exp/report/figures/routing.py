@@ -3,6 +3,7 @@
 Of one run and not of a mean: a module's number says nothing across folds and seeds.
 """
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -26,21 +27,25 @@ def draw(lines: Sequence[Line]) -> list[Plate]:
 def _plate(line: Line, record: RunRecord) -> Plate:
     rows = record.routing
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    tasks = sorted({row["task"] for row in rows}, key=record.config["data"]["tasks"].index)
+    routed = {row["task"] for row in rows}
+    order = [task for task in record.config["data"].get("tasks") or [] if task in routed]
+    tasks = [*order, *sorted(routed - set(order))]
     looks = looks_of(tasks, TASKS)
     few = len(layers) <= 16
     height = max(2.2, 1.35 + min(len(layers) * (0.16 if few else 0.12), 7))
     figure = Figure(figsize=(style.PAGE, height), layout="constrained")
     panels = figure.subplots(1, len(tasks), squeeze=False)[0]
     largest = max(max(row["weights"]) for row in rows)
+    most = max(len(row["weights"]) for row in rows)
     by_place = {(row["layer"], row["task"]): row["weights"] for row in rows}
     for axes, task in zip(panels, tasks, strict=True):
-        weights = [by_place[layer, task] for layer in layers]
+        known = [by_place.get((layer, task), []) for layer in layers]
+        weights = [[*row, *[math.nan] * (most - len(row))] for row in known]
         image = axes.imshow(
             weights, cmap=style.SEQUENTIAL, vmin=0, vmax=largest, aspect="auto", interpolation="nearest"
         )
         axes.set_title(looks[task].name)
-        axes.set_xticks(range(len(weights[0])))
+        axes.set_xticks(range(most))
         axes.set_yticks([])
         axes.grid(visible=False)
     names = short_layers(layers)
@@ -49,7 +54,7 @@ def _plate(line: Line, record: RunRecord) -> Plate:
     panels[0].set_yticks(ticks, named, fontsize=None if few else 5.5)
     panels[0].set_ylabel("block" if all(name.isdigit() for name in named) else "block and layer")
     panels[len(panels) // 2].set_xlabel("module")
-    share = 1 / len(rows[0]["weights"])
+    share = 1 / most
     bar = figure.colorbar(image, ax=list(panels), label=f"mean weight (even: {share:.2f})", pad=0.01)
     bar.ax.axhline(share, color="white", linewidth=1)
     figure.suptitle(

@@ -2,14 +2,16 @@
 
 import itertools
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.figures.line import (
-    ASIDE,
+    WITHIN,
     Line,
     mean_and_spread,
+    of_method,
     over_folds,
     over_seeds,
     setting,
@@ -17,6 +19,7 @@ from hycam_exp.report.figures.line import (
     unswitched,
     without,
 )
+from hycam_exp.report.setting import shown
 from hycam_exp.report.summary import Summary
 from hycam_exp.runs import RunRecord
 
@@ -85,14 +88,17 @@ Settings = dict[tuple[str, str], dict[float, Line]]
 def settings(summaries: Sequence[Summary], sweep: Sweep) -> Settings:
     """The settings that several values were tried of, with the values that have scores, two at least, in order."""
     alike: dict[tuple[str, str], dict[float, list[Summary]]] = {}
+    differing: dict[tuple[str, str], Mapping[str, Any]] = {}
     for summary in unswitched(summaries):
         value = setting(summary, sweep.field)
         if isinstance(value, int | float):
-            key = summary.method, without(summary.variant, *ASIDE, sweep.field)
+            values = without(summary.differing, *WITHIN, of_method(sweep.field))
+            key = summary.method, shown(values)
+            differing[key] = values
             alike.setdefault(key, {}).setdefault(value, []).append(summary)
     found: Settings = {}
     for key, by_value in sorted(alike.items()):
-        lines = {value: swept(by_value[value]) for value in sorted(by_value)}
+        lines = {value: replace(swept(by_value[value]), differing=differing[key]) for value in sorted(by_value)}
         scored = {value: line for value, line in lines.items() if line.values("ppl") is not None}
         if len(scored) > 1:
             found[key] = scored
@@ -103,7 +109,7 @@ def points(line: Line) -> list[tuple[float, float, float, float]] | None:
     """Of every run: PPL before, PPL, the part of it that went away, the change of general text's PPL; None without."""
     before, after = line.values("ppl_before"), line.values("ppl")
     change = line.values("ppl_change", RETENTION)
-    if before is None or after is None or change is None:
+    if before is None or after is None or change is None or 0 in before:
         return None
     return [(b, a, 1 - a / b, c) for b, a, c in zip(before, after, change, strict=True)]
 

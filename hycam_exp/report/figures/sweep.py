@@ -16,10 +16,11 @@ def draw(found: Settings, sweep: Sweep) -> list[Plate]:
     axes = figure.subplots()
     looks = looks_of([method for method, _ in found], METHODS)
     for method, look in looks.items():
-        variants = [variant for other, variant in found if other == method]
-        for index, (variant, tail) in enumerate(short(variants).items()):
-            label = f"{look.name}, {tail}" if len(variants) > 1 else look.name
-            _line(axes, found[method, variant], variant_look(look, index), label)
+        of_method = [by_value for (other, _), by_value in found.items() if other == method]
+        tails = short([next(iter(by_value.values())).differing for by_value in of_method])
+        for index, (by_value, tail) in enumerate(zip(of_method, tails, strict=True)):
+            label = f"{look.name}, {tail}" if len(of_method) > 1 else look.name
+            _line(axes, by_value, variant_look(look, index), label)
     lines = [line for by_value in found.values() for line in by_value.values()]
     if sweep.log:
         axes.set_xscale("log")

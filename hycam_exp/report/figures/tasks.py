@@ -8,13 +8,14 @@ from hycam_exp.report.figures import style
 from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, versions
 from hycam_exp.report.figures.looks import TASKS, looks_of
 from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.records import tasks_of
 
 COLUMNS = ("task", "method", "variant", "fold", "seed", "code", "ppl")
 
 
 def draw(lines: Sequence[Line]) -> list[Plate]:
     """The figure of lines with scores."""
-    tasks = list(dict.fromkeys(task for line in lines for task in line.records[0].config["data"]["tasks"]))
+    tasks = list(dict.fromkeys(task for line in lines for task in tasks_of(line.records[0])))
     looks = looks_of(tasks, TASKS)
     figure = Figure(figsize=(style.PAGE, 0.8 + 0.2 * len(lines)), layout="constrained")
     panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]

@@ -1,9 +1,10 @@
 """A finished HyCAM run, loaded again with its own test records, for the figures that need a model."""
 
 import json
+import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from hycam_exp.config import DataSettings
 from hycam_exp.grid import Composer
 from hycam_exp.identity import INCIDENTAL
 from hycam_exp.report import titles
-from hycam_exp.report.setting import flat
 from hycam_exp.runs import RunRecord, Store
 
 REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter
 _GROUPS = ("model", "data", "recipe", "method")
+_PLAIN = re.compile(r"[A-Za-z_/.~][\w./~-]*")
+_NO_TEXTS = ("null", "true", "false", "nan", "inf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +107,7 @@ def command(config: Mapping[str, Any], outputs: Path = Path("outputs")) -> str:
     names = {group: config[group]["name"] for group in _GROUPS}
     choices = [f"{group}={name}" for group, name in names.items()]
     (plain,) = Composer()([[choice for choice in choices if choice != "model=local"]])
-    composed, recorded = flat(asdict(plain)), flat(config)
-    differing = {key: value for key, value in recorded.items() if key in composed and composed[key] != value}
-    values = [f"{key}={_value(value)}" for key, value in differing.items() if not _is_elsewhere(key)]
+    values = [f"{key}={_value(value)}" for key, value in _differing(config, plain) if not _is_elsewhere(key)]
     outside = [f"paths.outputs={outputs}"] if outputs != Path("outputs") else []
     words = ["python", "-m", "hycam_exp", *choices, *values, f"paths.results={REMADE}", *outside]
     return shlex.join(words)
@@ -115,11 +115,36 @@ def command(config: Mapping[str, Any], outputs: Path = Path("outputs")) -> str:
 
 def _is_elsewhere(key: str) -> bool:
     """Decides nothing, or is said by the choice of a group."""
-    return key.split(".")[0] in INCIDENTAL or key.startswith("recipe.learning_rates.") or key.endswith(".name")
+    return key.split(".")[0] in INCIDENTAL or key.endswith((".name", "recipe.learning_rates"))
+
+
+def _differing(recorded: Mapping[str, Any], plain: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Recorded values that are not those of a config, by their dotted names: section by section, and of a mapping
+    whose keys are the user's (weights, fields) the whole. A field that a config has no more is left out.
+    """
+    for field in (field.name for field in fields(plain) if field.name in recorded):
+        own, other = recorded[field], getattr(plain, field)
+        if is_dataclass(other) and isinstance(own, Mapping):
+            yield from _differing(own, other, f"{prefix}{field}.")
+        elif own != (asdict(other) if is_dataclass(other) and not isinstance(other, type) else other):
+            adds = isinstance(own, Mapping) and isinstance(other, Mapping)  # perhaps keys that the config has not
+            yield f"{'++' * adds}{prefix}{field}", own
 
 
 def _value(value: Any) -> str:
     """As Hydra's command line reads it."""
     if isinstance(value, list):
         return f"[{','.join(map(_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{_value(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, str):
+        return _text(value)
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def _text(value: str) -> str:
+    """A text, in quotes where Hydra would read it as something else."""
+    if _PLAIN.fullmatch(value) and value.lower() not in _NO_TEXTS:
+        return value
+    # Hydra reads backslashes as such but for those before a quote.
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value) + "'"

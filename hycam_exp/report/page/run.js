@@ -61,7 +61,7 @@ function costOf(run) {
   const { seconds = {}, peak_memory: memory, hardware, ...rest } = run.cost;
   const total = Object.values(seconds).reduce((sum, value) => sum + value, 0);
   const lines = [["seconds, all phases", plain(Math.round(total * 10) / 10)], ...Object.entries(seconds).map(([phase, value]) => [`seconds, ${phase}`, plain(value)])];
-  if (memory) lines.push([`peak memory (${memory.kind})`, `${(memory.bytes / 2 ** 20).toFixed(0)} MiB`]);
+  if (memory && memory.bytes !== null) lines.push([`peak memory (${memory.kind})`, `${(memory.bytes / 2 ** 20).toFixed(0)} MiB`]);
   const { parameters_trainable: trained, parameters_total: all, tokens_trained: tokens } = run.counts;
   return section("Cost", facts([...lines, ...Object.entries(rest).map(([key, value]) => [key, isNested(value) ? tree(value) : plain(value)]),
     ["trained parameters", `${plain(trained)} of ${plain(all)}`], ["tokens trained on", plain(tokens)],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from hycam_exp.evaluation import metrics
+from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report import titles
 from hycam_exp.report.records import tasks_of
 from hycam_exp.report.summary import Summary
@@ -73,7 +74,7 @@ def _line(summary: Summary, record: RunRecord) -> Line:
         tasks=" ".join(tasks_of(record)),
         words=words.lower(),
         scores=tuple(_value(record.score(metric, "mean"), ".3f") for _, metric, _ in SCORES),
-        retention=_value(record.score("ppl_change", "retention"), "+.1%"),
+        retention=_value(record.score("ppl_change", RETENTION), "+.1%"),
         parameters=_value(record.counts["parameters_trainable"], ",d"),
         seconds=_value(sum(record.cost["seconds"].values()), ",.0f"),
     )

@@ -1,11 +1,11 @@
 """Predictions and references of a run from its samples file, as many as a page of readable size can hold."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hycam_exp.evaluation.metrics import perplexity
 from hycam_exp.report.records import Problem
 from hycam_exp.report.samples_file import read_table
 from hycam_exp.runs import Store
@@ -67,7 +67,7 @@ def _sample(row: dict[str, Any]) -> dict[str, Any]:
         "id": row["id"],
         "reference": _shortened(row.get("reference") or ""),
         "prediction": _shortened(row["prediction"]),
-        "ppl": math.exp(min(nats / tokens, 50.0)) if tokens and nats is not None else None,
+        "ppl": perplexity(nats, tokens) if tokens and nats is not None else None,
         "rouge_l": row.get("rouge_l"),
         "capped": row.get("capped"),
     }

@@ -53,9 +53,9 @@ def curves(train: list[float], validation: list[tuple[int, float]]) -> RunRecord
 def test_curves_by_hand() -> None:
     """The mean training loss; the first crossing, linear between validations, at the first one, or never."""
     record = curves([4.0, 2.0, 3.0], [(5, 3.0), (10, 2.0), (15, 2.5), (20, 1.0)])
-    assert mean_training_loss(record) == 3.0
-    windows = {"train": [{"step": 3, "loss": 3.0}, {"step": 4, "loss": 7.0}]}
-    assert mean_training_loss(dataclasses.replace(record, curves=windows)) == (3 * 3.0 + 7.0) / 4
+    assert [mean_training_loss(record, steps) for steps in (1, 2, 3)] == [4.0, 3.0, 3.0]
+    windows = dataclasses.replace(record, curves={"train": [{"step": 3, "loss": 3.0}, {"step": 5, "loss": 7.0}]})
+    assert [mean_training_loss(windows, steps) for steps in (2, 4, 5)] == [3.0, (3 * 3.0 + 7.0) / 4, (9.0 + 14.0) / 5]
     assert steps_to(record, 2.5) == 7.5
     assert steps_to(record, 2.0) == 10.0
     assert steps_to(record, 3.5) == 5.0
@@ -63,8 +63,10 @@ def test_curves_by_hand() -> None:
     assert steps_to(record, 0.5) is None
 
 
-def test_convergence_compares_runs_of_equal_steps() -> None:
-    """The verdict is HyCAM's if it is first in both measures; other numbers of steps, or no curves, tell nothing."""
+def test_convergence_compares_runs_within_a_fold() -> None:
+    """The verdict is HyCAM's if it is before all others in both measures; of a run that ends early, or of a smaller
+    fold, the steps that all have are compared; no curves tell nothing.
+    """
     hycam, lora = of("hycam"), of("lora")
 
     def both(first: RunRecord, second: RunRecord) -> Finding:
@@ -78,8 +80,27 @@ def test_convergence_compares_runs_of_equal_steps() -> None:
     found = both(fast, slow)
     assert (found.verdict, found.values["steps hycam"], found.values["steps lora"]) == (HOLDS, 1.0, 2.0)
     assert both(slow, fast).verdict == FAILS
-    assert both(fast, curves([3.0], [(1, 3.0)])).verdict == UNKNOWN
+    assert both(fast, fast).verdict == FAILS  # as fast is not faster
+    early = both(curves([2.0, 9.0, 9.0], [(1, 2.0), (2, 1.0), (3, 1.5)]), curves([3.0, 2.0], [(1, 3.0), (2, 2.0)]))
+    assert early.values == {"area hycam": 5.5, "area lora": 2.5, "steps hycam": 1.0, "steps lora": 2.0}
+    assert both(curves([2.0, 2.0, 9.0], [(3, 1.0)]), curves([3.0, 2.0], [(2, 2.0)])).values["area hycam"] == 2.0
+    assert both(fast, curves([4.0], [(2, 3.0)])).verdict == HOLDS
     assert both(fast, curves([], [])).verdict == UNKNOWN
+
+
+def test_folds_of_unequal_size_are_compared_each_by_itself() -> None:
+    """The areas of every fold go as far as its shortest run, whatever other folds have."""
+    found = []
+    for name, losses in (("hycam", [1.0, 1.0, 9.0]), ("lora", [2.0, 2.0, 2.0])):
+        records = []
+        for record in of(name).records:
+            fold = record.config["fold"]
+            train = losses[: 2 + (fold % 2) * (name == "hycam")]
+            shape = curves(train, [(len(train), 1.0 if name == "hycam" else 2.0)]).curves
+            records.append(dataclasses.replace(record, curves=shape))
+        found.append(dataclasses.replace(of(name), records=tuple(records)))
+    values = ours(found)["faster_convergence"].values
+    assert (values["area hycam"], values["area lora"]) == (1.0, 2.0)
 
 
 def test_convergence_compares_one_setting_of_each_method() -> None:

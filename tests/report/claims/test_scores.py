@@ -35,7 +35,7 @@ def scaled(summary: Summary, factor: float, name: str = "hycam") -> Summary:
         )
         for record in summary.records
     )
-    return dataclasses.replace(summary, method=name, records=records, variant="")
+    return dataclasses.replace(summary, method=name, records=records, differing={})
 
 
 def changed(table: str, method: str, column: str, metric: str, value: float) -> Published:
@@ -123,6 +123,29 @@ def test_records_in_which_hycam_is_far_better_confirm_the_claims() -> None:
     assert found["significance"].values["stars"] == 3
     assert found["best_or_second_by_task"].values == {"best": 15, "second": 0, "cells": 15}
     assert found["over_full_fine_tuning"].verdict == HOLDS
+
+
+def test_baselines_without_any_overlap_break_nothing() -> None:
+    """BLEU-4 of 0, as in a short trial: HyCAM's is better where it is above, by no percentage."""
+    nought = [
+        dataclasses.replace(
+            s,
+            records=tuple(
+                dataclasses.replace(
+                    r, scores=[dataclasses.replace(x, value=0.0) if x.metric == "bleu4" else x for x in r.scores]
+                )
+                for r in s.records
+            ),
+        )
+        for s in SUMMARIES
+        if s.method in ("full_ft", "lora", "multi_lora", "riemoe_lora")
+    ]
+    found = ours([scaled(of("full_ft"), 0.5), *nought])
+    assert found["best_everywhere"].values == {"better": 3, "cells": 3}
+    for name in ("average_improvement", "over_each_peft"):
+        assert "a baseline's score is 0" in found[name].text
+    assert (found["average_improvement"].verdict, found["over_each_peft"].verdict) == (UNKNOWN, HOLDS)
+    assert ours([of("hycam"), *nought])["over_each_peft"].verdict == FAILS
 
 
 def test_missing_baselines_or_folds_tell_nothing() -> None:

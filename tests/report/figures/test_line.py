@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from hycam_exp.config import compose
+from hycam_exp.report import setting
 from hycam_exp.report.figures import line
 from hycam_exp.report.figures.looks import METHODS
 from hycam_exp.report.summary import summarise
@@ -51,10 +52,12 @@ def test_a_line_is_of_one_code():
     assert line.versions(found[:1]) == line.versions([]) == ""
 
 
-def test_a_fold_measured_twice_is_one_run():
+@pytest.mark.parametrize("name", setting.ASIDE)
+def test_a_fold_measured_twice_is_one_run(name):
     """What is measured before adaptation sets no line apart."""
     again = record()
-    again.config["evaluation"] = {"generate_before": True}
+    group, field = name.split(".")
+    again.config[group] = {**again.config.get(group, {}), field: True}
     again = replace(again, run_id="z")
     (found,) = line.over_folds(summarise([record(), again]))
     assert (found.label, [one.run_id for one in found.records]) == ("HyCAM", [record().run_id])
@@ -98,23 +101,39 @@ def test_values_are_whole_or_none():
 
 
 @pytest.mark.parametrize(
-    ("variants", "expected"),
+    ("settings", "expected"),
     [
-        ([""], [""]),
-        (["recipe.clip=1.0, recipe.epochs=2", "recipe.clip=null, recipe.epochs=3"], ["clip=1.0", "clip=null"]),
-        (["a=1, b.c=2", "a=1, b.c=3"], ["a=1, c=2", "a=1, c=3"]),
-        (["a=1", "a=1, b=2"], ["a=1", "a=1, b=2"]),
+        ([{}], [""]),
+        (
+            [{"recipe.clip": 1.0, "recipe.epochs": 2}, {"recipe.clip": None, "recipe.epochs": 3}],
+            ["clip=1.0", "clip=null"],
+        ),
+        ([{"a": 1, "b.c": 2}, {"a": 1, "b.c": 3}], ["a=1, c=2", "a=1, c=3"]),
+        ([{"a": 1}, {"a": 1, "b": 2}], ["a=1", "a=1, b=2"]),
+        ([{"m.layers": [0, 1], "m.rank": n} for n in (2, 4)], ["layers=[0, 1], rank=2", "layers=[0, 1], rank=4"]),
+        ([{"m.prompt": "a, b=c"}, {"m.prompt": "a, b=d"}], ["prompt=a, b=c", "prompt=a, b=d"]),
+        ([{"a.name": "x", "b.name": n} for n in "yz"], ["name=x, name=y", "name=x, name=z"]),
+        ([{"a.x": 1, "b.y": None}, {"a.x": None, "b.x": 1}], ["x=1", "x=null"]),
+        ([{"a.x": 1}, {"b.x": 1}], ["a.x=1", "b.x=1"]),
     ],
 )
-def test_as_little_as_tells_apart(variants, expected):
-    """The fewest leading parts of the variants' names that differ everywhere."""
-    assert list(line.short(variants).values()) == expected
+def test_as_little_as_tells_apart(settings, expected):
+    """The fewest leading values that differ everywhere, each whole, lists and texts with commas too."""
+    assert line.short(settings) == expected
 
 
-def test_a_field_is_taken_out_of_a_variants_name():
-    """With or without its group; another field that ends alike stays."""
-    assert line.without("method.tau=0.5, recipe.clip=null, seed=3", "seed", "tau") == "recipe.clip=null"
-    assert line.without("tau=1, eta_tau=2", "tau") == "eta_tau=2"
+def test_a_field_is_taken_out_of_what_differs():
+    """By its whole name: a field of that name in another group stays."""
+    differing = {"method.tau": 0.5, "recipe.tau": None, "seed": 3}
+    assert line.without(differing, "seed", line.of_method("tau")) == {"recipe.tau": None}
+
+
+def test_a_list_tells_lines_apart():
+    """A label and the data name its values whole."""
+    records = [record("mine", layers=layers) for layers in ([0, 1], [0, 2])]
+    found = line.over_folds(summarise(records))
+    assert [one.label for one in found] == ["mine, layers=[0, 1]", "mine, layers=[0, 2]"]
+    assert [one.variant for one in found] == ["method.layers=[0, 1]", "method.layers=[0, 2]"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +148,7 @@ def test_a_field_is_taken_out_of_a_variants_name():
 def test_what_a_mean_is_over_is_said(counts, over, text):
     """The number of folds or seeds, and the range where lines differ."""
     lines = [
-        line.Line(method="m", variant="", tail="", look=METHODS["lora"], records=(record(),) * n, over=unit)
+        line.Line(method="m", differing={}, tail="", look=METHODS["lora"], records=(record(),) * n, over=unit)
         for n, unit in zip(counts, over, strict=True)
     ]
     assert line.basis(lines) == text

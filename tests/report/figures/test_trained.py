@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,26 @@ def test_the_command_makes_the_same_run(method):
     run = compose(*words[3:])
     assert standing.identifier(run, sources.read(run.data.tasks, run.data.root).records) == record.run_id
     assert run.paths.results == trained.REMADE
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("method=hycam", "data=paper_mix", "data.weights={dolly:2.0,web_gpt:0.5}", "data.max_per_task=90"),
+        ("method=hycam", "data=generic", "data.root='a folder, of mine/x=1'", "data.fields.mine.input=the context"),
+        ("method=hycam", "data=generic", "data.tasks=[yours]", "data.root='/data/it\\'s'",
+         "+data.fields.yours={instruction:'q\\\\',output:'1'}"),
+        ("method=hycam", "method.layers=[0,1]", "method.routing.hard=true", "recipe.clip=null",
+         "recipe.betas=[0.5,1e-3]"),
+        ("model=local", "model.path=a/b", "method=lora", "recipe.learning_rate=1e-05", "method.alpha=3"),
+        ("model=llama3_2_1b", "method=hycam", "method.layer_stride=2", "data.prompt=plain", "seed=3", "fold=2"),
+    ],
+)  # fmt: skip
+def test_the_command_composes_to_the_config(overrides):
+    """Whatever was set: lists, mappings where the default is null, texts with signs of Hydra's grammar."""
+    run = compose(*overrides)
+    again = compose(*shlex.split(trained.command(asdict(run)))[3:])
+    assert replace(again, paths=run.paths, trainer=run.trainer) == run
 
 
 def test_an_absent_adapter_names_the_command(tmp_path):
