@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,8 @@ class Summary:
     method: str
     data: str
     differing: Mapping[str, Any]
-    """The values that set it apart from other settings of the same model, method and data; empty if there are none."""
+    """The values that set it apart from other settings of the same model, method and data: those that are not what at
+    least half of their records have; empty for the usual setting. No two settings have the same."""
     records: tuple[RunRecord, ...]
     """In the order of their folds."""
 
@@ -103,7 +105,20 @@ def _setting(record: RunRecord) -> dict[str, Any]:
 
 
 def _differing(groups: Sequence[Sequence[RunRecord]]) -> list[setting.Setting]:
-    """For each of several settings of one name, the values in which they differ; None for what one lacks."""
+    """For each of several settings of one name the values that are not the usual ones; None for what it lacks."""
     settings: list[setting.Setting] = [_setting(group[0]) for group in groups]
     keys = setting.differing(settings)
-    return [setting.only(values, keys) for values in settings]
+    usual = {key: _usual(key, settings, groups) for key in keys}
+    return [
+        {key: value for key, value in setting.only(values, keys).items() if json.dumps(value) != usual[key]}
+        for values in settings
+    ]
+
+
+def _usual(key: str, settings: Sequence[setting.Setting], groups: Sequence[Sequence[RunRecord]]) -> str | None:
+    """The value, as JSON, that at least half of the records have, and no other so many; None where there is none."""
+    counts: Counter[str] = Counter()
+    for values, group in zip(settings, groups, strict=True):
+        counts[json.dumps(values.get(key))] += len(group)
+    (value, count), *others = counts.most_common(2)
+    return value if 2 * count >= counts.total() and all(other < count for _, other in others) else None

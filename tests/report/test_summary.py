@@ -26,6 +26,17 @@ def test_settings_of_one_name_are_told_apart_by_what_differs() -> None:
     ]  # fmt: skip
 
 
+def test_what_half_of_the_records_have_is_not_said() -> None:
+    """The usual value of a field sets nothing apart; where two values are as usual, both are said."""
+    many = [record(fold, 2.0) for fold in range(5)]
+    few = [record(0, 2.0, seed=seed) for seed in (100, 200)]
+    assert [s.variant for s in summarise([*many, *few])] == ["", "seed=100", "seed=200"]
+    both = [*many, *(record(fold, 2.0, clip=None) for fold in range(5))]
+    assert [s.variant for s in summarise(both)] == ["recipe.clip=1.0", "recipe.clip=null"]
+    rare = [record(0, 2.0, seed=seed) for seed in (0, 0, 100, 200, 300)]
+    assert [s.variant for s in summarise(rare)] == ["seed=0", "seed=100", "seed=200", "seed=300"]
+
+
 @pytest.mark.parametrize(
     ("values", "mean", "spread"), [([2.0], 2.0, None), ([2.0, None], None, None), ([], None, None)]
 )
