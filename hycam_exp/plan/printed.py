@@ -18,6 +18,9 @@ WIDE = 200  # columns, where there is no terminal to be asked
 LEGEND = (
     "verdict: of the cells as they are configured; the row without one has trainer.activation_checkpointing reversed"
 )
+UNMEASURED = (
+    "linear layers are counted as bitsandbytes packs them; not measured: no such run was compared with its plan"
+)
 PARTS = ("weights", "gradients", "optimiser", "activations", "method", "logits", "working", "buffers")
 
 
@@ -129,6 +132,8 @@ def show(lines: Sequence[Line], device: Accelerator, console: Console | None = N
     terminal.show(console, *_cells_tables(lines, device))
     terminal.show(console, *_memory_tables(lines, device))
     console.print(LEGEND, soft_wrap=True)
+    for quantize in dict.fromkeys(line.forecast.quantize for line in lines if line.forecast.quantize):
+        console.print(f"model.quantize={quantize}: {UNMEASURED}", soft_wrap=True)
     cells = [cell for line in lines for cell in line.cells if cell.reason is not None]
     reasons = dict.fromkeys(f"{cell.status}{_again(cell)}: {cell.reason}" for cell in cells)
     for reason in reasons:
