@@ -73,6 +73,14 @@ class Forecast:
         """At the peak, as the cell is configured."""
         return self.memory_checkpointed if self.checkpointing else self.memory_plain
 
+    @property
+    def obstacle(self) -> str | None:
+        """Why the cell cannot run as it is configured, and what would help; None where it can."""
+        if self.fits:
+            return None
+        help_ = f"fits with {self.remedy}" if self.remedy else "nothing tried helps"
+        return f"{self.refusal or 'does not fit'}; {help_}"
+
 
 def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator, utilisation: float) -> Forecast:
     """The forecast of a run.

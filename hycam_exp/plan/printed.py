@@ -107,7 +107,7 @@ def _memory_tables(lines: Sequence[Line], device: Accelerator) -> tuple[Table, T
     for line in lines:
         found = line.forecast
         for on, parts in ((True, found.memory_checkpointed), (False, found.memory_plain)):
-            verdict = _verdict(line) if on == found.checkpointing else ""
+            verdict = _verdict(found) if on == found.checkpointing else ""
             name = (line.model, _names(line, lines)) if on else ("", "")
             numbers = [size(getattr(parts, part)) if parts else "-" for part in (*PARTS, "total")]
             rows.append([*name, "yes" if on else "no", *numbers, verdict])
@@ -115,13 +115,9 @@ def _memory_tables(lines: Sequence[Line], device: Accelerator) -> tuple[Table, T
     return terminal.forms(title, MEMORY, (*MEMORY[0], "verdict"), rows)
 
 
-def _verdict(line: Line) -> str:
-    found = line.forecast
+def _verdict(found: Forecast) -> str:
     host = f", with {size(found.host_per_node)} of a node's own memory" if found.host_per_node else ""
-    if found.fits:
-        return f"fits{host}"
-    why = f"{found.refusal}; " if found.refusal else ""
-    return f"{why}fits with {found.remedy}" if found.remedy else f"{why}does not fit; nothing tried helps"
+    return found.obstacle or f"fits{host}"
 
 
 def show(lines: Sequence[Line], device: Accelerator, console: Console | None = None) -> None:
