@@ -117,6 +117,10 @@ class Grid(Generic[J]):
         """How many cells were done, skipped and failed, and why."""
         counts = (("done", self.done), ("skipped", self.skipped), ("failed", self.failed))
         self.console.print(", ".join(f"{len(jobs)} {name}" for name, jobs in counts))
+        self.say_failures()
+
+    def say_failures(self) -> None:
+        """A line for each cell that has failed."""
         for job in self.failed:
             self.console.print(f"failed: {job.run_id}: {job.reason}", soft_wrap=True)
 

@@ -9,6 +9,7 @@ from hycam_exp import terminal
 from hycam_exp.data.records import Rejection
 from hycam_exp.data.sources import rejection_counts
 from hycam_exp.evaluation.metrics import AGGREGATES, SCORES
+from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.runs import RunRecord, Store
 
 
@@ -34,8 +35,8 @@ def _table(record: RunRecord, break_: str = " ") -> Table:
 
 def _facts(record: RunRecord) -> list[tuple[str, str]]:
     """Retention, training, cost and data, a line each."""
-    old, new = (record.score(metric, "retention") for metric in ("ppl_before", "ppl"))
-    change = record.score("ppl_change", "retention")
+    old, new = (record.score(metric, RETENTION) for metric in ("ppl_before", "ppl"))
+    change = record.score("ppl_change", RETENTION)
     counts, fit, seconds = record.counts, record.fit, record.cost["seconds"]
     trainable, total = counts["parameters_trainable"], counts["parameters_total"]
     memory = record.cost["peak_memory"]

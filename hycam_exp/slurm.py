@@ -203,8 +203,7 @@ class SlurmGrid(Grid[SlurmJob]):
         ours = [job.submission for job in self.jobs if job.submission is not None and job.ours]
         ids = sorted({submission.job.split("_")[0] for submission in ours}, key=int)
         self.console.print(f"{len(ours)} submitted, {len(self.skipped)} skipped, {len(self.failed)} failed")
-        for job in self.failed:
-            self.console.print(f"failed: {job.run_id}: {job.reason}", soft_wrap=True)
+        self.say_failures()
         if ids and self.request.cluster == "slurm":
             self.console.print(f"look: squeue --jobs={','.join(ids)}; end: scancel {' '.join(ids)}", soft_wrap=True)
         for job in [job for job in self.jobs if job.ours and job.submission is not None]:

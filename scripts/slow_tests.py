@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from hycam_exp.command_line import as_errors
 from hycam_exp.runs import provenance, write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -95,7 +96,7 @@ def main(chosen: Sequence[str]) -> int:
     known = parts()
     unknown = [part for part in chosen if part not in known]
     if unknown:
-        sys.exit(f"error: {unknown[0]}: no file with slow tests; there are {', '.join(known)}")
+        sys.exit(as_errors(f"{unknown[0]}: no file with slow tests; there are {', '.join(known)}"))
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     kept = {part: row for part, row in results.get("parts", {}).items() if part in known}
     code, whole = provenance(), list(chosen) or known

@@ -146,6 +146,29 @@ def test_the_readmes_tree_names_every_file():
     assert {entry.rstrip("/") for entry in named} - there == set()
 
 
+def literals(node: ast.AST) -> Iterator[str]:
+    """Every text below a node, docstrings and parts of formatted ones included."""
+    yield from (n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+
+
+ELSEWHERE = ("hycam_exp/report/", "data_prep/")
+
+
+def test_what_marks_an_error_is_written_once():
+    """The mark that a launcher looks for in what a cell printed."""
+    own = [path for path in SOURCES if not name_of(path).startswith(ELSEWHERE)]
+    by_hand = [name_of(p) for p in own if any(t.startswith("error: ") for t in literals(ast.parse(p.read_text())))]
+    assert by_hand == ["hycam_exp/command_line.py"]
+
+
+def test_scores_of_general_text_are_asked_for_by_its_name():
+    """`evaluation.retention.TASK`, not its value."""
+    for path in [path for path in SOURCES if not name_of(path).startswith(ELSEWHERE)]:
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        asked = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "score"]
+        assert not [call.lineno for call in asked if "retention" in literals(call)], path
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_no_exception_is_swallowed(path):
     """An except clause does something."""

@@ -4,7 +4,7 @@ See: transformers' modeling_llama.py (LlamaDecoderLayer, LlamaAttention, LlamaML
 Korthikanti et al. 2022, arXiv 2205.05198, count a GPT block in the same way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hycam_exp.method_settings import FullFTSettings, HyCAMSettings, MethodSettings
 from hycam_exp.plan.attached import Linear, Modulation, linear_op, trains_linears
@@ -26,6 +26,8 @@ class Block:
     """HyCAM is attached to this block."""
     upstream: bool = True
     """A gradient is wanted for the block's input."""
+    quantized: bool = False
+    """Linear layers are packed, and unpacked whenever they are computed with."""
 
     def tape(self) -> Tape:
         """The operations in the order of the forward pass; none where nothing is trained here or before."""
@@ -59,7 +61,9 @@ class Block:
         cast = x.startswith("x_norm") and self.width.stream > self.width.compute
         residual = name in ("o_proj", "down_proj") and self.width.stream == self.width.compute
         layer = Linear(name=name, inputs=inputs, outputs=outputs, x=x, cast=cast, residual=residual)
-        return linear_op(self.settings, layer, self.batch.tokens, self.width, held)
+        found = linear_op(self.settings, layer, self.batch.tokens, self.width, held)
+        unpacked = inputs * outputs * self.width.compute if self.quantized else 0
+        return replace(found, passing=found.passing + unpacked, working=found.working + unpacked)
 
     def _attention_half(self) -> list[Op]:
         """Norm, queries, keys, values, rotation, attention, output projection, modulation."""

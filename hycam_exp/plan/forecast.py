@@ -47,6 +47,8 @@ class Forecast:
     """Of all nodes."""
     num_nodes: int
     offload: bool
+    quantize: str | None
+    """How the frozen backbone is packed; no forecast of a packed one was compared with a measurement yet."""
     refusal: str | None
     """Why the method cannot run under the strategy."""
     rows: int
@@ -70,6 +72,14 @@ class Forecast:
     def memory(self) -> Parts | None:
         """At the peak, as the cell is configured."""
         return self.memory_checkpointed if self.checkpointing else self.memory_plain
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why the cell cannot run as it is configured, and what would help; None where it can."""
+        if self.fits:
+            return None
+        help_ = f"fits with {self.remedy}" if self.remedy else "nothing tried helps"
+        return f"{self.refusal or 'does not fit'}; {help_}"
 
 
 def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator, utilisation: float) -> Forecast:
@@ -99,6 +109,7 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
         devices=step.devices,
         num_nodes=run.trainer.num_nodes,
         offload=step.offload,
+        quantize=run.model.quantize,
         refusal=refused,
         rows=step.batch.rows,
         accumulation=step.accumulation,
@@ -138,7 +149,7 @@ def _hours(
     generate: float | None = 0.0
     if run.evaluation.test and run.evaluation.generate:
         batches = math.ceil(load.test / run.trainer.evaluation_batch_size) * (1 + run.evaluation.generate_before)
-        read = math.ceil(batches / step.devices) * run.evaluation.max_new_tokens * step.weights
+        read = math.ceil(batches / step.devices) * run.evaluation.max_new_tokens * step.read
         generate = read / device.bandwidth / 3600 if device.bandwidth else None
     return Hours(
         train=steps * per_step / hourly,

@@ -12,6 +12,7 @@ from functools import cached_property
 from hycam_exp.method_settings import FullFTSettings, HyCAMSettings, MethodSettings
 from hycam_exp.plan.attached import frozen_parameters, largest_tensor, resolved, trains_linears
 from hycam_exp.plan.block import Block
+from hycam_exp.plan.packing import packed
 from hycam_exp.plan.shape import Batch, Bytes, Shape
 from hycam_exp.plan.sharing import Sharing
 from hycam_exp.plan.tape import Kept, Moment, Tape, worst
@@ -64,6 +65,8 @@ class Step:
     strategy: str = "single"
     devices: int = 1
     offload: bool = False
+    quantized: bool = False
+    """The backbone's linear layers are packed in four bits."""
 
     @cached_property
     def trained(self) -> int:
@@ -85,7 +88,22 @@ class Step:
     def weights(self) -> int:
         """Bytes of all weights: frozen ones of the backbone, and the adapter's in the type of trained ones."""
         backbone = self.shape.dimensions.parameters
-        return backbone * self.width.frozen + (self.total_parameters - backbone) * self.width.trained
+        whole = backbone * self.width.frozen + (self.total_parameters - backbone) * self.width.trained
+        return (
+            whole - self.linears * self.width.frozen + packed(self.shape.dimensions.linears)
+            if self.quantized
+            else whole
+        )
+
+    @property
+    def linears(self) -> int:
+        """Weights of the blocks' linear layers."""
+        return sum(inputs * outputs for inputs, outputs in self.shape.dimensions.linears)
+
+    @property
+    def read(self) -> int:
+        """Bytes that a decoded token moves: all weights, and unpacked ones as they are written and read."""
+        return self.weights + (2 * self.linears * self.width.compute if self.quantized else 0)
 
     @property
     def gradients(self) -> int:
@@ -119,7 +137,7 @@ class Step:
             if kind not in made:
                 made[kind] = Block(
                     shape=self.shape, batch=self.batch, width=self.width, settings=settings, attention=self.attention,
-                    modulated=kind[0], upstream=kind[1],
+                    modulated=kind[0], upstream=kind[1], quantized=self.quantized,
                 ).tape()  # fmt: skip
         return [
             made[number in self.modulated, self.checkpointing or self.trains_backbone or number > first]

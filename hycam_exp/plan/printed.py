@@ -18,6 +18,9 @@ WIDE = 200  # columns, where there is no terminal to be asked
 LEGEND = (
     "verdict: of the cells as they are configured; the row without one has trainer.activation_checkpointing reversed"
 )
+UNMEASURED = (
+    "linear layers are counted as bitsandbytes packs them; not measured: no such run was compared with its plan"
+)
 PARTS = ("weights", "gradients", "optimiser", "activations", "method", "logits", "working", "buffers")
 
 
@@ -104,7 +107,7 @@ def _memory_tables(lines: Sequence[Line], device: Accelerator) -> tuple[Table, T
     for line in lines:
         found = line.forecast
         for on, parts in ((True, found.memory_checkpointed), (False, found.memory_plain)):
-            verdict = _verdict(line) if on == found.checkpointing else ""
+            verdict = _verdict(found) if on == found.checkpointing else ""
             name = (line.model, _names(line, lines)) if on else ("", "")
             numbers = [size(getattr(parts, part)) if parts else "-" for part in (*PARTS, "total")]
             rows.append([*name, "yes" if on else "no", *numbers, verdict])
@@ -112,13 +115,9 @@ def _memory_tables(lines: Sequence[Line], device: Accelerator) -> tuple[Table, T
     return terminal.forms(title, MEMORY, (*MEMORY[0], "verdict"), rows)
 
 
-def _verdict(line: Line) -> str:
-    found = line.forecast
+def _verdict(found: Forecast) -> str:
     host = f", with {size(found.host_per_node)} of a node's own memory" if found.host_per_node else ""
-    if found.fits:
-        return f"fits{host}"
-    why = f"{found.refusal}; " if found.refusal else ""
-    return f"{why}fits with {found.remedy}" if found.remedy else f"{why}does not fit; nothing tried helps"
+    return found.obstacle or f"fits{host}"
 
 
 def show(lines: Sequence[Line], device: Accelerator, console: Console | None = None) -> None:
@@ -129,6 +128,8 @@ def show(lines: Sequence[Line], device: Accelerator, console: Console | None = N
     terminal.show(console, *_cells_tables(lines, device))
     terminal.show(console, *_memory_tables(lines, device))
     console.print(LEGEND, soft_wrap=True)
+    for quantize in dict.fromkeys(line.forecast.quantize for line in lines if line.forecast.quantize):
+        console.print(f"model.quantize={quantize}: {UNMEASURED}", soft_wrap=True)
     cells = [cell for line in lines for cell in line.cells if cell.reason is not None]
     reasons = dict.fromkeys(f"{cell.status}{_again(cell)}: {cell.reason}" for cell in cells)
     for reason in reasons:

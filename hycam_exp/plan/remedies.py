@@ -41,7 +41,7 @@ def remedies(run: Run, shape: Shape, device: Accelerator) -> Iterator[Remedy]:
         yield from (_remedy(run, replace(trainer, micro_batch_size=micro)) for micro in halves)
         if trainer.strategy.startswith("zero") and not trainer.offload:
             yield _remedy(run, replace(trainer, micro_batch_size=1, offload=True))
-    if device.gpu:
+    if device.gpu and run.model.quantize is None:  # packed weights are not cut up
         for changed in _strategies(trainer, rows):
             if changed.world_size >= trainer.world_size and refusal(run.method.name, changed.strategy) is None:
                 yield _remedy(run, changed)

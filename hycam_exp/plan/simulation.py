@@ -44,8 +44,6 @@ class Attempt(NamedTuple):
     nodes: tuple[int, ...]
     start: float
     end: float
-    away: float
-    """When its GPUs can be used again."""
     ended: str
 
 
@@ -216,7 +214,7 @@ class _Simulation:
             if ready > away:
                 self._event(ready, None, number)
                 again = None
-        self.attempts.append(Attempt(job, nodes, self.now, end, away, ended))
+        self.attempts.append(Attempt(job, nodes, self.now, end, ended))
         self.expected[index] = self.now + planned
         self.cluster.take(job, nodes)
         self._event(away, index, again)

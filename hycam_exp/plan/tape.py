@@ -51,10 +51,6 @@ class Kept:
     def __add__(self, other: "Kept") -> "Kept":
         return Kept(self.backbone + other.backbone, self.method + other.method)
 
-    def times(self, factor: int) -> "Kept":
-        """The same so many times."""
-        return Kept(self.backbone * factor, self.method * factor)
-
 
 @dataclass(frozen=True, slots=True)
 class Moment:

@@ -28,6 +28,7 @@ def step_of(run: Run, shape: Shape, device: Accelerator) -> Step:
         strategy=trainer.strategy,
         devices=trainer.world_size,
         offload=trainer.offload,
+        quantized=run.model.quantize is not None,
     )
 
 

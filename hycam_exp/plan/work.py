@@ -108,10 +108,7 @@ def _stopped(line: Line, name: str) -> Iterator[LeftOut]:
 
 def _reason(found: Forecast) -> str | None:
     """Why cells of the forecast cannot be simulated."""
-    if found.fits:
-        return None if found.hours.total is not None else "how long it takes is not known"
-    why = found.refusal or "does not fit"
-    return f"{why}; fits with {found.remedy}" if found.remedy else f"{why}; nothing tried helps"
+    return found.obstacle or ("how long it takes is not known" if found.hours.total is None else None)
 
 
 def _job(found: Forecast, name: str, start: float) -> Job:

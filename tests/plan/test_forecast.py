@@ -1,5 +1,7 @@
 """One cell's forecast: verdicts, remedies, time."""
 
+from dataclasses import replace
+
 import pytest
 
 from hycam_exp.config import Run, compose
@@ -37,6 +39,9 @@ def test_a_plan_names_no_memory_for_what_cannot_run():
     assert found.refusal is not None
     assert "trainer.strategy=zero3 cannot carry its Riemannian preconditioning" in found.refusal
     assert str(found.remedy) == "trainer=fsdp trainer.devices=8 trainer.micro_batch_size=2"
+    assert found.obstacle == f"{found.refusal}; fits with {found.remedy}"
+    assert replace(found, remedy=None, refusal=None).obstacle == "does not fit; nothing tried helps"
+    assert replace(found, fits=True).obstacle is None
 
 
 def test_offload_fills_the_hosts_memory():

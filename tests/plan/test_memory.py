@@ -131,3 +131,24 @@ def test_only_blocks_from_the_first_modulated_one_keep_anything():
     assert tapes[3].saved().method == 0
     assert tapes[3].saved().total > 0
     assert replace(step("hycam"), settings=settings).tapes[0].saved().total > 0
+
+
+def test_four_bits_of_llama2_7b():
+    """By hand: 32 blocks of 4 x 4096^2 + 3 x 4096 x 11008 weights in half a byte and a 16th of one for scales; two
+    embeddings of 32,000 x 4,096 and 65 norms stay in two bytes; the adapter in four."""
+    found = replace(step("lora"), quantized=True)
+    linears = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
+    assert found.weights == linears * 9 // 16 + 2 * (2 * 32000 * 4096 + 65 * 4096) + 4 * 159_907_840
+    assert found.weights / step("lora").weights < 0.35
+    assert found.read == found.weights + 2 * 2 * linears
+
+
+def test_a_packed_layer_is_unpacked_to_be_computed_with():
+    """Forward and backward need one whole weight in bfloat16 more; what is kept stays the same."""
+    for plain in (step("lora"), step("hycam")):
+        tapes = plain.tapes[3], replace(plain, quantized=True).tapes[3]
+        assert tapes[0].saved() == tapes[1].saved()
+        for one, other in zip(tapes[0].ops, tapes[1].ops, strict=True):
+            weight = plain.shape.linears.get(one.name, (0, 0))
+            unpacked = 2 * weight[0] * weight[1]
+            assert (other.passing - one.passing, other.working - one.working) == (unpacked, unpacked)

@@ -72,3 +72,17 @@ def test_json_has_the_sums(tmp_path):
     assert memory.pop("host") == 0
     assert memory.pop("total") == sum(memory.values())
     assert plan["lines"][0]["hours"]["total"] > 0
+
+
+def test_a_plan_of_four_bits_says_that_it_was_not_measured(tmp_path):
+    """Its weights are those of the packed layers, and a line says what they rest on; another plan has no such line."""
+    texts = []
+    for quantize in ("null", "nf4"):
+        cells = expand(["model=llama3_8b", "method=lora", f"model.quantize={quantize}", f"paths.results={tmp_path}"])
+        (line,) = found = lines(cells, runs(cells), GPUS["h100_80gb"], 0.4)
+        assert line.forecast.quantize == (None if quantize == "null" else "nf4")
+        out = io.StringIO()
+        show(found, GPUS["h100_80gb"], Console(file=out, markup=False, width=80))
+        texts.append(out.getvalue())
+    assert ["not measured" in text for text in texts] == [False, True]
+    assert "model.quantize=nf4: linear layers are counted as bitsandbytes packs them" in texts[1]

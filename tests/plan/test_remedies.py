@@ -73,3 +73,11 @@ def test_a_cpu_has_nothing_to_split_over():
     """Only checkpointing and smaller micro-batches are tried."""
     cpu = replace(H100, gpu=False)
     assert all(change.run.trainer.world_size == 1 for change in remedies(compose(), SHAPE, cpu))
+
+
+def test_packed_weights_are_not_cut_up():
+    """With four bits no strategy is tried that could not run it, however little fits."""
+    run = compose("model=llama3_8b", "method=hycam", "model.quantize=nf4", "trainer.micro_batch_size=8")
+    found = list(remedies(run, SHAPE, H100))
+    assert found
+    assert {change.run.trainer.strategy for change in found} == {"single"}

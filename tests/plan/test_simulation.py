@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hycam_exp.plan.simulation import DONE, POLICIES, Disturbance, Schedule, lower_bound, simulate
+from hycam_exp.plan.simulation import DONE, POLICIES, PREEMPTED, Disturbance, Schedule, lower_bound, simulate
 from hycam_exp.plan.work import Job
 
 RECORDS = Path(__file__).parents[2] / "results" / "runs"
@@ -86,9 +86,11 @@ def test_cells_of_one_gpu_are_list_scheduled(lengths, gpus):
     assert simulate(jobs_of(lengths), gpus, 4, "lpt").makespan == list_schedule(sorted(lengths, reverse=True), gpus)
 
 
-def in_use(schedule: Schedule, node: int, time: float) -> int:
-    """GPUs of a node that are taken, or away, just after a moment."""
-    return sum(a.job.gpus for a in schedule.attempts if node in a.nodes and a.start <= time < a.away)
+def in_use(schedule: Schedule, node: int, time: float, requeue: float) -> int:
+    """GPUs of a node that are taken, or away after a preemption, just after a moment."""
+    away = {PREEMPTED: requeue}
+    until = ((a, a.end + away.get(a.ended, 0.0)) for a in schedule.attempts)
+    return sum(a.job.gpus for a, end in until if node in a.nodes and a.start <= time < end)
 
 
 @given(JOBS, st.integers(8, 20), POLICY, DISTURBANCES, st.integers(0, 3))
@@ -98,7 +100,7 @@ def test_no_gpu_is_taken_twice_and_every_cell_is_done_once(jobs, gpus, policy, d
     rooms = [4] * (gpus // 4) + [gpus % 4]
     for attempt in schedule.attempts:
         assert len(set(attempt.nodes)) == attempt.job.nodes
-        assert all(in_use(schedule, node, attempt.start) <= rooms[node] for node in attempt.nodes)
+        assert all(in_use(schedule, node, attempt.start, disturbance.requeue) <= rooms[node] for node in attempt.nodes)
     assert sum(a.ended == DONE for a in schedule.attempts) == len(jobs)
     assert schedule.makespan >= lower_bound(jobs, gpus) - 1e-9
     assert schedule.lost >= -1e-6

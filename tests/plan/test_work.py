@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hycam_exp.grid import expand, runs
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.lines import Line, lines
+from hycam_exp.plan.printed import _verdict
 from hycam_exp.plan.work import BEGINNING, Job, LeftOut, Progress, jobs_of
 from hycam_exp.runs import Store
 
@@ -80,6 +81,7 @@ def test_what_does_not_fit_runs_with_its_remedy_only_when_asked(tmp_path):
     none, (left,) = jobs_of(found, 0.0, False)
     assert none == []
     assert left.reason == f"does not fit; fits with {found[0].forecast.remedy}"
+    assert left.reason == found[0].forecast.obstacle == _verdict(found[0].forecast)
     (job,), rest = jobs_of(found, 0.0, True)
     assert (job.gpus, job.nodes, rest) == (4, 1, [])
 
