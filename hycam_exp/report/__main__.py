@@ -57,9 +57,12 @@ def _content(
 ) -> page.PageContent:
     """All that the page shows; on the way the means are printed and the tables written."""
     from hycam_exp.report.claims.catalogue import statements
+    from hycam_exp.report.resampling import Resampling
 
     experiments = Experiments(memo)
-    report = build(summaries, experiments, chosen.allow_mixed)
+    resampling = Resampling(chosen.results, memo.path.with_name("bootstrap.json") if memo.path else None)
+    report = build(summaries, experiments, chosen.allow_mixed, resampling)
+    resampling.save()
     grids = progress(experiments, summaries)
     found = statements(None, summaries, memo)
     memo.save()

@@ -2,7 +2,7 @@
 
 HyCAM is as the paper sets it, and its own other values are no rivals. A line for each setting and score: the mean
 difference over folds with its t interval, the paired p, that of the corrected resampled test and after Holm over all
-lines of a mix, the standardised effect, and the bootstrap interval over test samples by group. See docs/statistics.md.
+lines of a mix, the effect with its interval, and the bootstrap's over test samples by group. See docs/statistics.md.
 """
 
 import json
@@ -27,7 +27,7 @@ from hycam_exp.report.scoreboard import OURS
 from hycam_exp.report.statistics import Comparison, compare, with_holm
 from hycam_exp.report.summary import Summary, summarise
 
-HEADINGS = ("mean", "95% (t)", "p", "corrected", "Holm", "effect", "bootstrap")
+HEADINGS = ("mean", "95% (t)", "p", "corrected", "Holm", "effect, 95%", "bootstrap")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _narrow(mix: str, members: Sequence[Line]) -> Table:
     for line in members:
         other, score, *numbers = _row(line)
         name = other.replace(" (", "\n(")
-        table.add_row(f"{name}\n{score}", *(number.replace(" to ", "\n") for number in numbers))
+        table.add_row(f"{name}\n{score}", *(number.replace(", ", "\n").replace(" to ", "\n") for number in numbers))
     return table
 
 
@@ -116,9 +116,15 @@ def _row(line: Line) -> list[str]:
     c = line.comparison
     return [
         str(c.baseline), c.metric, _number(c.difference), _interval(c.interval), _number(c.p),
-        _number(c.p_corrected_resampled), _number(c.p_corrected_holm), _number(c.effect, ".1f"),
+        _number(c.p_corrected_resampled), _number(c.p_corrected_holm), _effect(c),
         _interval(line.bootstrap.interval if line.bootstrap else None),
     ]  # fmt: skip
+
+
+def _effect(comparison: Comparison) -> str:
+    """With its 95% interval."""
+    bounds = comparison.effect_interval
+    return _number(comparison.effect, ".1f") + (f", {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else "")
 
 
 def _number(value: float | None, form: str = ".4f") -> str:

@@ -1,7 +1,7 @@
 """The stars of a table: HyCAM against the best PEFT baseline in every column, corrected for the number of columns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hycam_exp.report.baselines import is_peft_baseline
@@ -11,6 +11,8 @@ from hycam_exp.report.summary import Summary
 from hycam_exp.report.titles import method as title
 
 if TYPE_CHECKING:
+    from hycam_exp.report.bootstrap import Resampled
+    from hycam_exp.report.resampling import Resampling
     from hycam_exp.report.statistics import Comparison
 
 
@@ -21,6 +23,10 @@ class Star:
     corrected: bool = False
     uncorrected: bool = False
     reason: str | None = None
+    comparison: "Comparison | None" = None
+    """None where nothing could be compared."""
+    resampled: "Resampled | None" = None
+    """The same over test samples; None where it was not asked for, or is not defined."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ class Contest:
     task: str
 
 
-def stars(tests: Sequence[Contest]) -> list[Star]:
-    """A star for every column of one table."""
+def stars(tests: Sequence[Contest], resampling: "Resampling | None" = None) -> list[Star]:
+    """A star for every column of one table, with what it rests on."""
     from hycam_exp.report.statistics import compare, with_holm
 
     obstacles = [_obstacle(test) for test in tests]
@@ -43,11 +49,20 @@ def stars(tests: Sequence[Contest]) -> list[Star]:
         if obstacle is None
     ]
     found = iter(with_holm(made))
-    return [_star(next(found)) if obstacle is None else Star(reason=obstacle) for obstacle in obstacles]
+    return [
+        _star(test, next(found), resampling) if obstacle is None else Star(reason=obstacle)
+        for test, obstacle in zip(tests, obstacles, strict=True)
+    ]
 
 
-def _star(comparison: "Comparison") -> Star:
-    return Star(comparison.star, comparison.uncorrected_star, comparison.reason)
+def _star(test: Contest, comparison: "Comparison", resampling: "Resampling | None") -> Star:
+    star = Star(comparison.star, comparison.uncorrected_star, comparison.reason)
+    if comparison.difference is None:
+        return star
+    rivals = {summary.label: summary for summary in map(_summary, _baselines(test).values())}
+    pair = _summary(test.rows[OURS]), rivals[str(comparison.baseline)]
+    resampled = resampling.compare(*pair, test.metric, test.task) if resampling else None
+    return replace(star, comparison=comparison, resampled=resampled)
 
 
 def _baselines(test: Contest) -> dict[str, Match]:

@@ -5,6 +5,11 @@ Table(name="t", title="T", corner="Method", columns=[Column(group="", name="PPL"
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hycam_exp.report.bootstrap import Resampled
+    from hycam_exp.report.statistics import Comparison
 
 BEST, SECOND = "best", "second"
 ARROWS = {"lower": "\N{DOWNWARDS ARROW}", "higher": "\N{UPWARDS ARROW}", "none": ""}
@@ -67,6 +72,10 @@ class Cell:
     """What runs the folds that are missing."""
     is_mixed: bool = False
     """Of records that differ in more than their fold; only where the user allowed it."""
+    comparison: "Comparison | None" = None
+    """With the best PEFT baseline of its column, over folds; None where it is compared with nothing."""
+    resampled: "Resampled | None" = None
+    """The same over test samples."""
 
     @property
     def is_complete(self) -> bool:

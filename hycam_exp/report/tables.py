@@ -5,6 +5,7 @@ build(summarise(read(Path("results")).records), Experiments(Memo(None))).tables[
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from hycam_exp.report import published, titles
 from hycam_exp.report.datasets import datasets
@@ -18,6 +19,9 @@ from hycam_exp.report.scoreboard import OURS
 from hycam_exp.report.stars import Contest, Star, stars
 from hycam_exp.report.summary import Summary
 from hycam_exp.report.table import BEST, Cell, Row, Table, marked
+
+if TYPE_CHECKING:
+    from hycam_exp.report.resampling import Resampling
 
 Matches = dict[str, dict[str, Match]]
 """Row by label, then the group's key."""
@@ -42,18 +46,23 @@ class _Group:
     task: str | None
 
 
-def build(summaries: Sequence[Summary], experiments: Experiments, allow_mixed: bool = False) -> Report:
-    """Every table, in the paper's order, then ours."""
+def build(
+    summaries: Sequence[Summary],
+    experiments: Experiments,
+    allow_mixed: bool = False,
+    resampling: "Resampling | None" = None,
+) -> Report:
+    """Every table, in the paper's order, then ours; with `resampling` HyCAM's cells have a bootstrap, too."""
     scored = [s for s in summaries if any(value is not None for value in s.values("ppl"))]
     experiments.prepare((design.experiment for design in DESIGNS), {(s.model, s.method, s.data) for s in scored})
     papers = published.read()
     tables, problems = [datasets(scored, papers.datasets)], set()
     for design in DESIGNS:
         rows = _matches(design, experiments.rows(design.experiment), scored, allow_mixed)
-        tables.append(_table(design, rows, papers))
+        tables.append(_table(design, rows, papers, resampling))
         found = [m for of_row in rows.values() for m in of_row.values()]
         problems |= {Problem(m.place, f"refused: {m.refused}") for m in found if m.refused}
-    return Report(tables, sorted(problems))
+    return Report(tables, sorted({*problems, *(resampling.problems if resampling else ())}))
 
 
 def _matches(design: Design, expected: Sequence[Expected], summaries: Sequence[Summary], allow_mixed: bool) -> Matches:
@@ -78,7 +87,7 @@ def _label(design: Design, expected: Expected) -> str:
     return f"+ {switches.split(',')[-1]}" if switches else "HyCAM (paper)"
 
 
-def _table(design: Design, rows: Matches, papers: Published) -> Table:
+def _table(design: Design, rows: Matches, papers: Published, resampling: "Resampling | None") -> Table:
     groups = _groups(design, rows)
     theirs = _published(design, papers)
     cells = {
@@ -89,7 +98,7 @@ def _table(design: Design, rows: Matches, papers: Published) -> Table:
     }
     notes = [*_row_notes(design, rows), *_code_notes(rows)]
     if design.has_star:
-        notes += _with_stars(cells, design, rows, groups)
+        notes += _with_stars(cells, design, rows, groups, resampling)
     columns = [measure.column(group.title) for group in groups for measure in design.measures]
     places = [(group.key, measure.name) for group in groups for measure in design.measures]
     table = Table(
@@ -154,7 +163,11 @@ def _published(design: Design, papers: Published) -> PublishedCells:
 
 
 def _with_stars(
-    cells: dict[tuple[str, str, str], Cell], design: Design, rows: Matches, groups: Sequence[_Group]
+    cells: dict[tuple[str, str, str], Cell],
+    design: Design,
+    rows: Matches,
+    groups: Sequence[_Group],
+    resampling: "Resampling | None",
 ) -> list[str]:
     """Set HyCAM's stars in the cells; the notes say where there are none and why."""
     places = [(group, measure) for group in groups for measure in design.measures if measure.is_score]
@@ -166,7 +179,7 @@ def _with_stars(
     }
     tests = [Contest(by_method[group.key], measure.metric, group.task or measure.task) for group, measure in places]
     notes: list[str] = []
-    for (group, measure), star in zip(places, stars(tests), strict=True):
+    for (group, measure), star in zip(places, stars(tests, resampling), strict=True):
         place = (titles.method(OURS), group.key, measure.name)
         cells[place] = _starred(cells[place], star)
         if star.reason:
@@ -175,7 +188,10 @@ def _with_stars(
 
 
 def _starred(cell: Cell, star: Star) -> Cell:
-    return replace(cell, star=star.corrected, star_uncorrected=star.uncorrected)
+    return replace(
+        cell, star=star.corrected, star_uncorrected=star.uncorrected, comparison=star.comparison,
+        resampled=star.resampled,
+    )  # fmt: skip
 
 
 def _row_notes(design: Design, rows: Matches) -> list[str]:

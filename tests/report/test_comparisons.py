@@ -48,11 +48,14 @@ def test_the_command_prints_a_table_or_json(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     arguments = ["--results", str(RESULTS), "--resamples", "50"]
     assert comparisons.main(arguments) == 0
-    assert "riemoe_lora (recipe.clip=null)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "riemoe_lora (recipe.clip=null)" in out
     assert comparisons.main([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     lora = next(x for x in found if x["comparison"]["baseline"] == "lora" and x["comparison"]["metric"] == "ppl")
     assert lora["comparison"]["difference"] == pytest.approx(0.1815, abs=1e-4)
+    effect, (low, high) = lora["comparison"]["effect"], lora["comparison"]["effect_interval"]
+    assert f" {effect:.1f}, {low:.1f} to {high:.1f} " in out
 
 
 def test_no_number_is_cut_in_80_columns(capsys, monkeypatch):

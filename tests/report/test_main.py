@@ -44,6 +44,8 @@ def change(path: Path, how: Callable[[dict[str, Any]], object]) -> None:
 
 def test_the_committed_tables_are_those_of_the_committed_records(results: Path, kept: Path) -> None:
     """Byte for byte, and again; a second time nothing is written."""
+    for path in (RESULTS / "runs").glob("*.parquet"):  # of which the bootstrap is
+        (results / "runs" / path.name).symlink_to(path)
     assert report(results, kept) == 0
     written = {path.name: path.read_bytes() for path in (results / "tables").iterdir()}
     assert {Path(name).suffix for name in written} == SUFFIXES

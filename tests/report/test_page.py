@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hycam_exp.report.bootstrap import Resampled
 from hycam_exp.report.page import captions, document, figure_view, sample_texts, write
 from hycam_exp.report.page.document import FOLDER, SCRIPTS
 from hycam_exp.report.page.packing import Pool, inline_json, rounded
 from hycam_exp.report.page.run_view import MOST_POINTS, run_view
 from hycam_exp.report.page.table_view import TableViews
+from hycam_exp.report.statistics import Comparison
 from hycam_exp.report.table import Cell, Column, Row, Table
 from hycam_exp.runs import Store
 from tests.report.page_content import COMMAND, HOSTILE, METHODS, TASKS, content, record, samples
@@ -135,6 +137,28 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     assert not write(path, made)
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (first, time)
     assert write(path, replace(made, problems=()))
+
+
+def test_a_cell_says_what_it_is_compared_with() -> None:
+    """The difference over folds with its p and effect, and the bootstrap over test samples, where there is one."""
+    comparison = Comparison(
+        metric="ppl", task="mean", ours="hycam", baseline="riemoe_lora", n_folds=5, difference=-0.5, p=0.01,
+        p_corrected_resampled=0.02, p_corrected_holm=0.04, effect=1.5, effect_interval=(0.25, 2.5),
+    )  # fmt: skip
+    resampled = Resampled(difference=-0.5, interval=(-0.75, -0.25), share_better=1.0, groups=1234)
+    column = Column(group="", name="PPL")
+    cells = [Cell(value=1.0, comparison=comparison, resampled=of) for of in (resampled, None)]
+    table = Table(name="t", title="", corner="", columns=[column] * 2, rows=[Row(label="HyCAM", cells=cells)])
+    found = [detail.lines for detail in TableViews(table).details.values()]
+    over_folds = (
+        "HyCAM minus RieMoE-LoRA, the best PEFT baseline: -0.5000, p = 0.01 (paired), p = 0.02 (corrected resampled),"
+        " p = 0.04 (with Holm).",
+        "Effect +1.50, 95% +0.25 to +2.50.",
+    )
+    assert found == [
+        (*over_folds, "Bootstrap over 1,234 groups of test samples: 95% -0.7500 to -0.2500."),
+        (*over_folds, "No bootstrap: no samples, or not of all runs."),
+    ]
 
 
 def test_a_cell_never_run_is_a_dash_with_its_command(page: Page, text: str) -> None:

@@ -135,16 +135,15 @@ def _write(task: tuple[str, Shown, Path]) -> list[Path]:
         return [path for plate in CATALOGUE[figure].draw(shown) for path in plate.write(folder)]
 
 
-def missing(summaries: Sequence[Summary], files: Files | None = None) -> list[tuple[str, str]]:
+def missing(summaries: Sequence[Summary], files: Files) -> list[tuple[str, str]]:
     """The figures that no backbone and data mix has records for, each with the command that makes them.
 
-    `files` is what `write_all` gave for these summaries, where they were drawn.
+    `files` is what drawing these summaries gave.
     """
-    mixes = by_mix(summaries) if files is None else {}
-    there = {figure for (_, figure), paths in (files or {}).items() if paths}
+    there = {figure for (_, figure), paths in files.items() if paths}
     embedded = any(summary.model == "tiny_llama" for summary in summaries)
     return [
         (figure, command(entry.mini if embedded else entry.experiment))
         for figure, entry in CATALOGUE.items()
-        if figure not in there and not any(entry.shown(members) for members in mixes.values())
+        if figure not in there
     ]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hycam_exp.report import legend
+from hycam_exp.report import legend, titles
 from hycam_exp.report.files import forms
 from hycam_exp.report.table import PLUS_MINUS, Cell, Column, Row, Table
 
@@ -126,10 +126,32 @@ def _lines(cell: Cell) -> Sequence[str]:
             cell.star_uncorrected and not cell.star,
             "Better than the best PEFT baseline; significant only without a correction for many comparisons.",
         ),
+        *((True, sentence) for sentence in _compared(cell)),
         (cell.is_mixed, "Of records that differ in more than their fold."),
         (cell.note is not None, f"Note: {cell.note}"),
     )
     return [sentence for holds, sentence in found if holds]
+
+
+def _compared(cell: Cell) -> Sequence[str]:
+    """How the cell differs from the best PEFT baseline, over folds and over test samples."""
+    c, resampled = cell.comparison, cell.resampled
+    if c is None or c.difference is None:
+        return []
+    over_folds = [f"HyCAM minus {titles.method(str(c.baseline))}, the best PEFT baseline: {c.difference:+.4f}"]
+    tests = ((c.p, "paired"), (c.p_corrected_resampled, "corrected resampled"), (c.p_corrected_holm, "with Holm"))
+    over_folds += [f"p = {p:.2g} ({name})" for p, name in tests if p is not None]
+    effect = None if c.effect is None else f"Effect {c.effect:+.2f},{_interval(c.effect_interval, '.2f')}."
+    over_samples = "No bootstrap: no samples, or not of all runs."
+    if resampled:
+        over_samples = (
+            f"Bootstrap over {resampled.groups:,} groups of test samples:{_interval(resampled.interval, '.4f')}."
+        )
+    return [f"{', '.join(over_folds)}.", *([effect] if effect else []), over_samples]
+
+
+def _interval(bounds: tuple[float, float] | None, form: str) -> str:
+    return "" if bounds is None else f" 95% {bounds[0]:+{form}} to {bounds[1]:+{form}}"
 
 
 def _number(cell: Cell) -> float | None:

@@ -238,25 +238,28 @@ def test_every_mix_has_a_folder_of_its_own():
     }  # fmt: skip
 
 
-def test_what_has_no_records_names_the_command_that_makes_them():
+@pytest.fixture
+def missing(monkeypatch):
+    """What is missing of summaries, as if the rest were drawn."""
+    monkeypatch.setattr(catalogue, "_write", lambda task: [Path(task[0])])
+    return lambda summaries: catalogue.missing(summaries, catalogue.write_all(summaries, Path("figures"), processes=1))
+
+
+def test_what_has_no_records_names_the_command_that_makes_them(missing):
     """Nothing is missing of what is drawn; every experiment named exists."""
-    assert [figure for figure, _ in catalogue.missing(summarise(RECORDS))] == [
-        "loss_curves",
-        "num_specialized",
-        "tau",
-    ]
-    everything = dict(catalogue.missing([]))
+    assert [figure for figure, _ in missing(summarise(RECORDS))] == ["loss_curves", "num_specialized", "tau"]
+    everything = dict(missing([]))
     assert set(everything) == set(catalogue.CATALOGUE)
     assert everything["tau"] == "python -m hycam_exp -m experiment=figure_tau"
     for command in everything.values():
         assert (ROOT / "conf" / "experiment" / f"{command.rsplit('=', 1)[1]}.yaml").is_file()
 
 
-def test_records_without_scores_give_no_figures_of_scores():
+def test_records_without_scores_give_no_figures_of_scores(missing):
     """A run that was not tested has its curves and its routing, and nothing is drawn of what is absent."""
     runs = summarise([record(ppl=None)])
     assert draw("pareto", runs) == draw("tasks", runs) == draw("retention", runs) == []
-    assert [figure for figure, _ in catalogue.missing(runs)] == [
+    assert [figure for figure, _ in missing(runs)] == [
         "loss_curves",
         "num_specialized",
         "tau",
