@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hycam_exp import backbones, jobs, rank_processes, ranks
-from hycam_exp.command_line import as_errors, refuse
+from hycam_exp.command_line import as_errors, leave_pipe, refuse
 from hycam_exp.config import config_dir, read, require_trainable
 from hycam_exp.launcher import LocalLauncher
 from hycam_exp.misspelling import explain
@@ -54,6 +54,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises its errors here, and does not print them over several lines
     try:
         _composed()
+    except BrokenPipeError:
+        leave_pipe()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(as_errors(explain(error)))
 

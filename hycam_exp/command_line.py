@@ -1,6 +1,7 @@
 """What all commands share: key=value arguments, and a user's mistake as one line, `error: ...`, on standard error."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,12 @@ def refuse(message: str) -> NoReturn:
     """End with what is wrong with the options, exit status 2, as argparse has it."""
     print(f"{MARK}{message} (--help lists the options)", file=sys.stderr)
     sys.exit(2)
+
+
+def leave_pipe() -> NoReturn:
+    """End without a word: who reads the output has seen enough and closed the pipe, as `head` does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush at the end fails again
+    sys.exit(1)
 
 
 def as_errors(problem: object) -> str:

@@ -34,11 +34,23 @@ class Linear:
     """The output is added to the residual stream in its type: its gradient is the stream's, no tensor of its own."""
 
 
+KNOWN = (FullFTSettings, HyCAMSettings, LoRASettings, MultiLoRASettings, RieMoELoRASettings)
+
+
 def resolved(settings: MethodSettings, shape: Shape) -> MethodSettings:
-    """LoRA of a matched budget as the LoRA that it is on this backbone."""
+    """LoRA of a matched budget as the LoRA that it is on this backbone.
+
+    Raises:
+        ValueError: nothing is known of what a method keeps and computes.
+    """
     if isinstance(settings, LoRAMatchedSettings):
         rank = settings.rank(shape.dimensions)
         return LoRASettings(name=settings.name, rank=rank, alpha=rank)
+    if not isinstance(settings, KNOWN):
+        raise ValueError(
+            f"method={settings.name}: there is no plan of this method; hycam_exp/plan/attached.py says of each what it"
+            " keeps on a layer, hycam_exp/plan/flops.py what it computes"
+        )
     return settings
 
 

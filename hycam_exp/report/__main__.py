@@ -1,6 +1,7 @@
 """`python -m hycam_exp.report [--results DIR]`: the paper's tables, and ours, from the run records.
 
-`python -m hycam_exp.report claims` recomputes the paper's statements; `python -m hycam_exp.report figures` draws.
+`python -m hycam_exp.report claims` recomputes the paper's statements, `statistics` tests HyCAM against the others,
+`figures` draws.
 """
 
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from hycam_exp.command_line import Parser, as_errors
+from hycam_exp.command_line import Parser, as_errors, leave_pipe, refuse
 from hycam_exp.report import files, page, printed
 from hycam_exp.report.expected import Experiments, Memo
 from hycam_exp.report.ground import left_out
@@ -106,7 +107,8 @@ def _drawn(results: Path, summaries: Sequence[Summary], drawing: "Drawing") -> F
     print(f"{results / 'figures'}: {len(written)} files")
     for summary in left_out(summaries):
         name = f"{summary.model} x {summary.method} x {summary.data}"
-        print(f"  {name} ({summary.variant}) is in no figure: most runs of its mix have other data or another recipe")
+        reason = "most runs of its mix are of another folder, of other data or another recipe"
+        print(f"  {name} ({summary.variant}) is in no figure: {reason}")
     absent = missing(summaries, files)
     for figure, command in absent:
         print(f"  no {figure} yet: its records come from {command}")
@@ -149,8 +151,12 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 def main() -> None:
     """Hand over to a sub-command; what a user can mend ends in one line."""
     name, *rest = sys.argv[1:] or [""]
+    if name and not name.startswith("-") and name not in COMMANDS:
+        refuse(f"{name}: no such command; there are {', '.join(COMMANDS)}")
     try:
         sys.exit(COMMANDS[name](rest) if name in COMMANDS else everything(sys.argv[1:]))
+    except BrokenPipeError:
+        leave_pipe()
     except (OSError, ValueError) as error:
         sys.exit(as_errors(error))
 

@@ -1,4 +1,4 @@
-"""`python -m hycam_exp.report statistics [--json]`: HyCAM against every other setting, tested in every way there is.
+"""`python -m hycam_exp.report statistics [--json]`: HyCAM against other PEFT settings, tested in every way there is.
 
 HyCAM is as the paper sets it, and its own other values are no rivals. A line for each setting and score: the mean
 difference over folds with its t interval, the paired p, that of the corrected resampled test and after Holm over all
@@ -70,6 +70,10 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     collection = read(chosen.results)
     found = list(lines(summarise(collection.records), chosen.results, chosen.resamples))
+    if not found:
+        reason = "no mix has HyCAM, as the paper sets it, with all folds and another PEFT setting with all folds"
+        refused = [as_errors(problem) for problem in collection.problems]
+        sys.exit("\n".join([*refused, as_errors(f"--results={chosen.results}: {reason}")]))
     if chosen.json:
         print(json.dumps([asdict(line) for line in found], indent=1))
     else:

@@ -3,7 +3,8 @@
 import pytest
 
 from hycam_exp.config import compose
-from hycam_exp.plan.attached import frozen_parameters, largest_tensor
+from hycam_exp.method_settings import MethodSettings
+from hycam_exp.plan.attached import frozen_parameters, largest_tensor, resolved
 from hycam_exp.plan.memory import Step
 from hycam_exp.plan.shape import Batch, bytes_of, shape_of
 from tests.plan.architectures import LLAMA2_7B, TOY
@@ -42,3 +43,9 @@ def test_the_largest_tensor():
     assert largest_tensor(compose("method=lora", "recipe.rank=64").method, shape) == 64 * 11008
     assert largest_tensor(compose("method=riemoe_lora", "recipe.rank=64").method, shape) == 5 * 64 * 11008
     assert largest_tensor(compose("method=hycam", "recipe.rank=64").method, shape) == 4096 * 4096
+
+
+def test_a_method_of_ones_own_is_refused_by_name():
+    """And what to write for it is said; training it needs no plan."""
+    with pytest.raises(ValueError, match=r"^method=mine: there is no plan of this method; hycam_exp/plan/attached\.py"):
+        resolved(MethodSettings(name="mine"), shape_of(TOY))

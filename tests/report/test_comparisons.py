@@ -84,3 +84,13 @@ def test_ours_is_hycam_as_the_paper_sets_it():
     assert {line.comparison.baseline for line in found} == {"lora", "hycam_shared_only"}
     alone = list(comparisons.lines([ours, *others], RESULTS, 20))
     assert [line.comparison.difference for line in found] == [line.comparison.difference for line in alone]
+
+
+def test_nothing_to_compare_is_an_error(tmp_path):
+    """Not silence: the line says what a comparison needs, whether or not there is a record."""
+    with pytest.raises(SystemExit) as caught:
+        comparisons.main(["--results", str(tmp_path)])
+    assert str(caught.value) == (
+        f"error: --results={tmp_path}: no mix has HyCAM, as the paper sets it, with all folds and another PEFT setting"
+        " with all folds"
+    )

@@ -214,3 +214,21 @@ def test_figures_come_with_the_tables(results: Path, kept: Path, capsys: pytest.
         assert path.read_bytes() == (RESULTS / path.relative_to(results)).read_bytes(), path
     assert report(results, kept) == 0
     assert pictures == {path: path.stat().st_mtime_ns for path in pictures}
+
+
+def test_a_command_that_there_is_not_names_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not an argument that argparse does not know."""
+    monkeypatch.setattr(sys, "argv", ["report", "claim"])
+    with pytest.raises(SystemExit) as caught:
+        command.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: claim: no such command; there are claims, figures, statistics")
+
+
+def test_a_pipe_that_its_reader_closed_is_no_error() -> None:
+    """`| head -c 100` ends the command without a word."""
+    line = f"{sys.executable} -m hycam_exp.report claims --json | head -c 100"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert (len(done.stdout), done.stderr) == (100, "")

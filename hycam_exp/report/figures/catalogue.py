@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
+from hycam_exp.report import titles
 from hycam_exp.report.expected import command
 from hycam_exp.report.figures import selection
 from hycam_exp.report.figures.drawn import Drawn
@@ -138,10 +139,12 @@ def _write(task: tuple[str, Shown, Path]) -> list[Path]:
 def missing(summaries: Sequence[Summary], files: Files) -> list[tuple[str, str]]:
     """The figures that no backbone and data mix has records for, each with the command that makes them.
 
-    `files` is what drawing these summaries gave.
+    `files` is what drawing these summaries gave. No experiment is of a backbone of the user's own.
     """
-    there = {figure for (_, figure), paths in files.items() if paths}
     embedded = any(summary.model == "tiny_llama" for summary in summaries)
+    if summaries and not embedded and not any(summary.model in titles.MODELS for summary in summaries):
+        return []
+    there = {figure for (_, figure), paths in files.items() if paths}
     return [
         (figure, command(entry.mini if embedded else entry.experiment))
         for figure, entry in CATALOGUE.items()

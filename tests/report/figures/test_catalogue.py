@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.report import ground
+from hycam_exp.report import ground, titles
 from hycam_exp.report.figures import catalogue, pareto, routing, selection, style
 from hycam_exp.report.figures.drawn import Drawn
 from hycam_exp.report.figures.line import over_folds, standard
@@ -152,6 +152,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
     """In another process, without torch, with other hashes and clock; the files are named, and what is missing."""
     runs = [record(fold=fold, ppl=None) for fold in (0, 1)]
     for run in runs:
+        run.config["model"] = {"name": "llama2_7b"}
         Store(tmp_path, tmp_path).write(run)
     code = (
         "import sys; from hycam_exp.report.figures.__main__ import main; "
@@ -164,13 +165,13 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
     assert [path.name for path in written] == [
         f"{name}.{suffix}" for name in ("convergence", "routing-hycam") for suffix in ("pdf", "png", "csv")
     ]
-    assert done.stdout.split() == [str(tmp_path / "m-mini" / path.name) for path in written]
+    assert done.stdout.split() == [str(tmp_path / "llama2_7b-mini" / path.name) for path in written]
     assert (
         done.stderr.splitlines()[2]
         == "tau: no records yet; they come from python -m hycam_exp -m experiment=figure_tau"
     )
     for path in written:
-        assert path.read_bytes() == (tmp_path / "m-mini" / path.name).read_bytes(), path
+        assert path.read_bytes() == (tmp_path / "llama2_7b-mini" / path.name).read_bytes(), path
 
 
 def test_a_record_more_draws_only_what_shows_it(tmp_path, monkeypatch):
@@ -240,7 +241,8 @@ def test_every_mix_has_a_folder_of_its_own():
 
 @pytest.fixture
 def missing(monkeypatch):
-    """What is missing of summaries, as if the rest were drawn."""
+    """What is missing of summaries, as if the rest were drawn; the records' backbone is one of the paper's."""
+    monkeypatch.setitem(titles.MODELS, "m", "M")
     monkeypatch.setattr(catalogue, "_write", lambda task: [Path(task[0])])
     return lambda summaries: catalogue.missing(summaries, catalogue.write_all(summaries, Path("figures"), processes=1))
 
@@ -253,6 +255,12 @@ def test_what_has_no_records_names_the_command_that_makes_them(missing):
     assert everything["tau"] == "python -m hycam_exp -m experiment=figure_tau"
     for command in everything.values():
         assert (ROOT / "conf" / "experiment" / f"{command.rsplit('=', 1)[1]}.yaml").is_file()
+
+
+def test_of_ones_own_backbone_no_figure_is_missing(missing, monkeypatch):
+    """There is no experiment whose command would make its records."""
+    monkeypatch.delitem(titles.MODELS, "m")
+    assert missing(summarise(RECORDS)) == []
 
 
 def test_records_without_scores_give_no_figures_of_scores(missing):
