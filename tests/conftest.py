@@ -1,6 +1,10 @@
-"""What several tests need: the shared folder beside the checkout, a tokenizer and a backbone that can be checked."""
+"""What several tests need: the shared folder, SLURM in small, a tokenizer and a backbone that can be checked."""
 
+import os
 import string
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +13,12 @@ from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from hycam_exp import slurm
+
 settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("tests")
 
+FAKE = Path(__file__).with_name("fake_slurm.py")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LETTERS = string.printable[:95] + "\né世😀"
 
@@ -59,3 +66,26 @@ def small_llama(letters: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return LlamaForCausalLM(config).to(torch.float64).eval()
+
+
+@pytest.fixture
+def quick_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks at the queue that follow each other fast."""
+    monkeypatch.setattr(slurm, "POLL", {"slurm": 0.1, "local": 0.1})
+    monkeypatch.setattr(slurm, "SETTLE", {"slurm": 0.3, "local": 0.0})
+
+
+@pytest.fixture
+def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with everything that the imitation of SLURM knows; its commands are on the PATH."""
+    state, commands = tmp_path / "slurm", tmp_path / "bin"
+    commands.mkdir()
+    for name in ("sbatch", "srun", "squeue", "sinfo", "sacct", "scontrol", "scancel"):
+        (commands / name).write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} {name} "$@"\n')
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_SLURM", str(state))
+    yield state
+    (tmp_path / "go").touch()  # what waits for it ends
+    for path in (state / "live").glob("*"):
+        subprocess.run(["kill", "--", f"-{path.read_text()}"], capture_output=True)

@@ -10,6 +10,7 @@ from hycam_exp.report.records import read
 from hycam_exp.report.summary import summarise
 from hycam_exp.report.tables import build
 from hycam_exp.runs import RunRecord
+from tests.report.page_reader import address, browser, reader  # noqa: F401 - fixtures
 
 RESULTS = Path(__file__).parents[2] / "results"
 
