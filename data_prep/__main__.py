@@ -96,14 +96,21 @@ def _flag(name: str) -> str:
 
 def stats(options: argparse.Namespace) -> int:
     """Table 1 of what is on disk."""
-    from data_prep import preview
+    from data_prep import manifest, preview
     from data_prep import stats as table1
+    from hycam_exp.data import measured
 
+    if options.out and not options.tokenizer:
+        raise ValueError(
+            f"stats --out {options.out}: needs --tokenizer DIR, whose tokens are written (Table 1: Llama 3's)"
+        )
     names = tasks.folders(options.root)
     tokenizer = preview.tokenizer_at(options.tokenizer) if options.tokenizer else None
     rows = [
         table1.measured(task, options.root, tokenizer, options.prompt, options.max_length) for task in _followed(names)
     ]
+    if options.out:
+        manifest.write(options.out, measured.written(table1.counts(rows, options.tokenizer, options.prompt)))
     _print(table1.report(rows) if options.json else table1.printed(rows))
     return 0
 
@@ -201,6 +208,7 @@ def _add_stats(command: argparse.ArgumentParser) -> None:
     _add_root(command)
     _add_tokens(command, "none, tokens are not counted")
     command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--out", type=Path, metavar="FILE", help="a file for the report: results/datasets.json")
     command.set_defaults(run=stats)
 
 

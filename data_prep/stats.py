@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep import tasks
+from data_prep.manifest import sha256
 from data_prep.printed import percent, table
 from hycam_exp.data import published, sources
-from hycam_exp.data.records import Record
+from hycam_exp.data.measured import Counted, Measured
+from hycam_exp.data.records import Record, content_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,6 +31,8 @@ class Row:
     files: list[str]
     rejected: int
     samples: int
+    content: str
+    """The hash of its records."""
     lengths: list[int] | None
     """Tokens of each record, without EOS, in increasing order."""
     without_response: int | None
@@ -68,6 +72,7 @@ def measured(task: str, root: Path, tokenizer: "PreTrainedTokenizerBase | None",
         files=[source.name for source in found.sources],
         rejected=len(found.rejections),
         samples=len(found.records),
+        content=content_hash(found.records),
         lengths=lengths,
         without_response=without,
         max_length=max_length,
@@ -114,6 +119,17 @@ def _reported(row: Row) -> dict[str, Any]:
         "truncated": row.truncated,
         "without_response": row.without_response,
     }
+
+
+def counts(rows: Sequence[Row], tokenizer: Path, style: str) -> Measured:
+    """What the report's Table 1 has of them."""
+    counted = {
+        row.task: Counted(samples=row.samples, total_tokens=row.total, content=row.content)
+        for row in rows
+        if row.total is not None
+    }
+    digest = sha256(tokenizer / "tokenizer.json")
+    return Measured(tokenizer=tokenizer.resolve().name, tokenizer_sha256=digest, prompt=style, tasks=counted)
 
 
 def printed(rows: Sequence[Row]) -> str:

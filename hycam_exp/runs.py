@@ -35,7 +35,7 @@ RECORDED_PACKAGES = (
 UNDECISIVE = (
     "printout.py", "command_line.py", "misspelling.py", "__main__.py", "generate.py", "jobs.py", "launcher.py",
     "slurm.py", "slurm_queue.py", "slurm_task.py", "rank_processes.py", "lease.py", "grid.py", "inputs.py",
-    "lm_eval.py", "mirror.py", "terminal.py", "published.py", "report", "plan",
+    "lm_eval.py", "mirror.py", "terminal.py", "published.py", "measured.py", "report", "plan",
     "check.py", "corpus.py", "fetch.py", "preview.py", "printed.py", "stats.py", "texts.py",
 )  # fmt: skip
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from hycam_exp.command_line import Parser, as_errors, leave_pipe, refuse
+from hycam_exp.data import measured
 from hycam_exp.report import files, page, printed
 from hycam_exp.report.expected import Experiments, Memo
 from hycam_exp.report.ground import left_out
 from hycam_exp.report.page import sample_texts
 from hycam_exp.report.progress import progress
-from hycam_exp.report.records import Collection, read
+from hycam_exp.report.records import Collection, Problem, read
 from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.report.tables import Report, build
 
@@ -62,7 +63,8 @@ def _content(
 
     experiments = Experiments(memo)
     resampling = Resampling(chosen.results, memo.path.with_name("bootstrap.json") if memo.path else None)
-    report = build(summaries, experiments, chosen.allow_mixed, resampling)
+    counts, unread = _measured(chosen.results / measured.FILE)
+    report = build(summaries, experiments, chosen.allow_mixed, resampling, counts)
     resampling.save()
     grids = progress(experiments, summaries)
     found = statements(None, summaries, memo)
@@ -75,9 +77,17 @@ def _content(
     drawn, absent = _drawn(chosen.results, summaries, drawing)
     return page.PageContent(
         summaries=summaries, samples=samples, tables=report.tables, grids=grids,
-        problems=[*collection.problems, *report.problems, *samples.problems],
+        problems=[*collection.problems, *unread, *report.problems, *samples.problems],
         figures=pictures(chosen.results / "figures", drawn, run_ids), missing_figures=absent, claims=found,
     )  # fmt: skip
+
+
+def _measured(path: Path) -> tuple[measured.Measured | None, list[Problem]]:
+    """What was measured of the data sets, or why that cannot be read."""
+    try:
+        return measured.read(path), []
+    except ValueError as error:
+        return None, [Problem(str(path), str(error).removeprefix(f"{path}: "))]
 
 
 def _kept(outputs: Path) -> Path:

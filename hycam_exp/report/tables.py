@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from hycam_exp.data.measured import Measured
 from hycam_exp.report import published, titles
 from hycam_exp.report.datasets import datasets
 from hycam_exp.report.design import DESIGNS, Design
@@ -51,12 +52,15 @@ def build(
     experiments: Experiments,
     allow_mixed: bool = False,
     resampling: "Resampling | None" = None,
+    measured: Measured | None = None,
 ) -> Report:
-    """Every table, in the paper's order, then ours; with `resampling` HyCAM's cells have a bootstrap, too."""
+    """Every table, in the paper's order, then ours; with `resampling` HyCAM's cells have a bootstrap, too, and with
+    `measured` Table 1 has tokens.
+    """
     scored = [s for s in summaries if any(value is not None for value in s.values("ppl"))]
     experiments.prepare((design.experiment for design in DESIGNS), {(s.model, s.method, s.data) for s in scored})
     papers = published.read()
-    tables, problems = [datasets(scored, papers.datasets)], set()
+    tables, problems = [datasets(scored, papers.datasets, measured)], set()
     for design in DESIGNS:
         rows = _matches(design, experiments.rows(design.experiment), scored, allow_mixed)
         tables.append(_table(design, rows, papers, resampling))

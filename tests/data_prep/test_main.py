@@ -1,5 +1,6 @@
 """The command: quick help, one-line errors, exit status 0 only when all went well."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from data_prep import __main__ as command
-from data_prep import fetch
+from data_prep import fetch, preview, stats
+from hycam_exp.data import measured, sources
+from hycam_exp.data.records import content_hash
 
 ROW = {"instruction": "Why?", "context": "", "response": "So it is.", "category": "qa"}
 
@@ -129,3 +132,25 @@ def test_fetch_that_misses_something_fails(
     status, out, _ = run(capsys, "fetch", "--root", tmp_path)
     assert (status, len(out.splitlines())) == (1, 6)
     assert run(capsys, "fetch", "retention", "--root", tmp_path)[1].count("\n") == 1
+
+
+def test_counts_are_written_for_the_report(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the tokenizer's name and hash and the records' hash; without a tokenizer there is nothing to write."""
+    out = root / "results" / "datasets.json"
+    tokenizer = Path(__file__).parents[2] / "hycam_exp" / "assets" / "tiny_llama"
+    status, printed, _ = run(capsys, "stats", "--root", root, "--tokenizer", tokenizer, "--out", out)
+    found = measured.read(out)
+    assert (status, found is not None, "dolly" in printed) == (0, True, True)
+    assert found is not None
+    records = sources.read(["dolly"], str(root)).records
+    row = stats.measured("dolly", root, preview.tokenizer_at(tokenizer), "alpaca", 1200)
+    assert found.tasks == {
+        "dolly": measured.Counted(samples=12, total_tokens=row.total or 0, content=content_hash(records))
+    }
+    digest = hashlib.sha256((tokenizer / "tokenizer.json").read_bytes()).hexdigest()
+    assert (found.tokenizer, found.tokenizer_sha256, found.prompt) == ("tiny_llama", digest, "alpaca")
+    out.unlink()
+    assert run(capsys, "stats", "--root", root, "--out", out)[::2] == (
+        1, f"error: stats --out {out}: needs --tokenizer DIR, whose tokens are written (Table 1: Llama 3's)\n",
+    )  # fmt: skip
+    assert not out.exists()

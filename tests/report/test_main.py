@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hycam_exp.data.measured import FILE
 from hycam_exp.report import __main__ as command
 from hycam_exp.report.figures import catalogue
 from tests.report.conftest import RESULTS
@@ -22,6 +23,7 @@ SUFFIXES = {".md", ".tex", ".csv"}
 def results(tmp_path: Path) -> Path:
     """A copy of the committed records."""
     shutil.copytree(RESULTS / "runs", tmp_path / "runs", ignore=shutil.ignore_patterns("*.parquet"))
+    shutil.copy(RESULTS / FILE, tmp_path)
     return tmp_path
 
 
@@ -141,6 +143,17 @@ def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> No
     assert "5/5" in done.stdout
     assert "files, 45 of them changed" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_broken_file_of_counts_is_named_and_the_rest_reported(
+    results: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With exit status 1; Table 1 is then without tokens of ours."""
+    (results / FILE).write_text("{")
+    assert report(results, kept) == 1
+    assert f"error: {results / FILE}: not a whole file of counts" in capsys.readouterr().err
+    assert "943474" in (results / "tables" / "table1_datasets.csv").read_text()
+    assert "data_prep stats" in (results / "tables" / "table1_datasets.csv").read_text().splitlines()[1]
 
 
 def test_a_damaged_samples_file_is_named_and_the_page_written(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hycam_exp.data.measured import Counted, Measured
 from hycam_exp.report import files
 from hycam_exp.report.expected import Expected, Experiments
 from hycam_exp.report.summary import summarise
@@ -244,3 +245,24 @@ def test_samples_of_table_1_are_what_runs_read(experiments: Experiments) -> None
     records[0] = replace(records[0], counts={**counts, "records": {"dolly": {"rows": 90, "rejected": 0}}})
     table = tables(build(summarise(records), experiments))["table1_datasets"]
     assert "Dolly 2.0: runs read different numbers of records: 90, 99" in table.notes
+
+
+def test_table_1_has_what_was_measured(experiments: Experiments) -> None:
+    """Samples, tokens and average beside the published ones; a set that was not measured has its command."""
+    counted = Counted(samples=5816, total_tokens=943474, content="c")
+    measured = Measured(tokenizer="llama3", tokenizer_sha256="ab" * 32, prompt="alpaca", tasks={"auto_cot": counted})
+    table = tables(build([], experiments, measured=measured))["table1_datasets"]
+    found = [cell(table, "Auto CoT", column.name) for column in table.columns[:3]]
+    assert [c.value for c in found] == [5816, 943474, 943474 / 5816]
+    assert [c.difference for c in found] == [0, 0, pytest.approx(0, abs=0.005)]
+    assert all(c.command is None for c in found)
+    assert "ours by llama3 (tokenizer.json abababab) with the alpaca prompt" in table.notes[0]
+    absent = cell(table, "Dolly 2.0", "Total Tokens")
+    assert (absent.value, absent.command) == (
+        None, "python -m data_prep stats --root DIR --tokenizer DIR --out results/datasets.json",
+    )  # fmt: skip
+    counts = {"parameters_trainable": 7, "records": {"auto_cot": {"rows": 100, "rejected": 1}}}
+    runs = summarise(replace(r, counts=counts) for r in of_llama2(experiments)[:2])
+    table = tables(build(runs, experiments, measured=measured))["table1_datasets"]
+    assert cell(table, "Auto CoT", "Samples").value == 5816
+    assert "Auto CoT: 5,816 records were measured, runs read 99" in table.notes
