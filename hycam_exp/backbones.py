@@ -296,8 +296,8 @@ def _unavailable(settings: ModelSettings, origin: str, error: Exception) -> str:
         return f"model.path={origin}: {reason}"
     return (
         f"model={settings.name}: {origin} at revision {settings.revision} is neither in the local hub cache nor could "
-        f"it be downloaded ({reason}); either give a folder (model=local model.path=DIR), or log in to the hub with an "
-        f"account that may read it (hf auth login) and run again with network"
+        f"it be downloaded ({reason}); either give a copy of it (model.source=folder model.path=DIR), or log in to the "
+        f"hub with an account that may read it (hf auth login) and run again with network"
     )
 
 

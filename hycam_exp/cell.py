@@ -57,9 +57,16 @@ def run_cell(run: Run) -> RunRecord:
             record = found or Cell(run, identifier, store, collection, clock).finish()
     except OSError as error:  # a full or vanished disk: what is written is whole, and the same command goes on
         raise store.unwritable(identifier, error) from error
-    remark = "This cell was finished before; overwrite=true runs it again."
-    printout.finished(record, store, remark if found else None)
+    printout.finished(record, store, _remark(run, found) if found else None)
     return record
+
+
+def _remark(run: Run, record: RunRecord) -> str:
+    """That nothing was run; and with which trainer the record was made, where it was another."""
+    asked, had = asdict(run.trainer), record.config["trainer"]
+    other = [f"trainer.{key}={value}" for key, value in had.items() if key in asked and asked[key] != value]
+    on = f", with {', '.join(other)}, of which its identity is free" if other else ""
+    return f"This cell was finished before{on}; overwrite=true runs it again."
 
 
 def _finished(run: Run, identifier: str, store: Store) -> RunRecord | None:

@@ -12,6 +12,8 @@ from hycam_exp.evaluation.metrics import AGGREGATES, SCORES
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.runs import RunRecord, Store
 
+PARTS = ("train", "validation", "test")
+
 
 def _number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
@@ -28,9 +30,18 @@ def _table(record: RunRecord, break_: str = " ") -> Table:
     table = Table(title=record.run_id, title_justify="left")
     table.add_column("task", min_width=12)
     terminal.numbers(table, *(title.replace(" ", break_) for title, _ in columns))
-    for task in [*record.config["data"]["tasks"], *AGGREGATES]:
-        table.add_row(task, *(_number(record.score(metric, task)) for _, metric in columns))
+    tasks = record.config["data"]["tasks"]
+    for task in [*tasks, *AGGREGATES]:
+        table.add_row(
+            _row_name(record, task, len(tasks)), *(_number(record.score(metric, task)) for _, metric in columns)
+        )
     return table
+
+
+def _row_name(record: RunRecord, task: str, tasks: int) -> str:
+    """A mean that is not over all tasks says so: a task without a record in the test split has no score."""
+    over = next((s.n for s in record.scores if (s.task, s.metric) == (task, "ppl")), tasks)
+    return task if task != "mean" or over == tasks else f"mean of {over}/{tasks}"
 
 
 def _facts(record: RunRecord) -> list[tuple[str, str]]:
@@ -43,7 +54,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     stopped = ", stopped early" if fit["stopped_early"] else ""
     records = counts["records"].values()
     lost = sum(r["rejected"] + r["too_long"] for r in records)
-    cut = sum(r[f"{part}_truncated"] for r in records for part in ("train", "validation", "test"))
+    cut = sum(r[f"{part}_truncated"] for r in records for part in PARTS)
     return [
         ("general text PPL", "not measured" if change is None else f"{old:.3f} -> {new:.3f} ({change:+.1%})"),
         ("trainable parameters", f"{trainable:,} of {total:,} ({trainable / total:.2%})"),
@@ -54,6 +65,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         ("seconds", f"{sum(seconds.values()):.1f}: " + ", ".join(f"{k} {v:.1f}" for k, v in seconds.items())),
         ("peak memory", f"{memory['bytes'] / 2**20:,.0f} MiB ({memory['kind']})"),
         ("records", f"{sum(r['rows'] for r in records):,} read, {lost:,} rejected, {cut:,} truncated"),
+        ("split", ", ".join(f"{part} {sum(r[part] for r in records):,}" for part in PARTS)),
     ]
 
 

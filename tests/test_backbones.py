@@ -146,7 +146,7 @@ def test_an_unreachable_hub_names_the_id_and_the_two_ways_out(monkeypatch, tmp_p
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ValueError, match=r"meta-llama/Meta-Llama-3-8B at revision 8cde5ca8") as raised:
         backbones.describe(settings("model=llama3_8b"))
-    assert "model=local model.path=DIR" in str(raised.value)
+    assert "model.source=folder model.path=DIR" in str(raised.value)
     assert "hf auth login" in str(raised.value)
 
 

@@ -19,12 +19,19 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
-def score(task: str, metric: str, value: float | None) -> Score:
-    return Score(task=task, metric=metric, value=value, n=1)
+def score(task: str, metric: str, value: float | None, n: int = 1) -> Score:
+    return Score(task=task, metric=metric, value=value, n=n)
 
 
 def record(*scores: Score, notes: tuple[str, ...] = (), stopped_early: bool = False) -> RunRecord:
-    part = {"train_truncated": 3, "validation_truncated": 2, "test_truncated": 1}
+    part = {
+        "train": 7,
+        "validation": 2,
+        "test": 1,
+        "train_truncated": 3,
+        "validation_truncated": 2,
+        "test_truncated": 1,
+    }
     return RunRecord(
         schema_version=SCHEMA_VERSION,
         run_id=ID,
@@ -65,7 +72,7 @@ def test_table_has_a_row_for_each_task_mean_and_pooled(capsys: pytest.CaptureFix
     """Tasks in the mix's order, then their mean and the pooled value; what is absent is a dash, not a number."""
     of = record(
         score("dolly", "ppl_before", 1234.5678), score("dolly", "ppl", 4.0), score("dolly", "bleu4", 0.12345),
-        score("web_gpt", "ppl", 8.0), score("mean", "ppl", 6.0), score("pooled", "ppl", 5.5),
+        score("web_gpt", "ppl", 8.0), score("mean", "ppl", 6.0, 2), score("pooled", "ppl", 5.5),
         score("pooled", "bleu4", None),
     )  # fmt: skip
     assert printed(capsys, of)[0] == [
@@ -75,6 +82,12 @@ def test_table_has_a_row_for_each_task_mean_and_pooled(capsys: pytest.CaptureFix
         ["mean", "-", "6.000", "-", "-"],
         ["pooled", "-", "5.500", "-", "-"],
     ]
+
+
+def test_a_mean_over_fewer_tasks_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """A task without a test record is in no mean, and the row does not hide it."""
+    of = record(score("dolly", "ppl", 4.0), score("mean", "ppl", 4.0, 1))
+    assert ["mean of 1/2", "4.000", "-", "-"] in printed(capsys, of)[0]
 
 
 def test_overlap_before_adaptation_is_shown_where_it_was_decoded(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,6 +113,7 @@ def test_facts_of_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["seconds"] == ["61.3: load 0.2, train 61.0"]
     assert facts["peak memory"] == ["1,536 MiB (rss)"]
     assert facts["records"] == ["2,000 read, 10 rejected, 12 truncated"]
+    assert facts["split"] == ["train 14, validation 4, test 2"]
 
 
 def test_absent_retention_and_early_stopping_are_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,6 +98,7 @@ def test_tables_are_filtered_by_row_and_group(reader: Reader) -> None:
     assert [row.find_element(By.TAG_NAME, "th").text for row in rows] == ["Full Finetune"]
     reader.all("#table-rows")[0].send_keys("x")
     reader.said("0 tables shown")
+    assert reader.all("#no-tables")[0].text == "No table has such a row."
 
 
 def test_a_phone_shows_every_grids_command(reader: Reader) -> None:
@@ -110,6 +111,28 @@ def test_a_phone_shows_every_grids_command(reader: Reader) -> None:
         reader.run("const b = document.querySelector('#grids').parentElement; return b.scrollWidth - b.clientWidth")
         == 0
     )
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_figure_is_shown_in_full_size_and_back(reader: Reader, size: tuple[int, int]) -> None:
+    """Every pixel of the picture, scrolled by keyboard in a named region as wide as the page; then as it was."""
+    reader.open("#figures", size)
+    figure = reader.all("figure")[0]
+    picture, button = (figure.find_element(By.CSS_SELECTOR, selector) for selector in (".picture", "button"))
+    image = picture.find_element(By.TAG_NAME, "img")
+    width, before = int(image.get_attribute("width")), image.rect["width"]
+    reader.run(
+        "document.querySelector('figure img').width = 2000; document.querySelector('figure img').style.aspectRatio = 2"
+    )
+    button.send_keys(Keys.ENTER)
+    assert button.get_attribute("aria-pressed") == "true"
+    assert image.rect["width"] >= 2000 > size[0] >= picture.rect["width"]
+    assert (picture.get_attribute("role"), picture.get_attribute("tabindex")) == ("region", "0")
+    assert picture.get_attribute("aria-label") in figure.text
+    reader.run(f"document.querySelector('figure img').width = {width}; document.querySelector('figure img').style = ''")
+    button.send_keys(Keys.ENTER)
+    assert (button.get_attribute("aria-pressed"), image.rect["width"]) == ("false", before)
+    assert picture.get_attribute("tabindex") is None
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
