@@ -101,7 +101,11 @@ def test_a_finished_cell_is_not_run_again(finished, monkeypatch, capsys):
     _, run, record = finished
     monkeypatch.setattr(cell.Cell, "finish", lambda self: pytest.fail("the cell ran again"))
     assert run_cell(run) == record
-    assert "finished before" in capsys.readouterr().out
+    assert "finished before; overwrite=true" in capsys.readouterr().out
+    other = replace(run, trainer=replace(run.trainer, micro_batch_size=3))
+    assert run_cell(other) == record, "how a step is cut is no part of what a cell is"
+    had = f"with trainer.micro_batch_size={run.trainer.micro_batch_size}, of which its identity is free"
+    assert f"finished before, {had}; overwrite=true" in capsys.readouterr().out
 
 
 @contextmanager
