@@ -194,12 +194,9 @@ def _by_group(members: Sequence[Samples], task: str) -> Array:
 
 
 def _resampled(sums: Array, counts: Iterator[Array]) -> Array:
-    """Sums of every resample: (groups, methods, statistics) -> (resamples, methods, statistics).
-
-    A product for each method, so that its bits do not depend on what it is compared with.
-    """
-    by_method = np.ascontiguousarray(np.moveaxis(sums, 1, 0))  # (methods, groups, statistics)
-    return np.concatenate([np.stack([chunk @ own for own in by_method], axis=1) for chunk in counts])
+    """Sums of every resample: (groups, methods, statistics) -> (resamples, methods, statistics)."""
+    flat = sums.reshape(len(sums), -1)
+    return np.concatenate([chunk @ flat for chunk in counts]).reshape(-1, *sums.shape[1:])
 
 
 def _fold_scores(totals: Sequence[Array]) -> Array:

@@ -61,7 +61,7 @@ def _star(test: Contest, comparison: "Comparison", resampling: "Resampling | Non
         return star
     rivals = {summary.label: summary for summary in map(_summary, _baselines(test).values())}
     pair = _summary(test.rows[OURS]), rivals[str(comparison.baseline)]
-    resampled = resampling.compare(*pair, test.metric, test.task, list(rivals.values())) if resampling else None
+    resampled = resampling.compare(*pair, test.metric, test.task) if resampling else None
     return replace(star, comparison=comparison, resampled=resampled)
 
 

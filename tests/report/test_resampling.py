@@ -26,12 +26,8 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def sampled_of(results: Path, run_id: str) -> Path:
-    return Store(results, results).samples_path(run_id)
-
-
 def sampled(results: Path, summary: Summary) -> Path:
-    return sampled_of(results, summary.records[0].run_id)
+    return Store(results, results).samples_path(summary.records[0].run_id)
 
 
 def made(results: Path) -> Resampling:
@@ -69,34 +65,6 @@ def test_it_is_remembered_until_a_samples_file_changes(results: Path, monkeypatc
     first.save()
     Resampling(results, results / "bootstrap.json", resamples=60).compare(HYCAM, LORA, "ppl", "mean")
     assert len(calls) == 3
-
-
-def test_rivals_share_the_draws_and_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What else may be compared is made in one go, and gives what each pair alone gives, to the last bit."""
-    others = [s for s in summarise(mini_records()) if s.method in ("lora", "multi_lora", "full_ft")]
-    calls: list[object] = []
-    whole = resampling.resample_settings
-    monkeypatch.setattr(resampling, "resample_settings", lambda *how: calls.append(how) or whole(*how))
-    together = Resampling(RESULTS, resamples=200)
-    found = [together.compare(HYCAM, other, "rouge_l", "mean", others) for other in others]
-    assert len(calls) == 1
-    assert found == [Resampling(RESULTS, resamples=200).compare(HYCAM, other, "rouge_l", "mean") for other in others]
-
-
-def test_a_rival_that_cannot_be_compared_spoils_no_other(results: Path) -> None:
-    """Nothing is wrong with the one that was asked for; the rival's fault is told when it is asked for, each time."""
-    other = next(s for s in summarise(mini_records()) if s.method == "multi_lora")
-    for path in (sampled_of(RESULTS, r.run_id) for r in other.records):
-        shutil.copy(path, results / "runs")
-    table = pq.read_table(sampled(results, LORA))
-    pq.write_table(table.slice(1), sampled(results, LORA))
-    for _ in range(2):
-        found = made(results)
-        assert found.compare(HYCAM, other, "ppl", "mean", [LORA, other]) is not None
-        assert found.problems == []
-        assert found.compare(HYCAM, LORA, "ppl", "mean", [LORA, other]) is None
-        assert len(found.problems) == 1
-        found.save()
 
 
 def test_samples_that_cannot_be_compared_are_named(results: Path) -> None:
