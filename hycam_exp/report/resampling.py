@@ -52,8 +52,9 @@ class Resampling:
 
     def save(self) -> None:
         """Keep what was asked for, where that is not what is kept already."""
-        if self.path and self._asked != self._held:
-            text = json.dumps({"code": self._code, "settings": self._asked}, sort_keys=True)
+        made = {key: scores for key, scores in self._asked.items() if scores}  # a fault is told every time
+        if self.path and made != self._held:
+            text = json.dumps({"code": self._code, "settings": made}, sort_keys=True)
             write_atomically(self.path, text.encode())
 
     def _made(self, ours: Summary, other: Summary) -> Scores:

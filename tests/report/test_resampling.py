@@ -67,6 +67,17 @@ def test_it_is_remembered_until_a_samples_file_changes(results: Path, monkeypatc
     assert len(calls) == 3
 
 
+def test_a_fault_is_told_in_every_report(results: Path) -> None:
+    """It is not remembered as a comparison without scores."""
+    table = pq.read_table(sampled(results, LORA))
+    pq.write_table(table.slice(1), sampled(results, LORA))
+    for _ in range(2):
+        found = made(results)
+        assert found.compare(HYCAM, LORA, "ppl", "mean") is None
+        assert len(found.problems) == 1
+        found.save()
+
+
 def test_samples_that_cannot_be_compared_are_named(results: Path) -> None:
     """Other test records are a problem, once; no samples file is none, and there is no bootstrap."""
     table = pq.read_table(sampled(results, LORA))
