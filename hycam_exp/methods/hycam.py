@@ -39,7 +39,14 @@ class HyCAMConfig(CheckedConfig):
     layers: list[int] | None = None
     layer_stride: int = 1
     modulate: str = "attention_output"
-    routing: dict[str, bool] = field(default_factory=lambda: {"hard": False, "noise_in_eval": False, "trainable": True})
+    routing: dict[str, Any] = field(
+        default_factory=lambda: {
+            "hard": False,
+            "noise_in_eval": False,
+            "trainable": True,
+            "init": "kaiming_uniform",
+        }
+    )
     train_layer_norms: bool = False
     balance_scope: str = "per_layer"
     balance_masks_padding: bool = True

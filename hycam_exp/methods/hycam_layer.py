@@ -1,7 +1,7 @@
 """What HyCAM puts in a block: the wrapped attention module, and in the released form its wrapped layer norms."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +17,10 @@ from hycam_exp.methods.routing import gumbel_noise, router_logits, routing_weigh
 NOT_MERGEABLE = (
     "HyCAM cannot be merged into the backbone: its modulation depends on the input, so no fixed weight equals it"
 )
+
+
+RELEASED_DEVIATION = 0.02
+"""Standard deviation of the released router's initial weights."""
 
 
 class HyCAMModule(nn.Module, BaseTunerLayer):
@@ -102,25 +106,26 @@ class HyCAMLayer(HyCAMModule):
             parameter = nn.Parameter(torch.zeros(shape, device=like.device, dtype=like.dtype))
             getattr(self, f"hycam_{name}")[adapter_name] = parameter
         self.settings[adapter_name] = settings
+        if not settings.routing.trainable:
+            frozen = {adapter_name: ("hycam_router", "hycam_router_bias")}
+            self.frozen_peft_weight_names = self.frozen_peft_weight_names | frozen
         if init_weights:
             self._initialise(adapter_name)
 
     def _initialise(self, adapter_name: str) -> None:
-        """A, N and the router Kaiming uniform; all that reaches the output stays zero, which then starts as h_att."""
+        """A, N and the router Kaiming uniform; all that reaches the output stays zero, which then starts as h_att.
+
+        The released router is normal instead, and decides the routing for good where it stays frozen.
+        """
         for name in ("shared_a", "shared_n", "a", "n"):
             if (matrices := self._get(adapter_name, name)) is not None:
                 for matrix in matrices:
                     nn.init.kaiming_uniform_(matrix.data, a=math.sqrt(5))
         if (router := self._get(adapter_name, "router")) is not None:
-            nn.init.kaiming_uniform_(router.data, a=math.sqrt(5))
-
-    def _freeze_non_trainable_peft_weights(self, adapter_names: str | Sequence[str] | None = None) -> None:
-        """The released code's router stays at its random initial value."""
-        for adapter_name, settings in self.settings.items():
-            if not settings.routing.trainable:
-                for name in ("router", "router_bias"):
-                    if (parameter := self._get(adapter_name, name)) is not None:
-                        parameter.requires_grad = False
+            if self.settings[adapter_name].routing.init == "normal":
+                nn.init.normal_(router.data, std=RELEASED_DEVIATION)
+            else:
+                nn.init.kaiming_uniform_(router.data, a=math.sqrt(5))
 
     def _get(self, adapter_name: str, name: str) -> Any:
         return getattr(self, f"hycam_{name}").get(adapter_name)

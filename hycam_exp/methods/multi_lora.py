@@ -41,6 +41,7 @@ class MultiLoRALinear(StackedLinear):
     """
 
     adapter_layer_names = ("multilora_a", "multilora_b", "multilora_s")
+    stacked_vectors = ("multilora_s",)
 
     def shapes(self, config: MultiLoRAConfig) -> tuple[tuple[int, ...], ...]:
         num, r = config.num_modules, config.rank

@@ -80,6 +80,25 @@ def layer_norms(model: nn.Module) -> set[str]:
     return _names(model, "Norm", "train_layer_norms is set, and no block has a layer norm")
 
 
+def vectors(model: nn.Module) -> set[str]:
+    """The names of the parameters that are vectors, or stacks of them: biases, scales, and the weights of norms.
+
+    They are told by what they are: a stack of biases, one of each specialized CAM or expert, has a matrix's dimensions.
+    """
+    modules = dict(model.named_modules())
+    return {name for name, parameter in model.named_parameters() if _is_vector(name, parameter, modules)}
+
+
+def _is_vector(name: str, parameter: Tensor, modules: dict[str, nn.Module]) -> bool:
+    path, _, last = name.rpartition(".")
+    if isinstance(modules[path], nn.ParameterDict):  # a tuner's tensors of one name, by adapter
+        path, _, last = path.rpartition(".")
+    owner = modules[path]
+    of_norm = type(owner).__name__.endswith("Norm")
+    stacked = last.endswith("bias") or last in getattr(owner, "stacked_vectors", ())
+    return of_norm or stacked or len(shape_of(parameter)) <= 1
+
+
 def float_parameter(module: nn.Module) -> Tensor:
     """A floating-point weight of an attention module, its output projection's where it has that name.
 

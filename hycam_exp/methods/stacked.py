@@ -53,6 +53,8 @@ class StackedLinear(nn.Module, BaseTunerLayer):
     """
 
     other_param_names = ("config",)
+    stacked_vectors: tuple[str, ...] = ()
+    """Which of `adapter_layer_names` hold a vector of each module: like biases, they are spared weight decay."""
 
     def __init__(self, base_layer: nn.Linear, adapter_name: str, config: StackedConfig) -> None:
         super().__init__()
