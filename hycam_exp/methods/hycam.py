@@ -5,11 +5,9 @@ See: the paper, Eqs. 1 to 12; the maths is in `modulation` and `routing`, the wr
     model = get_peft_model(model, HyCAMConfig(rank=64, num_specialized=5, tau=0.5, balance_weight=0.1))
 """
 
-import warnings
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import torch
 from peft import PeftConfig, get_peft_model
 from peft.tuners.tuners_utils import check_target_module_exists
 from peft.utils.peft_types import PeftType
@@ -18,12 +16,9 @@ from torch import Tensor, nn
 from hycam_exp.method_settings import HyCAMSettings, RoutingSettings
 from hycam_exp.methods.adapter_file import CheckedConfig, CheckedTuner
 from hycam_exp.methods.bridge import register
+from hycam_exp.methods.hycam_forward import ForwardHooks
 from hycam_exp.methods.hycam_layer import NOT_MERGEABLE, HyCAMLayer, HyCAMModule, HyCAMNorm
 from hycam_exp.methods.recognition import adds_residual, attention_modules, block_of, layer_norms, num_blocks
-from hycam_exp.methods.routing import balance_loss
-
-IGNORE = -100
-ROUTER_SWITCH = "output_router_logits"  # what TRL asks for to get an auxiliary loss with the outputs
 
 
 @dataclass
@@ -72,7 +67,7 @@ class HyCAMConfig(CheckedConfig):
 
 
 class HyCAMModel(CheckedTuner):
-    """The tuner: wraps attention modules, hands them the padding mask, and adds the balance loss for HF's loops."""
+    """The tuner: wraps attention modules, and hangs what they need around a forward on the base model's hooks."""
 
     prefix = "hycam_"
     candidates = "attention modules"
@@ -93,8 +88,6 @@ class HyCAMModel(CheckedTuner):
         if settings.layers is not None or settings.layer_stride > 1:
             peft_config.layers, peft_config.layer_stride = settings.blocks(num_blocks(model)), 1
         super()._prepare_model(peft_config, model)
-        if not hasattr(model.config, ROUTER_SWITCH):
-            setattr(model.config, ROUTER_SWITCH, False)  # or TRL refuses router_aux_loss_coef
 
     def candidates_in(self, model: nn.Module) -> set[str]:
         return attention_modules(model)
@@ -133,59 +126,27 @@ class HyCAMModel(CheckedTuner):
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
         setattr(parent, child_name, new_module)  # an attention module has no weight for PEFT's own way
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's outputs; in training with labels, the balance loss is added to their loss."""
-        mask = kwargs.get("attention_mask")
-        for layer in self.layers():
-            layer.begin(mask if mask is not None and mask.dim() == 2 else None)
-        asked = not hasattr(self.model.config, "router_aux_loss_coef") and kwargs.pop(ROUTER_SWITCH, False)
-        outputs = self.model(*args, **kwargs)
-        labels, auxiliary = kwargs.get("labels"), None
-        if labels is not None and self.model.training:
-            auxiliary = self.auxiliary_loss()
-            if auxiliary is not None:
-                outputs["loss"] = outputs["loss"] + _share(labels, kwargs.get("num_items_in_batch")) * auxiliary
-                if "log_probs" in outputs and not asked:
-                    warnings.warn(LEFT_OUT, stacklevel=2)
-        if asked:
-            outputs["aux_loss"] = outputs["loss"].new_zeros(()) if auxiliary is None else auxiliary
-        return outputs
-
-    def layers(self) -> list[HyCAMLayer]:
-        """The wrapped attention modules, from the first block to the last."""
-        return [module for module in self.model.modules() if isinstance(module, HyCAMLayer)]
+    def inject_adapter(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        super().inject_adapter(model, *args, **kwargs)
+        if ForwardHooks.of(model) is None:
+            ForwardHooks(model)
 
     def auxiliary_loss(self) -> Tensor | None:
-        """The weighted balance loss of the last training forward, over layers and active adapters; None without any."""
-        terms = []
-        for name in self.active_adapters:
-            config = self.peft_config[name]
-            assert isinstance(config, HyCAMConfig)
-            found = [layer.balance_means[name] for layer in self.layers() if name in layer.balance_means]
-            if found:
-                means = torch.stack([mean.to(found[0].device) for mean in found])  # (layers, 2, N_s)
-                pooled = means.mean(0) if config.balance_scope == "pooled" else means
-                terms.append(config.balance_weight * balance_loss(pooled).mean())
-        return torch.stack(terms).sum() if terms else None
+        """The weighted balance loss of the last training forward, over layers and adapters; None without any."""
+        hooks = ForwardHooks.of(self.model)
+        return None if hooks is None else hooks.auxiliary_loss()
+
+    def unload(self) -> nn.Module:
+        """The base model, with nothing of HyCAM left in it or on it."""
+        if (hooks := ForwardHooks.of(self.model)) is not None:
+            hooks.remove()
+        return super().unload()
 
     def _check_merge_allowed(self) -> None:
         raise ValueError(NOT_MERGEABLE)
 
     def merge_adapter(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError(NOT_MERGEABLE)
-
-
-LEFT_OUT = (
-    "TRL computes its loss from log_probs, without HyCAM's balance loss: give its config router_aux_loss_coef=1.0"
-)
-
-
-def _share(labels: Tensor, num_items: Tensor | int | None) -> Tensor | float:
-    """A micro-batch's share of the tokens of its optimiser step, where HF's Trainer says how many those are.
-
-    Its loss is then a sum over the step's tokens, so that the shares of the micro-batches add up to one.
-    """
-    return 1.0 if num_items is None else (labels[..., 1:] != IGNORE).sum() / num_items
 
 
 def attach(model: nn.Module, settings: HyCAMSettings) -> nn.Module:

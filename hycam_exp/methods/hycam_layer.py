@@ -8,6 +8,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from hycam_exp.method_settings import HyCAMSettings
 from hycam_exp.methods.modulation import fuse, low_rank_codes, modulate, with_bias
@@ -79,14 +80,28 @@ class HyCAMLayer(HyCAMModule):
     def __init__(self, base_layer: nn.Module, width: int) -> None:
         super().__init__(base_layer, width)
         self.token_mask: Tensor | None = None
-        """(B, L), set by the tuner before a forward: which tokens count in the balance loss."""
+        """(B, L or more), set before a training forward: which tokens count in the balance loss."""
         self.balance_means: dict[str, Tensor] = {}
         """What Eq. 10 multiplies, from the last training forward, by adapter: (2, N_s)."""
         self.block_input: Tensor | None = None
         """(B, L, d): the residual stream before the block, kept for the released form alone."""
         self.routing_listener: Callable[[Tensor], None] | None = None
         """Is given the routing weights of every forward: (B, L, N_s)."""
-        self._watching = False
+        self._watcher: RemovableHandle | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: nothing that hangs on the graph of the last forward."""
+        return super().__getstate__() | {"token_mask": None, "balance_means": {}, "block_input": None}
+
+    @property
+    def weighs_balance(self) -> bool:
+        """Some active adapter's balance loss has a weight."""
+        return any(self.settings[name].balance_weight > 0 for name in self.balance_means)
+
+    def trains_router(self, adapter_name: str) -> bool:
+        """The adapter's router has a gradient."""
+        router = self._get(adapter_name, "router")
+        return router is not None and router.requires_grad
 
     def begin(self, token_mask: Tensor | None) -> None:
         """Forget the last forward."""
@@ -95,9 +110,14 @@ class HyCAMLayer(HyCAMModule):
     def watch(self, block: nn.Module) -> None:
         """Keep the block's input of every forward, if an adapter scales the residual stream."""
         needed = any(s.modulate == "residual_stream" for s in self.settings.values())
-        if needed and not self._watching:
-            block.register_forward_pre_hook(_keep_block_input, with_kwargs=True)
-            self._watching = True
+        if needed and self._watcher is None:
+            self._watcher = block.register_forward_pre_hook(_keep_block_input, with_kwargs=True)
+
+    def unwatch(self) -> None:
+        """Leave the block as it was."""
+        if self._watcher is not None:
+            self._watcher.remove()
+            self._watcher = None
 
     def update_layer(self, adapter_name: str, settings: HyCAMSettings, init_weights: bool) -> None:
         """Add an adapter's parameters, on the attention output projection's device and dtype."""
@@ -208,6 +228,7 @@ class HyCAMLayer(HyCAMModule):
         p = routing_weights(logits, settings.tau, noise, settings.routing.hard)
         if self.training:
             mask = self.token_mask if settings.balance_masks_padding else None
+            mask = None if mask is None else mask[:, -p.shape[1] :]  # (B, L): in decoding the last of those so far
             means = token_means(p, logits, mask)  # computed again as well, so that the same tensors are saved
             if not _recomputing():
                 self.balance_means[adapter_name] = means

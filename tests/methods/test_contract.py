@@ -244,7 +244,9 @@ def lively(family: str) -> Any:
 def test_one_batch_can_be_learnt_by_heart(name):
     """Eighty steps on one batch take the task loss below a third of what it was."""
     torch.manual_seed(3)
-    model = attach(lively("llama"), quiet(SETTINGS[name])).train()
+    settings = quiet(SETTINGS[name])
+    settings = replace(settings, balance_weight=0.0) if isinstance(settings, HyCAMSettings) else settings
+    model = attach(lively("llama"), settings).train()
     optimizer = torch.optim.Adam(trained(model).values(), lr=1e-2)
     first = task_loss(model).item()
     for step in range(80):

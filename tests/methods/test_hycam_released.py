@@ -253,7 +253,8 @@ def balance(scope: str, masks: bool, monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.setattr("hycam_exp.methods.hycam_layer.gumbel_noise", torch.zeros_like)
     rows = iter([[[2.0, 0.0], [0.0, 0.0], [0.0, 5.0]], [[0.0, 2.0], [0.0, 0.0], [0.0, 5.0]]])
     monkeypatch.setattr(
-        "hycam_exp.methods.hycam_layer.router_logits", lambda *_: torch.tensor([next(rows)], dtype=torch.float64)
+        "hycam_exp.methods.hycam_layer.router_logits",
+        lambda x, router, bias: torch.tensor([next(rows)], dtype=torch.float64) + 0 * router.sum(),
     )
     model(tokens(rows=1, length=3), attention_mask=torch.tensor([[1, 1, 0]]))
     return auxiliary_loss(model).item()
