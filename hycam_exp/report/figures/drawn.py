@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.report.figures.line import Line, Shown
-from hycam_exp.runs import write_atomically
+from hycam_exp.runtime.files import write_atomically
 
 _SOURCES = Path(__file__).parents[1]
 
