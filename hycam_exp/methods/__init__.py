@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hycam_exp.config.methods import METHODS
+from hycam_exp.methods.adapter_file import peft_asking
 from hycam_exp.methods.hycam_forward import ForwardHooks
 
 for _method in METHODS.values():
@@ -15,7 +16,8 @@ for _method in METHODS.values():
 
 def attach(model: nn.Module, settings: Any) -> nn.Module:
     """The model with the method of `settings` attached: what is trainable then is what the method trains."""
-    return import_module(METHODS[settings.name].module).attach(model, settings)
+    with peft_asking():
+        return import_module(METHODS[settings.name].module).attach(model, settings)
 
 
 def backbone_of(model: Any) -> Any:

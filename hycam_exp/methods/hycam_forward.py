@@ -153,11 +153,11 @@ def _auxiliary_loss(layers: list[HyCAMLayer]) -> Tensor | None:
     terms = []
     for name in dict.fromkeys(name for layer in layers for name in layer.balance_means):
         found = [layer for layer in layers if name in layer.balance_means]
-        settings = found[0].settings[name]
+        config = found[0].configs[name]
         device = found[0].balance_means[name].device
         means = torch.stack([layer.balance_means[name].to(device) for layer in found])  # (layers, 2, N_s)
-        pooled = means.mean(0) if settings.balance_scope == "pooled" else means
-        terms.append(settings.balance_weight * balance_loss(pooled).mean())
+        pooled = means.mean(0) if config.balance_scope == "pooled" else means
+        terms.append(config.balance_weight * balance_loss(pooled).mean())
     return torch.stack(terms).sum() if terms else None
 
 

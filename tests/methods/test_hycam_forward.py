@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*is dep
 
 
 def config(**changes) -> HyCAMConfig:
-    fields = {"rank": 4, "num_specialized": 3, "balance_weight": WEIGHT, "task_type": "CAUSAL_LM"}
+    fields = {"r": 4, "num_specialized": 3, "balance_weight": WEIGHT, "task_type": "CAUSAL_LM"}
     return HyCAMConfig(**{**fields, **changes})
 
 
@@ -265,8 +265,7 @@ def test_a_copy_after_a_training_step_stands_alone(attached):
 
 def test_unloading_leaves_nothing_behind():
     """Neither hooks on the model and its blocks nor a field of its config."""
-    released = {"hard": True, "noise_in_eval": True, "trainable": False, "init": "normal"}
-    model = get_peft_model(tiny("llama"), config(modulate="residual_stream", routing=released))
+    model = get_peft_model(tiny("llama"), config(modulate="residual_stream"))
     assert model.config.output_router_logits is False
     model.add_adapter("other", config())
     backbone, fresh = model.unload(), tiny("llama")
@@ -279,6 +278,6 @@ def test_a_refused_adapter_leaves_nothing_behind():
     """A config that does not fit leaves neither modules nor hooks."""
     model = tiny("llama")
     with pytest.raises(ValueError, match="width 32"):
-        get_peft_model(model, config(rank=33))
+        get_peft_model(model, config(r=33))
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert model.config.to_dict() == tiny("llama").config.to_dict()

@@ -17,9 +17,8 @@ from transformers import AutoModelForCausalLM
 from hycam_exp.config.methods import HyCAMSettings
 from hycam_exp.config.settings import compose
 from hycam_exp.methods import attach, auxiliary_loss
-from hycam_exp.methods.hycam import HyCAMConfig
+from hycam_exp.methods.hycam import HyCAMConfig, peft_config
 from hycam_exp.methods.hycam_layer import HyCAMLayer, HyCAMNorm
-from hycam_exp.methods.recognition import dimensions
 from hycam_exp.models.backbones import ASSETS
 from tests.methods.conftest import LAYERS, perturb, tiny, tokens
 
@@ -77,7 +76,7 @@ def block(**changes: object) -> Block:
     found = Block()
     layer = HyCAMLayer(found.self_attn, 2)
     found.self_attn = layer
-    layer.update_layer("default", settings(**changes), init_weights=True)
+    layer.update_layer("default", peft_config(settings(**changes), num_blocks=1))
     for name, values in WEIGHTS.items():
         getattr(layer, f"hycam_{name}")["default"].data = torch.tensor(values, dtype=torch.float64)
     layer.set_adapter("default")
@@ -168,7 +167,7 @@ WAYS = {
 
 def beside(folder: Path, add) -> PeftModel:
     """A model with an adapter of another rank, and a further one that is then made active."""
-    model = get_peft_model(tiny("llama", HALF), HyCAMConfig(task_type="CAUSAL_LM", rank=3))
+    model = get_peft_model(tiny("llama", HALF), HyCAMConfig(task_type="CAUSAL_LM", r=3))
     add(model)
     model.set_adapter("own")
     return model
@@ -191,7 +190,9 @@ def test_m5_the_router_stays_frozen_over_a_half_precision_backbone(way, tmp_path
     get_peft_model(tiny("llama", HALF), config).save_pretrained(tmp_path)
     model = WAYS[way](tmp_path, config).train()
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    assert sum(p.numel() for p in trained.values()) == config.settings().num_parameters(dimensions(tiny("llama")))
+    width, r, num = 32, 2, 2
+    block = width**2 + width + num * (2 * width * r + r**2 + 2 * r + width)  # shared, then B, A, N, their biases
+    assert sum(p.numel() for p in trained.values()) == LAYERS * block
     before = copy.deepcopy(dict(model.named_parameters()))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     for _ in range(3):
@@ -214,15 +215,18 @@ def released_settings() -> HyCAMSettings:
 
 
 RELEASED = {
-    "rank": 2,
+    "r": 2,
     "num_specialized": 2,
     "task_type": "CAUSAL_LM",
-    "routing": {"hard": True, "noise_in_eval": True, "trainable": False, "init": "normal"},
+    "hard_routing": True,
+    "noise_in_eval": True,
+    "train_router": False,
+    "router_init": "normal",
 }
 
 
 def released(**changes: object):
-    fields = {"rank": 2, "num_specialized": 2, "task_type": "CAUSAL_LM", **changes}
+    fields = {"r": 2, "num_specialized": 2, "task_type": "CAUSAL_LM", **changes}
     return get_peft_model(tiny("llama"), HyCAMConfig(**fields))
 
 
@@ -325,7 +329,7 @@ def test_m11_router_init():
     for init in ("kaiming_uniform", "normal"):
         torch.manual_seed(0)
         layer = HyCAMLayer(Attention(), 1024)
-        layer.update_layer("default", settings(num_specialized=20, init=init, projection_bias=True), init_weights=True)
+        layer.update_layer("default", peft_config(settings(num_specialized=20, init=init, projection_bias=True), 1))
         started[init] = layer.hycam_router["default"].detach()
         assert not layer.hycam_router_bias["default"].any()
     assert started["kaiming_uniform"].abs().max().item() <= 1 / 32

@@ -81,12 +81,12 @@ def falcon():
 def test_attention_that_adds_the_residual_stream_is_refused(model, name):
     """HyCAM would scale the stream as well, which the paper's equations do not."""
     with pytest.raises(ValueError, match=rf"{name} adds the residual stream to what it gives out"):
-        get_peft_model(model(), HyCAMConfig(task_type="CAUSAL_LM", rank=2))
+        get_peft_model(model(), HyCAMConfig(task_type="CAUSAL_LM", r=2))
 
 
 def test_attention_whose_block_adds_its_output_is_taken():
     """Falcon's block adds the stream itself, though it has a parameter of that name for its function that does so."""
-    assert get_peft_model(falcon(), HyCAMConfig(task_type="CAUSAL_LM", rank=2)).get_nb_trainable_parameters()[0]
+    assert get_peft_model(falcon(), HyCAMConfig(task_type="CAUSAL_LM", r=2)).get_nb_trainable_parameters()[0]
 
 
 def trained_vectors(model) -> set[str]:

@@ -65,7 +65,7 @@ def trainer(folder: Path, balance_weight: float = 0.1, **changes):
         args=SFTConfig(**options),
         train_dataset=Dataset.from_list(RECORDS),
         processing_class=AutoTokenizer.from_pretrained(BACKBONE),
-        peft_config=HyCAMConfig(task_type="CAUSAL_LM", rank=4, num_specialized=3, balance_weight=balance_weight),
+        peft_config=HyCAMConfig(task_type="CAUSAL_LM", r=4, num_specialized=3, balance_weight=balance_weight),
     )
 
 
