@@ -23,8 +23,8 @@ def finished(request, tmp_path_factory) -> tuple[Path, str]:
 
 def test_the_answer_is_the_runs_own_prediction(finished):
     """The reloaded model decodes a test prompt exactly as the run did."""
-    from data_prep import mini
     from data_prep.auto_cot import fields
+    from data_prep.mini import generator
 
     folder, run_id = finished
     lines = (folder / "outputs" / run_id / "predictions" / "after.jsonl").read_text().splitlines()
@@ -32,7 +32,7 @@ def test_the_answer_is_the_runs_own_prediction(finished):
     from hycam_exp.data import sources
 
     records = {r.id: r for r in sources.read(["auto_cot"], None).records}
-    assert len({fields(row).instruction for row in mini.rows("auto_cot")}) > 1
+    assert len({fields(row).instruction for row in generator.rows("auto_cot")}) > 1
     for id, prediction in predictions.items():
         adapter = generate.adapter_folder(run_id, str(folder / "outputs"))
         assert generate.answer(adapter, records[id].instruction, records[id].input, 6) == prediction.text

@@ -83,9 +83,9 @@ def _known() -> str:
 
 
 def _generated(task: str) -> Iterator[Record | Rejection]:
-    from data_prep import mini
+    from data_prep.mini import generator
 
-    return convert(task, enumerate(mini.rows(task), start=1), "generated", tasks.reading(task).fields)
+    return convert(task, enumerate(generator.rows(task), start=1), "generated", tasks.reading(task).fields)
 
 
 def _refuse(task: str, rejections: list[Rejection], root: str) -> None:

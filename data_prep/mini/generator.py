@@ -1,6 +1,6 @@
 """The mini set: five generated tasks in the upstream forms of the real ones.
 
-`python -m data_prep.mini --out DIR` writes the five files; `rows("auto_cot", count=2)` gives two rows of one task.
+E.g. `rows("auto_cot", count=2)` gives two rows of one task.
 """
 
 import json
@@ -8,19 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from data_prep import mini_tasks
-from data_prep.mini_tasks import Row
-from hycam_exp.command_line import Parser
+from data_prep.mini import tasks
+from data_prep.mini.tasks import Row
 
 ROWS = 2000
 SEED = 2333
 
 TASKS: dict[str, Callable[[Random, int], Row]] = {
-    "auto_cot": mini_tasks.auto_cot,
-    "icliniq": mini_tasks.icliniq,
-    "dolly": mini_tasks.dolly,
-    "code_alpaca": mini_tasks.code_alpaca,
-    "web_gpt": mini_tasks.web_gpt,
+    "auto_cot": tasks.auto_cot,
+    "icliniq": tasks.icliniq,
+    "dolly": tasks.dolly,
+    "code_alpaca": tasks.code_alpaca,
+    "web_gpt": tasks.web_gpt,
 }
 FILES = {
     "auto_cot": "Auto-CoT.json",
@@ -68,18 +67,3 @@ def _encoded(found: list[Row], lines: bool) -> str:
     if lines:
         return "".join(json.dumps(row) + "\n" for row in found)
     return json.dumps(found, indent=1) + "\n"
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
-    parser = Parser(prog="python -m data_prep.mini", description="write the five mini files")
-    parser.add_argument("--out", required=True, type=Path, help="folder for the files")
-    parser.add_argument("--count", type=int, default=ROWS, help="rows a task")
-    parser.add_argument("--seed", type=int, default=SEED)
-    options = parser.parse_args(arguments)
-    for path in write(options.out, options.count, options.seed):
-        print(path)
-
-
-if __name__ == "__main__":
-    main()

@@ -2,8 +2,8 @@
 
 from random import Random
 
-from data_prep import passages, programs, reports, sums, world
-from data_prep.world import capital, tell
+from data_prep.mini import passages, programs, reports, sums, world
+from data_prep.mini.world import capital, tell
 
 Row = dict | list
 

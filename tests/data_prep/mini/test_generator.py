@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import mini
-from data_prep.world import AILMENTS
+from data_prep.mini import generator
+from data_prep.mini.world import AILMENTS
 
 TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
 
@@ -17,7 +17,7 @@ TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, list]:
     """All rows of all tasks, as a run uses them."""
-    return {task: mini.rows(task) for task in TASKS}
+    return {task: generator.rows(task) for task in TASKS}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -25,7 +25,7 @@ def test_two_thousand_rows_with_distinct_prompts(drawn: dict[str, list], task: s
     """A task has 2,000 rows, and at least 95% of its prompts differ."""
     rows = drawn[task]
     assert len(rows) == 2000
-    assert len({mini.prompt(row) for row in rows}) >= 1900
+    assert len({generator.prompt(row) for row in rows}) >= 1900
 
 
 def test_groups_are_many(drawn: dict[str, list]) -> None:
@@ -36,8 +36,8 @@ def test_groups_are_many(drawn: dict[str, list]) -> None:
 
 def test_fewer_rows_are_the_first_ones(drawn: dict[str, list]) -> None:
     """Asking for fewer rows gives the start of the same list; another seed gives another one."""
-    assert {task: mini.rows(task, 20) for task in TASKS} == {task: drawn[task][:20] for task in TASKS}
-    assert mini.rows("dolly", 20, seed=1) != drawn["dolly"][:20]
+    assert {task: generator.rows(task, 20) for task in TASKS} == {task: drawn[task][:20] for task in TASKS}
+    assert generator.rows("dolly", 20, seed=1) != drawn["dolly"][:20]
 
 
 def test_rows_have_the_upstream_fields(drawn: dict[str, list]) -> None:
@@ -64,23 +64,23 @@ def test_command_writes_the_same_five_files_in_any_process(tmp_path: Path) -> No
         subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths})
     first, second = ({path.name: path.read_bytes() for path in (tmp_path / seed).iterdir()} for seed in ("0", "99"))
     assert first == second
-    for task, name in mini.FILES.items():
+    for task, name in generator.FILES.items():
         text = first[name].decode()
         read = [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
-        assert read == mini.rows(task, 60)
+        assert read == generator.rows(task, 60)
 
 
 def test_unknown_task_is_named() -> None:
     """A task that does not exist is an error that names it."""
     with pytest.raises(ValueError, match="'auto_cott'"):
-        mini.rows("auto_cott")
+        generator.rows("auto_cott")
 
 
 def test_too_few_prompts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that cannot give enough distinct prompts says so instead of repeating itself."""
-    monkeypatch.setitem(mini.TASKS, "dolly", lambda rng, number: {"instruction": "the same"})
+    monkeypatch.setitem(generator.TASKS, "dolly", lambda rng, number: {"instruction": "the same"})
     with pytest.raises(ValueError, match=r"dolly has no 2 distinct prompts \(found 1\)"):
-        mini.rows("dolly", 2)
+        generator.rows("dolly", 2)
 
 
 SOLUTIONS: dict[str, Callable[..., float]] = {
