@@ -1,14 +1,12 @@
 """The five tasks in one table: what they are, the folders they are found under, and how their rows are read.
 
-Standard library only. E.g. `folder_of("code_alpaca", Path("data"))` is data/codealpaca or data/code_alpaca.
+Standard library only. E.g. `reading("dolly").fields(row)` are the fields of a row of Dolly.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from data_prep.conversion import Fields
@@ -17,10 +15,6 @@ ANSWERS = ("answer_icliniq", "answer_chatgpt", "answer_chatdoctor")
 """Whose answer of an iCliniq row is kept; the first is the default."""
 WHICH = ("preferred", "both")
 """Which answers of a WebGPT comparison are kept; the first is the default."""
-MANIFEST = "manifest.json"
-REJECTED = "rejected.jsonl"
-OWN_FILES = (MANIFEST, REJECTED)
-"""What `convert` writes beside its Parquet files: never taken for upstream files."""
 
 Rows = Iterable[tuple[int, Any]]
 
@@ -101,43 +95,3 @@ def reading(task: str, answer: str = ANSWERS[0], answers: str = WHICH[0]) -> Rea
     if task == "web_gpt" and answers == "both":
         return Reading(fields=converter.answer_fields, rows=converter.answers_of, options={"answers": answers})
     return Reading(fields=converter.fields, options={"answers": answers} if task == "web_gpt" else {})
-
-
-def recognised(name: str) -> str | None:
-    """The task whose folder has this name, e.g. code_alpaca for CodeAlpaca."""
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    return next((task for task, about in TASKS.items() if plain in about.folders), None)
-
-
-def folder_of(task: str, root: Path) -> Path | None:
-    """The folder of a task in a folder of tasks, under any of its names; None where there is none.
-
-    Raises:
-        ValueError: there are two.
-    """
-    if not root.is_dir():
-        return None
-    found = sorted(p for p in root.iterdir() if p.is_dir() and task in (p.name, recognised(p.name)))
-    if len(found) > 1:
-        raise ValueError(f"{root}: both {found[0].name} and {found[1].name} are folders of {task}; keep one of them")
-    return found[0] if found else None
-
-
-def folders(root: Path) -> dict[str, Path]:
-    """Every task in a folder of tasks with its folder: the five, and those that `convert generic` wrote.
-
-    Raises:
-        ValueError: there is no such folder, or no task in it.
-    """
-    if not root.is_dir():
-        raise ValueError(f"{root}: no such folder")
-    found = {task: folder for task in TASKS if (folder := folder_of(task, root)) is not None}
-    found |= {path.parent.name: path.parent for path in _of_users(root)}
-    if not found:
-        known = ", ".join(TASKS)
-        raise ValueError(f"{root}: no folder of a known task in it (known are {known}, and what convert generic wrote)")
-    return found
-
-
-def _of_users(root: Path) -> Iterator[Path]:
-    return (path for path in sorted(root.glob(f"*/{MANIFEST}")) if recognised(path.parent.name) is None)

@@ -28,11 +28,11 @@ def test_the_answer_is_the_runs_own_prediction(finished):
 
     folder, run_id = finished
     lines = (folder / "outputs" / run_id / "predictions" / "after.jsonl").read_text().splitlines()
-    predictions = {p.id: p for p in (Prediction(**json.loads(line)) for line in lines) if p.task == "auto_cot"}
+    predictions = {p.id: p for p in (Prediction(**json.loads(line)) for line in lines) if p.task == "mini_reasoning"}
     from hycam_exp.data import sources
 
-    records = {r.id: r for r in sources.read(["auto_cot"], None).records}
-    assert len({fields(row).instruction for row in generator.rows("auto_cot")}) > 1
+    records = {r.id: r for r in sources.read(["mini_reasoning"], None).records}
+    assert len({fields(row).instruction for row in generator.rows("mini_reasoning")}) > 1
     for id, prediction in predictions.items():
         adapter = generate.adapter_folder(run_id, str(folder / "outputs"))
         assert generate.answer(adapter, records[id].instruction, records[id].input, 6) == prediction.text

@@ -21,7 +21,7 @@ STANDARD_ONLY = [
     "hycam_exp/data/records.py", "hycam_exp/data/splits.py", "hycam_exp/data/prompts.py", "hycam_exp/runs.py",
     "hycam_exp/lease.py", "hycam_exp/command_line.py",
     "hycam_exp/method_settings.py", "hycam_exp/dimensions.py", "hycam_exp/plan/tape.py",
-    "data_prep/upstream.py", "data_prep/conversion.py",
+    "data_prep/json_rows.py", "data_prep/near_copies.py", "data_prep/conversion.py",
     "data_prep/auto_cot.py", "data_prep/icliniq.py", "data_prep/dolly.py", "data_prep/code_alpaca.py",
     "data_prep/web_gpt.py", "data_prep/tasks.py", "data_prep/generic.py", "data_prep/manifest.py",
     "data_prep/texts.py", "data_prep/printed.py", "hycam_exp/data/published.py",

@@ -15,7 +15,7 @@ from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.lines import lines
 from hycam_exp.runs import Store
 
-SMALL = ("data.max_per_task=10", "data.tasks=[dolly]")
+SMALL = ("data.max_per_task=10", "data.tasks=[mini_passage]")
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_ids_are_those_of_the_cells(tmp_path: Path) -> None:
             [],
             ["model=tiny_qwen2"],
             [f"model.retention_text={text}"],
-            ["data.tasks=[auto_cot]"],
+            ["data.tasks=[mini_reasoning]"],
             ["seed=3"],
         )
     ]

@@ -148,7 +148,7 @@ def reduced(name: str, tmp_path: Path) -> Run:
     return compose(
         f"model={name}", "model.source=random", "model.path=tiny_llama",
         *(f"model.architecture.{field}={size}" for field, size in sizes.items()),
-        "recipe=mini", "data=mini", "trainer=cpu", "data.tasks=[auto_cot]", "data.max_per_task=20",
+        "recipe=mini", "data=mini", "trainer=cpu", "data.tasks=[mini_reasoning]", "data.max_per_task=20",
         "recipe.epochs=1", "recipe.global_batch_size=8", "recipe.validations_per_epoch=1", "evaluation.test=false",
         f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}",
     )  # fmt: skip

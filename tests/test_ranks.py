@@ -17,7 +17,7 @@ from hycam_exp.cell import run_cell
 from hycam_exp.config import compose, refusal
 
 QUICK = (
-    "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[auto_cot,dolly]", "recipe.epochs=1",
+    "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[mini_reasoning,mini_passage]", "recipe.epochs=1",
     "recipe.global_batch_size=8", "recipe.validations_per_epoch=1", "model.retention_text=null",
     "trainer.accelerator=cpu", "trainer.micro_batch_size=3", "trainer.evaluation_batch_size=1",
     "trainer.activation_checkpointing=false",

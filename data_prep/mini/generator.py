@@ -1,44 +1,55 @@
-"""The mini set: five generated tasks in the upstream forms of the real ones.
+"""The generator of the mini set: rows of five tasks, each in the upstream form of a real set, and their records.
 
-E.g. `rows("auto_cot", count=2)` gives two rows of one task.
+E.g. `records("mini_reasoning", count=2)` are two records of one task.
 """
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from data_prep import canonical, manifest
+from data_prep.conversion import convert
 from data_prep.mini import tasks
 from data_prep.mini.tasks import Row
+from data_prep.tasks import reading
+from hycam_exp.data.records import Record
 
 ROWS = 2000
 SEED = 2333
 
-TASKS: dict[str, Callable[[Random, int], Row]] = {
-    "auto_cot": tasks.auto_cot,
-    "icliniq": tasks.icliniq,
-    "dolly": tasks.dolly,
-    "code_alpaca": tasks.code_alpaca,
-    "web_gpt": tasks.web_gpt,
-}
-FILES = {
-    "auto_cot": "Auto-CoT.json",
-    "icliniq": "iCliniq.json",
-    "dolly": "databricks-dolly-15k.jsonl",
-    "code_alpaca": "code_alpaca_20k.json",
-    "web_gpt": "comparisons.jsonl",
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A generated task: whose upstream form its rows have, and how one of them is drawn."""
+
+    form: str
+    row: Callable[[Random, int], Row]
+
+
+TASKS = {
+    "mini_reasoning": Drawn("auto_cot", tasks.reasoning),
+    "mini_medical": Drawn("icliniq", tasks.medical),
+    "mini_passage": Drawn("dolly", tasks.on_passage),
+    "mini_code": Drawn("code_alpaca", tasks.code),
+    "mini_sources": Drawn("web_gpt", tasks.on_sources),
 }
 
 
 def rows(task: str, count: int = ROWS, seed: int = SEED) -> list[Row]:
-    """Draw a task's rows; a prompt that came before is drawn again, up to 100 times in a run."""
+    """Draw a task's rows; a prompt that came before is drawn again, up to 100 times in a run.
+
+    Raises:
+        ValueError: there is no such task, or it has no so many distinct prompts.
+    """
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}; the mini set has {', '.join(TASKS)}")
-    rng = Random(f"mini {seed} {task}")
+    rng = Random(f"mini {seed} {TASKS[task].form}")
     found: dict[str, Row] = {}
     misses = 0
     while len(found) < count and misses < 100:
-        row = TASKS[task](rng, len(found))
+        row = TASKS[task].row(rng, len(found))
         fresh = found.setdefault(prompt(row), row) is row
         misses = 0 if fresh else misses + 1
     if len(found) < count:
@@ -53,17 +64,22 @@ def prompt(row: Row) -> str:
     return json.dumps([row.get(field, "") for field in ("instruction", "input", "context")])
 
 
-def write(folder: str | Path, count: int = ROWS, seed: int = SEED) -> list[Path]:
-    """Write the five files into a folder, named as upstream names them."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / FILES[task] for task in TASKS]
+def records(task: str, count: int = ROWS, seed: int = SEED) -> list[Record]:
+    """The records of a task, in the order in which its rows are drawn.
+
+    Raises:
+        ValueError: as `rows`.
+    """
+    drawn = enumerate(rows(task, count, seed), start=1)
+    found = list(convert(task, drawn, "generated", reading(TASKS[task].form).fields))
+    kept = [record for record in found if isinstance(record, Record)]
+    assert len(kept) == len(found), f"{task}: the generator made a row that is rejected"
+    return kept
+
+
+def write(out: Path, count: int = ROWS, seed: int = SEED) -> list[Path]:
+    """Write OUT/TASK/TASK.parquet for each of the five tasks, as `convert` writes it."""
+    paths = [out / task / f"{task}.parquet" for task in TASKS]
     for task, path in zip(TASKS, paths, strict=True):
-        path.write_text(_encoded(rows(task, count, seed), lines=path.suffix == ".jsonl"), encoding="utf-8")
+        manifest.write(path, canonical.encoded(records(task, count, seed)))
     return paths
-
-
-def _encoded(found: list[Row], lines: bool) -> str:
-    if lines:
-        return "".join(json.dumps(row) + "\n" for row in found)
-    return json.dumps(found, indent=1) + "\n"

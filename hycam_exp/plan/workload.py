@@ -30,12 +30,13 @@ def workload(run: Run, data: Data) -> Workload | None:
     """What the run goes through in an epoch; None where its records are neither on disk nor in the paper's Table 1.
 
     Raises:
-        ValueError: the backbone's tokenizer cannot be read.
+        ValueError: the backbone's tokenizer cannot be read, or a task's groups cannot be cut 7:2:1.
     """
     mix = run.data
     if data.hash is None:
         return _published(mix)
     chosen = splits.capped(data.records, mix.max_per_task, mix.group, mix.split_seed)
+    splits.require_shares(chosen, mix.group, mix.split_seed)
     split = splits.split(chosen, run.fold, mix.group, mix.split_seed)
     train = sum((mix.weights or {}).get(record.task, 1.0) for record in split.train)
     tokens, origin = _mean_tokens(run, chosen)

@@ -20,6 +20,10 @@ TASKS = {
     "auto_cot": "Auto CoT", "icliniq": "iCliniq", "dolly": "Dolly 2.0", "code_alpaca": "CodeAlpaca",
     "web_gpt": "WebGPT",
 }  # fmt: skip
+MINI_TASKS = {
+    "mini_reasoning": "Mini reasoning", "mini_medical": "Mini medical", "mini_passage": "Mini passage",
+    "mini_code": "Mini code", "mini_sources": "Mini sources",
+}  # fmt: skip
 
 
 def model(name: str) -> str:
@@ -32,9 +36,9 @@ def method(name: str) -> str:
     return METHODS.get(name, name)
 
 
-def task(name: str, is_generated: bool = False) -> str:
-    """A task's title: a generated task has the name of a data set, and is not it."""
-    return f"{TASKS.get(name, name)} (generated)" if is_generated else TASKS.get(name, name)
+def task(name: str) -> str:
+    """A task's title; a generated task has one of its own, so that it never passes for a data set."""
+    return (TASKS | MINI_TASKS).get(name, name)
 
 
 def is_generated(data: Mapping[str, Any]) -> bool:
