@@ -22,7 +22,7 @@ _WORD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NearCopies:
-    """The class of each text (texts with the same grams are of one), and which classes are near each, itself included."""
+    """Each text's class (texts of the same grams are of one), and the classes near each class, itself included."""
 
     classes: list[int]
     near: list[set[int]]

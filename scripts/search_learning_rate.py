@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hycam_exp import grid
-from hycam_exp.command_line import Parser, as_errors
-from hycam_exp.config import compose
-from hycam_exp.inputs import Inputs
-from hycam_exp.method_settings import METHODS
-from hycam_exp.runs import write_atomically
-from hycam_exp.standing import store_of
+from hycam_exp.config import grid
+from hycam_exp.config.methods import METHODS
+from hycam_exp.config.settings import compose
+from hycam_exp.launch.cell_status import store_of
+from hycam_exp.launch.inputs import Inputs
+from hycam_exp.records.store import write_atomically
+from hycam_exp.runtime.command_line import Parser, as_errors
 
 GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 SEEDS = (0, 1)
@@ -85,10 +85,10 @@ def start(method: str, cells: Iterable[Cell], overrides: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a cell: its best validation loss, None where it diverged, and the code that it was made by."""
+    """Of a cell: its best validation loss, None where it diverged, and the version of its results."""
 
     loss: float | None
-    code: str | None
+    version: int | None
 
 
 def outcome(method: str, cell: Cell, overrides: Sequence[str], inputs: Inputs) -> Outcome:
@@ -97,13 +97,13 @@ def outcome(method: str, cell: Cell, overrides: Sequence[str], inputs: Inputs) -
     Raises:
         ValueError: it has neither a record nor diverged; says why.
     """
-    from hycam_exp.training import NonFiniteLossError
+    from hycam_exp.training.fit import NonFiniteLossError
 
     (run,) = grid.runs(grid.expand(overrides_of(method, cell, overrides), multirun=True))
     run_id, store = inputs.run_id(run), store_of(run)
     record = store.read(run_id)
     if record is not None:
-        return Outcome(record.fit["best_validation_loss"], record.code["digest"])
+        return Outcome(record.fit["best_validation_loss"], record.results_version)
     failures = store.failures(run_id)
     if failures and failures[-1]["error"] == NonFiniteLossError.__name__:
         return Outcome(None, None)
@@ -123,7 +123,7 @@ def search(method: str, overrides: Sequence[str]) -> dict[str, Any]:
         start(method, cells, overrides)
         outcomes |= {cell: outcome(method, cell, overrides, inputs) for cell in cells}
     rows = [
-        {"learning_rate": rate, "seed": seed, "validation_loss": found.loss, "code": found.code}
+        {"learning_rate": rate, "seed": seed, "validation_loss": found.loss, "version": found.version}
         for (rate, seed), found in sorted(outcomes.items(), key=lambda item: item[0])
     ]
     return {"method": method, "cells": rows, "choice": choice({cell: o.loss for cell, o in outcomes.items()})}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from data_prep.mini.generator import ROWS, SEED, write
-from hycam_exp.command_line import Parser
+from hycam_exp.runtime.command_line import Parser
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from rapidfuzz.distance import LCSseq
 
 from hycam_exp.evaluation.perplexity import mean_over_tasks
-from hycam_exp.runs import Score
+from hycam_exp.records.store import Score
 
 ORDERS = 4
 

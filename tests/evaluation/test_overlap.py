@@ -7,7 +7,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU
 
 from hycam_exp.evaluation.overlap import Overlap, corpus_bleu, mean_rouge, overlap, rouge_l, scores
-from hycam_exp.runs import Score
+from hycam_exp.records.store import Score
 
 ROUGE = RougeScorer(["rougeL"], use_stemmer=False)
 PAIRS = [

@@ -8,13 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hycam_exp.records.store import RunRecord, Score, Store
 from hycam_exp.report.claims.statement import Finding, Statement
 from hycam_exp.report.page import PageContent, sample_texts
 from hycam_exp.report.progress import Progress
 from hycam_exp.report.records import Problem
 from hycam_exp.report.summary import summarise
 from hycam_exp.report.table import Cell, Column, Row, Table, marked
-from hycam_exp.runs import RunRecord, Score, Store
 from tests.report import toy
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"'"
@@ -44,7 +44,7 @@ def record(method: str, fold: int, steps: int = 12) -> RunRecord:
         routing=[{"layer": HOSTILE, "task": "dolly", "tokens": 9, "weights": [0.25, 0.75], "entropy": 0.5}],
         counts={"parameters_trainable": 1234, "parameters_total": 99999, "records": {"dolly": {"rows": 3}}},
         cost={"seconds": {"train": 61.5}, "peak_memory": {"kind": "rss", "bytes": 2**30}},
-        data={"content": "c", "split": f"s{fold}", "files": []}, code={"digest": "d", "commit": None, "dirty": None},
+        data={"content": "c", "split": f"s{fold}", "files": []}, code={"commit": None, "dirty": None},
         versions={"torch": "0"}, notes=[HOSTILE] if method == "hycam" else [],
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hycam_exp.records.store import Store
 from hycam_exp.report.bootstrap import Resampled
 from hycam_exp.report.page import captions, document, figure_view, sample_texts, write
 from hycam_exp.report.page.document import FOLDER, SCRIPTS
@@ -23,7 +24,6 @@ from hycam_exp.report.page.run_view import MOST_POINTS, run_view
 from hycam_exp.report.page.table_view import TableViews
 from hycam_exp.report.statistics import Comparison
 from hycam_exp.report.table import Cell, Column, Row, Table
-from hycam_exp.runs import Store
 from tests.report.page_content import COMMAND, HOSTILE, METHODS, TASKS, content, record, samples
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -238,7 +238,7 @@ def test_one_of_a_kind_is_not_many(tmp_path: Path) -> None:
     text = document(replace(made, summaries=made.summaries[:1], problems=made.problems[:1]))
     assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text)[:6] == [
         ("runs", "2"), ("setting", "1"), ("settings with all 5 folds", "0"), ("hours of computing", "0.0"),
-        ("version of the code", "1"), ("problem", "1"),
+        ("version of the results", "1"), ("problem", "1"),
     ]  # fmt: skip
 
 

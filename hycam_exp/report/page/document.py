@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report import titles
 from hycam_exp.report.page import figure_view, run_list
 from hycam_exp.report.page.content import PageContent
@@ -18,7 +19,6 @@ from hycam_exp.report.page.run_view import MOST_POINTS, run_view
 from hycam_exp.report.page.sample_texts import SampleTexts
 from hycam_exp.report.page.table_view import TableViews
 from hycam_exp.report.records import tasks_of
-from hycam_exp.runs import RunRecord
 
 FOLDER = Path(__file__).parent
 SCRIPTS = ("elements", "payload", "tables", "figures", "runs", "curves", "differences", "samples", "run", "routes")
@@ -87,13 +87,13 @@ def _data(records: Sequence[RunRecord], samples: SampleTexts) -> dict[str, Any]:
 def _totals(content: PageContent, records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """The overview's numbers."""
     hours = sum(sum(record.cost["seconds"].values()) for record in records) / 3600
-    codes = {record.code["digest"] for record in records}
+    versions = {record.results_version for record in records}
     return [
         _counted(len(records), "run"),
         _counted(len(content.summaries), "setting"),
         _counted(sum(s.is_complete for s in content.summaries), "setting", f"with all {NUM_FOLDS} folds"),
         ("hours of computing", f"{hours:,.1f}"),
-        _counted(len(codes), "version", "of the code"),
+        _counted(len(versions), "version", "of the results"),
         _counted(len(content.problems), "problem"),
     ]
 

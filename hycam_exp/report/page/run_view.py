@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report.page.packing import Pool, rounded
 from hycam_exp.report.page.sample_texts import Rows
-from hycam_exp.runs import RunRecord
 
 MOST_POINTS = 150
 _REPEATED = ("counts", "data", "code", "versions")
@@ -23,6 +23,7 @@ def run_view(record: RunRecord, samples: dict[str, Rows], pool: Pool) -> dict[st
         "routing": rounded(record.routing, 3),
         "cost": rounded(record.cost),
         "notes": record.notes,
+        "results_version": record.results_version,
         "samples": {task: [_sample(row, pool) for row in rows] for task, rows in samples.items()},
     } | {part: pool.number(getattr(record, part)) for part in _REPEATED}
 
