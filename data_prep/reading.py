@@ -37,7 +37,8 @@ def read(task: str, root: str | None, mapping: Mapping[str, str | None] | None =
     converted, upstream = _files(task, place, alone)
     if upstream and reading is None:
         raise ValueError(
-            f"data.tasks={task}: must be one of {', '.join(TASKS)}, have its fields in data.fields, or be converted"
+            f"data.tasks={task}: must be one of {', '.join(TASKS)}, be converted, or have its fields in data.fields:"
+            f" +data.fields.{task}.instruction=FIELD +data.fields.{task}.output=FIELD"
         )
     results: list[Record | Rejection] = []
     for path in converted:

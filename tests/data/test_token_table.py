@@ -134,7 +134,7 @@ from hycam_exp.data import sources
 from hycam_exp.data.token_table import token_table
 run = config.compose()
 tokenizer = backbones.examine(run.model, run.trainer, run.recipe.precision).tokenizer
-records = sources.read(["dolly", "web_gpt"], None).records
+records = sources.read(["mini_passage", "mini_sources"], None).records
 print("ready", flush=True); sys.stdin.readline()
 table = token_table(records, tokenizer, "alpaca", 512, Path(sys.argv[1]))
 print(len(table), sum(table.lengths), flush=True)
