@@ -275,7 +275,7 @@ def test_a_fold_too_small_for_its_parts_is_refused(tmp_path):
     source = tmp_path / "few.json"
     source.write_text(json.dumps([{"instruction": "a", "input": "", "output": "b"}]))
     with pytest.raises(ValueError, match=r"the (train|validation|test) part of fold 1 is empty"):
-        run_cell(quick(tmp_path, "data.tasks=[mini_reasoning]", f"data.root={source}", "fold=1"))
+        run_cell(quick(tmp_path, "data.tasks=[auto_cot]", f"data.root={source}", "fold=1"))
 
 
 def test_a_length_above_the_models_positions_is_refused_before_loading(tmp_path, monkeypatch):
@@ -315,7 +315,7 @@ def test_record_says_what_the_router_did(finished):
     _, run, record = finished
     places = [(row["layer"], row["task"]) for row in record.routing]
     assert places == [
-        (f"model.layers.{i}.self_attn", task) for i in range(2) for task in ("mini_reasoning", "mini_passage")
+        (f"model.layers.{i}.self_attn", task) for i in range(2) for task in ("mini_passage", "mini_reasoning")
     ]
     for row in record.routing:
         assert len(row["weights"]) == run.method.num_specialized
