@@ -44,7 +44,7 @@ def test_a_further_task_of_ones_own_is_told_its_plus():
         with pytest.raises(ValueError) as caught:
             compose(*own, override)
         assert str(caught.value) == (
-            "data.fields.yours: no such task in data.fields yet; a plus adds it:"
+            "data.fields.yours: no such task in data.fields; a plus adds it:"
             " +data.fields.yours.instruction=FIELD +data.fields.yours.output=FIELD"
         )
     run = compose(*own, "+data.fields.yours.instruction=q", "+data.fields.yours.output=a")

@@ -131,6 +131,14 @@ def test_near_copy_in_another_part_is_counted() -> None:
     assert expected > 15
 
 
+def test_real_problems_in_other_punctuation_are_kept_together(shared: Path) -> None:
+    """Of Auto-CoT's problems that are alike but for punctuation none is left across parts; near-copies are counted."""
+    records = read(["auto_cot"], str(shared / "data")).records
+    plain, grouped = leak(records, "none"), leak(records, "prompt")
+    assert (plain.tested, plain.prompts, plain.groups) == (2908, 95, 95)
+    assert (grouped.prompts, grouped.groups, grouped.near) == (0, 0, 146)
+
+
 def test_split_that_would_be_refused_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """One group for most records: what training would say is said by the check, which goes on."""
     result = found(*(record(f"q{n}", f"a{n}", group="one" if n < 45 else str(n)) for n in range(60)))

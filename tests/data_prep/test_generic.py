@@ -105,7 +105,9 @@ def test_mapping_needs_a_root() -> None:
 def test_own_task_without_mapping_is_refused(tmp_path: Path) -> None:
     """A task that is neither known, mapped nor converted says what it could be."""
     path = written(tmp_path / "mine" / "rows.jsonl", ROWS)
-    with pytest.raises(ValueError, match=r"data\.tasks=mine: must be one of auto_cot.* \+data\.fields\.mine\.instruction=FIELD"):
+    with pytest.raises(
+        ValueError, match=r"data\.tasks=mine: must be one of auto_cot.* \+data\.fields\.mine\.instruction=FIELD"
+    ):
         read(["mine"], str(path.parent))
 
 
