@@ -210,7 +210,7 @@ class _Text:
 
 
 def _is_filled(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and len(value) > 0
+    return isinstance(value, kind) and bool(value)
 
 
 def _all(values: Iterable[Any], kind: type) -> bool:
