@@ -24,6 +24,20 @@ class Fields:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A known data set: what the paper's Table 1 says of it, and its converter."""
+
+    domain: str
+    source: str
+    """Whom to cite."""
+    hub_id: str
+    folders: tuple[str, ...]
+    """Names of its folder, in lower case without separators."""
+    fields: Callable[[Any], Fields]
+    """Reads a row off; raises a `ValueError` with the reason where it is no record."""
+
+
 def text_of(row: Mapping[str, Any], key: str, required: bool = True) -> str:
     """A row's text field.
 

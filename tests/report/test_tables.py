@@ -212,7 +212,7 @@ def test_a_sweep_and_seeds_are_no_rows(experiments: Experiments, committed: list
 
 
 def test_generated_tasks_do_not_pass_for_the_data_sets(experiments: Experiments, committed: list[RunRecord]) -> None:
-    """In every form the mini table by task has no data set's name, and says what its tasks are; the paper's has no other."""
+    """In every form mini's table by task has no data set's name, and says what they are; the paper's says no such."""
     found = tables(build(summarise(committed), experiments))
     mini, paper = files.contents(found["mini_tasks"]), files.contents(found["table5_tasks"])
     for name, text in mini.items():
