@@ -1,7 +1,7 @@
 """The five tasks in the order of the paper's Table 1, each a file of this folder, and how their rows are read.
 
-Standard library only. A further data set is a file like theirs and a line in `TASKS`. E.g. `reading("dolly").fields(row)`
-are the fields of a row of Dolly.
+Standard library only. A further data set is a file like theirs and a line in `TASKS`.
+E.g. `reading("dolly").fields(row)` are the fields of a row of Dolly.
 """
 
 from collections.abc import Callable, Iterable, Mapping
