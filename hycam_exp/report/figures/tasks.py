@@ -10,7 +10,7 @@ from hycam_exp.report.figures.looks import TASKS, looks_of
 from hycam_exp.report.figures.plate import Plate
 from hycam_exp.report.records import tasks_of
 
-COLUMNS = ("task", "method", "variant", "fold", "seed", "code", "ppl")
+COLUMNS = ("task", "method", "variant", "fold", "seed", "version", "ppl")
 
 
 def draw(lines: Sequence[Line]) -> list[Plate]:
