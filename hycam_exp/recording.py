@@ -10,7 +10,7 @@ from hycam_exp.curves import windows
 from hycam_exp.data.folds import Fold
 from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import Collection, rejection_counts
-from hycam_exp.evaluation import diagnosis
+from hycam_exp.evaluation import diagnosis, overlap
 from hycam_exp.evaluation.measurement import Measurement
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
@@ -57,7 +57,7 @@ def record_of(
         results_version=RESULTS_VERSION,
         code=provenance(),
         versions=dict(versions()),
-        notes=[*notes, *diagnosis.warnings(fit.routing)],
+        notes=[*notes, *overlap.unseen(after.overlaps if after.predictions else []), *diagnosis.warnings(fit.routing)],
     )
 
 

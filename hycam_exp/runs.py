@@ -28,7 +28,7 @@ MAX_FAILURES = 2
 PACKAGE = Path(__file__).parent
 RECORDED_PACKAGES = (
     "torch", "pytorch-lightning", "transformers", "tokenizers", "peft", "hydra-core", "omegaconf", "sacrebleu",
-    "rouge-score", "rapidfuzz", "numpy",
+    "rapidfuzz", "regex", "numpy",
 )  # fmt: skip
 
 
