@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep import tasks
-from hycam_exp.command_line import Parser
 from hycam_exp.data.prompts import STYLES
+from hycam_exp.runtime.command_line import Parser
 
 if TYPE_CHECKING:
     from data_prep.manifest import Entry

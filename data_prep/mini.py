@@ -10,7 +10,7 @@ from random import Random
 
 from data_prep import mini_tasks
 from data_prep.mini_tasks import Row
-from hycam_exp.command_line import Parser
+from hycam_exp.runtime.command_line import Parser
 
 ROWS = 2000
 SEED = 2333

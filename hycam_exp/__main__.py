@@ -10,12 +10,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from hycam_exp import backbones, jobs, rank_processes, ranks
-from hycam_exp.command_line import as_errors, leave_pipe, refuse
-from hycam_exp.config import config_dir, read, require_trainable
-from hycam_exp.launcher import LocalLauncher
-from hycam_exp.misspelling import explain
-from hycam_exp.slurm import SlurmLauncher
+from hycam_exp.config.errors import explain
+from hycam_exp.config.settings import config_dir, read, require_trainable
+from hycam_exp.launch import jobs
+from hycam_exp.launch.local import LocalLauncher
+from hycam_exp.launch.slurm import SlurmLauncher
+from hycam_exp.models import backbones
+from hycam_exp.runtime import rank_processes, ranks
+from hycam_exp.runtime.command_line import as_errors, leave_pipe, refuse
 
 # What the libraries say to each other; nothing a user could act on.
 THIRD_PARTY = (

@@ -13,14 +13,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp import backbones, printout, ranks, standing
-from hycam_exp.config import Run
-from hycam_exp.cost import Clock
+from hycam_exp.config.methods import METHODS
+from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
 from hycam_exp.data.pace import Pace
-from hycam_exp.method_settings import METHODS
+from hycam_exp.launch import cell_status
+from hycam_exp.models import backbones
+from hycam_exp.records import printout
+from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store, disk_error, versions, write_atomically
 from hycam_exp.records.version import RESULTS_VERSION
-from hycam_exp.runs import MAX_FAILURES, RunRecord, Store, disk_error, versions, write_atomically
+from hycam_exp.runtime import ranks
+from hycam_exp.runtime.cost import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from hycam_exp.data.tokens import Tokens
     from hycam_exp.evaluation.generation import Decoder
     from hycam_exp.evaluation.measurement import Measurement
-    from hycam_exp.training import Fit, Logger
+    from hycam_exp.training.fit import Fit, Logger
 
 
 RETENTION_WINDOW = 512  # tokens of general text that are scored together
@@ -46,13 +49,13 @@ def run_cell(run: Run) -> RunRecord:
         ValueError: something that the user can mend; nothing is then half-written.
     """
     ranks.check_joined(run.trainer)
-    store = standing.store_of(run)
+    store = cell_status.store_of(run)
     store.check_writable()
     clock = Clock()
     with clock("data"):
         collection = _collection(run)
     printout.rejections(collection.rejections)
-    identifier = standing.identifier(run, collection.records)
+    identifier = cell_status.identifier(run, collection.records)
     found = _finished(run, identifier, store)
     try:
         with nullcontext() if found else ranks.held_by_first(store.lock(identifier)):
@@ -114,8 +117,9 @@ class Cell:
 
     def finish(self) -> RunRecord:
         """Measure, train, measure again, and write the record."""
-        from hycam_exp import mirror, strategies
         from hycam_exp.methods import unadapted
+        from hycam_exp.records import wandb_mirror
+        from hycam_exp.training import strategies
 
         attempt = ranks.from_first(self._begin_attempt)
         with self.clock("load"):
@@ -138,7 +142,7 @@ class Cell:
                 self.store.add_failure(self.identifier, error)
             raise
         if ranks.is_first():
-            mirror.publish(loggers, record, after)
+            wandb_mirror.publish(loggers, record, after)
             shutil.rmtree(self.folder / "training")
         return record
 
@@ -164,7 +168,7 @@ class Cell:
             "micro batch size": self._pace.micro_batch_size,  # Lightning counts micro-batches
             **{package: versions().get(package) for package in CONTINUING},
         }
-        other = [f"{name} {previous.get(name)}, now {now}" for name, now in made_by.items() if previous.get(name) != now]
+        other = [f"{key} {previous.get(key)}, now {now}" for key, now in made_by.items() if previous.get(key) != now]
         same = not previous["attempt"] or not other
         if not same:
             self.notes.append(f"an earlier attempt was not continued: it was made with {'; '.join(other)}")
@@ -216,7 +220,7 @@ class Cell:
         return fold
 
     def _load(self) -> nn.Module:
-        from hycam_exp import strategies
+        from hycam_exp.training import strategies
 
         dtype = backbones.weight_dtype(self.run.recipe.precision, METHODS[self.run.method.name].trains_backbone)
         random = self.run.model.source == "random"  # is drawn whole
@@ -231,8 +235,8 @@ class Cell:
 
     def _measure(self, model: nn.Module, rows: Sequence[Tokens], when: str) -> Measurement:
         """Perplexity and retention; decoded responses after adaptation, and before it where the recipe says so."""
-        from hycam_exp import strategies
         from hycam_exp.evaluation import measurement
+        from hycam_exp.training import strategies
 
         evaluation, batch_size = self.run.evaluation, self.run.trainer.evaluation_batch_size
         if not evaluation.test:
@@ -287,27 +291,27 @@ class Cell:
         return adapted, {"parameters_trainable": trainable, "parameters_total": total, **chosen}
 
     def _loggers(self, attempt: int) -> list[Logger]:
-        from hycam_exp.training import loggers
+        from hycam_exp.training.fit import loggers
 
         return loggers(self.run, self.identifier, self.folder, attempt)
 
     def _train(self, adapted: nn.Module, fold: Fold, loggers: list[Logger]) -> Fit:
-        from hycam_exp import training
         from hycam_exp.data.batches import Schedule
         from hycam_exp.data.module import FoldData
+        from hycam_exp.training.fit import fit
 
         run = self.run
         schedule = Schedule(lengths=fold.train.lengths, epochs=run.recipe.epochs, seed=run.seed, **asdict(self._pace))
         pad_to = run.data.max_length if run.data.padding == "max_length" else 0
         batch_size, pad_id = run.trainer.evaluation_batch_size, self.backbone.pad_id
         data = FoldData(fold, schedule, batch_size, pad_id, run.data.loss_on, pad_to)
-        fit = training.fit(adapted, data, run, self.folder / "training", loggers)
-        self.clock.seconds["train"] = fit.seconds
-        return fit
+        done = fit(adapted, data, run, self.folder / "training", loggers)
+        self.clock.seconds["train"] = done.seconds
+        return done
 
     def _save(self, adapted: Any) -> None:
         """The adapter in PEFT's form (for full fine-tuning the whole model), the tokenizer, and the run's settings."""
-        from hycam_exp import strategies
+        from hycam_exp.training import strategies
 
         target = self.folder / "adapter"
         state = strategies.state_to_save(adapted, self.run.trainer)
@@ -323,7 +327,7 @@ class Cell:
     ) -> RunRecord:
         """Write the samples file, then the record: a record is there only when everything is."""
         from hycam_exp.evaluation.samples import samples_file
-        from hycam_exp.recording import record_of
+        from hycam_exp.records.build import record_of
 
         if after.rows and not after.retention:
             text = self.run.model.retention_text

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hycam_exp import backbones
-from hycam_exp.command_line import as_errors, key_values, refuse
-from hycam_exp.config import ModelSettings
-from hycam_exp.method_settings import METHODS, require
+from hycam_exp.config.methods import METHODS, require
+from hycam_exp.config.settings import ModelSettings
+from hycam_exp.models import backbones
+from hycam_exp.runtime.command_line import as_errors, key_values, refuse
 
 OPTIONS = {"run": "", "prompt": "", "input": "", "max_new_tokens": "128", "outputs": "outputs"}
 

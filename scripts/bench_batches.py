@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.command_line import Parser
-from hycam_exp.cost import hardware
 from hycam_exp.data import published, sources
 from hycam_exp.data.batches import Schedule
 from hycam_exp.data.records import Record, identified
 from hycam_exp.data.token_table import TokenTable, token_table
+from hycam_exp.runtime.command_line import Parser
+from hycam_exp.runtime.cost import hardware
 
 BATCH_SIZE, MAX_LENGTH, STYLE = 16, 1200, "alpaca"
 

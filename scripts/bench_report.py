@@ -23,14 +23,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hycam_exp.command_line import Parser
-from hycam_exp.config import Run
-from hycam_exp.cost import hardware
-from hycam_exp.curves import windows
+from hycam_exp.config.grid import expand, runs
+from hycam_exp.config.identity import run_id
+from hycam_exp.config.settings import Run
 from hycam_exp.evaluation.samples import TEXTS_PER_TASK
-from hycam_exp.grid import expand, runs
-from hycam_exp.identity import run_id
-from hycam_exp.runs import PACKAGE, RunRecord, Store, write_atomically
+from hycam_exp.records.curves import windows
+from hycam_exp.records.store import PACKAGE, RunRecord, Store, write_atomically
+from hycam_exp.runtime.command_line import Parser
+from hycam_exp.runtime.cost import hardware
 
 EXPERIMENTS = (
     "table2_main", "table3_qwen_sizes", "table4_llama32", "table6_ablation", "budget_matched",

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hycam_exp import grid
-from hycam_exp.command_line import Parser, as_errors
-from hycam_exp.config import compose
-from hycam_exp.inputs import Inputs
-from hycam_exp.method_settings import METHODS
-from hycam_exp.runs import write_atomically
-from hycam_exp.standing import store_of
+from hycam_exp.config import grid
+from hycam_exp.config.methods import METHODS
+from hycam_exp.config.settings import compose
+from hycam_exp.launch.cell_status import store_of
+from hycam_exp.launch.inputs import Inputs
+from hycam_exp.records.store import write_atomically
+from hycam_exp.runtime.command_line import Parser, as_errors
 
 GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 SEEDS = (0, 1)
@@ -97,7 +97,7 @@ def outcome(method: str, cell: Cell, overrides: Sequence[str], inputs: Inputs) -
     Raises:
         ValueError: it has neither a record nor diverged; says why.
     """
-    from hycam_exp.training import NonFiniteLossError
+    from hycam_exp.training.fit import NonFiniteLossError
 
     (run,) = grid.runs(grid.expand(overrides_of(method, cell, overrides), multirun=True))
     run_id, store = inputs.run_id(run), store_of(run)

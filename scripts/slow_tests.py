@@ -18,8 +18,8 @@ from typing import Any
 
 import psutil
 
-from hycam_exp.command_line import as_errors
-from hycam_exp.runs import provenance, write_atomically
+from hycam_exp.records.store import provenance, write_atomically
+from hycam_exp.runtime.command_line import as_errors
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "benchmarks" / "test_slow.json"

@@ -14,12 +14,12 @@ import pytest
 
 from hycam_exp import cell
 from hycam_exp.cell import CONTINUING, Cell, run_cell
-from hycam_exp.config import Run, compose
-from hycam_exp.cost import Clock
+from hycam_exp.config.settings import Run, compose
 from hycam_exp.data.sources import Collection
 from hycam_exp.evaluation.generation import Decoder
-from hycam_exp.runs import RunRecord, Store
-from hycam_exp.standing import store_of
+from hycam_exp.launch.cell_status import store_of
+from hycam_exp.records.store import RunRecord, Store
+from hycam_exp.runtime.cost import Clock
 
 _LOCK = Store.lock
 QUICK = (
@@ -230,7 +230,7 @@ def test_an_attempt_of_other_micro_batches_is_not_continued(tmp_path):
 
 @pytest.mark.parametrize("name", ["results version", "strategy", "ranks", "micro batch size", *CONTINUING])
 def test_an_attempt_of_another_version_or_strategy_is_not_continued(tmp_path, name, capsys):
-    """Whatever decides how an attempt goes on is in attempt.json; another value there begins the cell again, and says so."""
+    """Whatever decides how an attempt goes on is in attempt.json; another value begins it again, and says so."""
     run = quick(tmp_path)
     cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
     assert cell._begin_attempt() == 1
@@ -280,14 +280,14 @@ def test_a_fold_too_small_for_its_parts_is_refused(tmp_path):
 
 def test_a_length_above_the_models_positions_is_refused_before_loading(tmp_path, monkeypatch):
     """The error names both numbers, and no weight is read."""
-    monkeypatch.setattr("hycam_exp.backbones.load", lambda *a: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("hycam_exp.models.backbones.load", lambda *a: pytest.fail("weights were loaded"))
     with pytest.raises(ValueError, match=r"max_length=2000 is above the 1024 positions"):
         run_cell(quick(tmp_path, "data.max_length=2000"))
 
 
 def test_a_rank_above_the_width_is_refused_before_loading(tmp_path, monkeypatch):
     """The error names the rank and the width, and no weight is read."""
-    monkeypatch.setattr("hycam_exp.backbones.load", lambda *a: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("hycam_exp.models.backbones.load", lambda *a: pytest.fail("weights were loaded"))
     with pytest.raises(ValueError, match=r"method\.rank=65: .* width 64"):
         run_cell(quick(tmp_path, "method.rank=65"))
 

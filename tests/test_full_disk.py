@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp import runs
-from hycam_exp.jobs import Grid, GridLauncher
-from hycam_exp.runs import Store, disk_error, write_atomically
-from tests.test_launcher import command
-from tests.test_runs import ID, RECORD, files
+from hycam_exp.launch.jobs import Grid, GridLauncher
+from hycam_exp.records import store as runs
+from hycam_exp.records.store import Store, disk_error, write_atomically
+from tests.launch.test_local import command
+from tests.records.test_store import ID, RECORD, files
 
 Disk = Callable[[str, int], Path]
 

@@ -155,7 +155,7 @@ def test_the_readmes_python_loads_the_adapter(finished, tmp_path):
     from safetensors.torch import load_file
 
     import hycam_exp.methods  # noqa: F401
-    from hycam_exp import backbones
+    from hycam_exp.models import backbones
 
     settings = json.loads((adapter / "run.json").read_text())
     backbone = backbones.describe(generate.ModelSettings(**settings["model"]))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp import backbones
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
 from hycam_exp.data import sources
+from hycam_exp.models import backbones
 
 ROOT = Path(__file__).parents[1]
 

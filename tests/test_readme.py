@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from hycam_exp.config import compose
-from hycam_exp.identity import identity
+from hycam_exp.config.identity import identity
+from hycam_exp.config.settings import compose
 from hycam_exp.report import titles
 from hycam_exp.report.statistics import corrected_resampled_t, paired_t
 

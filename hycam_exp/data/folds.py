@@ -13,7 +13,7 @@ from hycam_exp.data.token_table import TokenTable, token_table
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from hycam_exp.config import DataSettings
+    from hycam_exp.config.settings import DataSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from hycam_exp import ranks
 from hycam_exp.data.batches import Batch, FromStep, MicroBatches, Schedule, by_length, collate, filler
 from hycam_exp.data.folds import Fold
+from hycam_exp.runtime import ranks
 
 
 class FoldData(LightningDataModule):

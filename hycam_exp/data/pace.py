@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from hycam_exp.config import RecipeSettings, TrainerSettings
+from hycam_exp.config.settings import RecipeSettings, TrainerSettings
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import regex
 from rapidfuzz.distance import LCSseq
 
 from hycam_exp.evaluation.perplexity import mean_over_tasks
-from hycam_exp.runs import Score
+from hycam_exp.records.store import Score
 
 ORDERS = 4
 # The words of rouge_score's tokenizer (whose package imports nltk, and nltk a home folder).

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from hycam_exp import ranks
 from hycam_exp.data.batches import IGNORE, by_length, collate
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation.metrics import perplexity
-from hycam_exp.runs import Score
+from hycam_exp.records.store import Score
+from hycam_exp.runtime import ranks
 
 RELEASED_BATCH = 2
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from hycam_exp.config import Run, refusal
+from hycam_exp.config.settings import Run, refusal
 from hycam_exp.data.pace import Pace
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.flops import work

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from hycam_exp.method_settings import FullFTSettings, HyCAMSettings, MethodSettings
+from hycam_exp.config.methods import FullFTSettings, HyCAMSettings, MethodSettings
 from hycam_exp.plan.attached import frozen_parameters, largest_tensor, resolved, trains_linears
 from hycam_exp.plan.block import Block
 from hycam_exp.plan.packing import packed

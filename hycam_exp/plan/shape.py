@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hycam_exp import backbones
-from hycam_exp.config import ModelSettings
-from hycam_exp.dimensions import Dimensions, dimensions_of
-from hycam_exp.method_settings import require
+from hycam_exp.config.dimensions import Dimensions, dimensions_of
+from hycam_exp.config.methods import require
+from hycam_exp.config.settings import ModelSettings
+from hycam_exp.models import backbones
 
 
 @dataclass(frozen=True, kw_only=True)

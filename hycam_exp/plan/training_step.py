@@ -1,8 +1,8 @@
 """The training step of a run, as its trainer cuts it into micro-batches, and whether it fits a device."""
 
-from hycam_exp.config import Run, refusal
+from hycam_exp.config.methods import METHODS
+from hycam_exp.config.settings import Run, refusal
 from hycam_exp.data.pace import Pace
-from hycam_exp.method_settings import METHODS
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.memory import Step
 from hycam_exp.plan.shape import Batch, Shape, bytes_of

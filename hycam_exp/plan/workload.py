@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hycam_exp import backbones
-from hycam_exp.config import DataSettings, ModelSettings, Run
+from hycam_exp.config.settings import DataSettings, ModelSettings, Run
 from hycam_exp.data import published, splits
 from hycam_exp.data.prompts import CHAT, render
 from hycam_exp.data.records import Record
-from hycam_exp.inputs import Data
+from hycam_exp.launch.inputs import Data
+from hycam_exp.models import backbones
 
 TABLE1 = "the paper's Table 1"
 SAMPLE = 100  # records of a task that are tokenised for the mean length

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from hycam_exp.command_line import Parser, as_errors, leave_pipe, refuse
 from hycam_exp.data import measured
 from hycam_exp.report import files, page, printed
 from hycam_exp.report.expected import Experiments, Memo
@@ -22,6 +21,7 @@ from hycam_exp.report.progress import progress
 from hycam_exp.report.records import Collection, Problem, read
 from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.report.tables import Report, build
+from hycam_exp.runtime.command_line import Parser, as_errors, leave_pipe, refuse
 
 if TYPE_CHECKING:
     from hycam_exp.report.figures.catalogue import Drawing

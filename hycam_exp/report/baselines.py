@@ -1,6 +1,6 @@
 """What HyCAM is compared with: the paper's baselines, and which methods are a PEFT baseline at all."""
 
-from hycam_exp.method_settings import METHODS
+from hycam_exp.config.methods import METHODS
 from hycam_exp.report import published
 from hycam_exp.report.scoreboard import OURS
 

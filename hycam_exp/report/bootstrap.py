@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from hycam_exp.evaluation.metrics import SCORES, declared
+from hycam_exp.records.store import Store
 from hycam_exp.report.samples_file import read_table
 from hycam_exp.report.statistics import LEVEL, check_same_records
 from hycam_exp.report.summary import Summary
-from hycam_exp.runs import Store
 
 ORDERS = range(1, 5)
 CORRECT, TOTAL = [f"bleu_correct_{n}" for n in ORDERS], [f"bleu_total_{n}" for n in ORDERS]

@@ -15,8 +15,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp import terminal
-from hycam_exp.command_line import Parser, as_errors
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.baselines import is_peft
 from hycam_exp.report.bootstrap import RESAMPLES, Resampled, resample_settings
@@ -26,6 +24,8 @@ from hycam_exp.report.records import read
 from hycam_exp.report.scoreboard import OURS
 from hycam_exp.report.statistics import Comparison, compare, with_holm
 from hycam_exp.report.summary import Summary, summarise
+from hycam_exp.runtime import terminal
+from hycam_exp.runtime.command_line import Parser, as_errors
 
 HEADINGS = ("mean", "95% (t)", "p", "corrected", "Holm", "effect, 95%", "bootstrap")
 

@@ -12,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp.config import NUM_FOLDS, Run, config_dir
+from hycam_exp.config.settings import NUM_FOLDS, Run, config_dir
+from hycam_exp.records.store import PACKAGE, write_atomically
 from hycam_exp.report import setting
-from hycam_exp.runs import PACKAGE, write_atomically
 
 if TYPE_CHECKING:
-    from hycam_exp.grid import Composer
+    from hycam_exp.config.grid import Composer
 
 
 def command(experiment: str, *overrides: str) -> str:
@@ -108,7 +108,7 @@ class Experiments:
         return [Expected(experiment, tuple(cell), tuple(names), self._setting) for cell, names in held]
 
     def _rows(self, experiment: str) -> list[tuple[tuple[str, ...], tuple[str, str, str]]]:
-        from hycam_exp import grid
+        from hycam_exp.config import grid
 
         cells = list(dict.fromkeys(_without_fold(cell) for cell in grid.sweep(experiment)))
         default = self._run(experiment, cells[0])
@@ -134,7 +134,7 @@ class Experiments:
 
     def _runs(self, cells: Sequence[tuple[str, Sequence[str]]]) -> list[Run]:
         """The runs of cells; an experiment that only sweeps is left out, so that experiments share what is composed."""
-        from hycam_exp.grid import Composer
+        from hycam_exp.config.grid import Composer
 
         self._composer = self._composer or Composer()
         return list(self._composer([[*overrides, *_beside(experiment)] for experiment, overrides in cells]))
@@ -142,7 +142,7 @@ class Experiments:
 
 def _beside(experiment: str) -> list[str]:
     """What is composed besides a cell's own: the experiment; where its file adds a sweep alone, what it builds on."""
-    from hycam_exp import grid
+    from hycam_exp.config import grid
 
     own = grid.experiment_file(experiment)
     match own.pop("defaults", []):

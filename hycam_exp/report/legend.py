@@ -1,6 +1,6 @@
 """What the marks of a table mean: a sentence for each that occurs in it."""
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.report.table import DASH, PLUS_MINUS, Cell, Table
 
 MIXED = "\N{DAGGER}"

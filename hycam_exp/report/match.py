@@ -1,14 +1,14 @@
-"""Which records stand in a row of a table: those of one setting, data, split and version; others are refused by name."""
+"""Which records stand in a row of a table: those of one setting, data and version; others are refused by name."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report import setting
 from hycam_exp.report.expected import Expected
 from hycam_exp.report.summary import Summary
-from hycam_exp.runs import RunRecord
 
 Tested = tuple[str, str]
 """What a fold's records are: the digests of the split and of the data's content."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation import metrics
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.match import Match

@@ -6,18 +6,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp import terminal
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.summary import Summary
+from hycam_exp.runtime import terminal
 
 COLUMNS = tuple((name, metric, "mean", 3) for metric, name in SCORES.items())
 _HEADINGS = ("folds", *(name for name, *_ in COLUMNS), "general text", "trained parameters")
 
 
 def means(summaries: Sequence[Summary], console: Console) -> None:
-    """Print a table for each backbone and data mix, and a note where the records were not all of one version of the results."""
+    """Print a table for each backbone and data mix, and a note where the records are of several versions."""
     for of_group, title, note in _groups(summaries):
         terminal.show(console, table(of_group, title), narrow(of_group, title))
         if note:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hycam_exp.config import config_dir
+from hycam_exp.config.settings import config_dir
 from hycam_exp.report.expected import Experiments, command
 from hycam_exp.report.match import folds_run
 from hycam_exp.report.summary import Summary
@@ -40,7 +40,7 @@ def _of(name: str, experiments: Experiments, summaries: Sequence[Summary]) -> Pr
 
 def _folds(name: str) -> list[int]:
     """The folds that a grid sweeps over; the default one where it sweeps over none."""
-    from hycam_exp import grid
+    from hycam_exp.config import grid
 
     lines = {line for cell in grid.sweep(name) for line in cell}
     return sorted(int(line.removeprefix("fold=")) for line in lines if line.startswith("fold=")) or [0]

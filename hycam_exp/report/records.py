@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import AGGREGATES
 from hycam_exp.evaluation.retention import TASK as RETENTION
+from hycam_exp.records.store import RunRecord, Store
 from hycam_exp.report import form, setting
-from hycam_exp.runs import RunRecord, Store
 
 # The parts that hold numbers, but for scores and curves.
 _NUMBERS = ("config", "metrics", "fit", "routing", "counts", "cost", "data", "code", "versions")

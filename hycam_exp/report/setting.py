@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hycam_exp.identity import identity
+from hycam_exp.config.identity import identity
 
 Setting = Mapping[str, Any]
 

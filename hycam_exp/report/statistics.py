@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.report.baselines import is_peft
 from hycam_exp.report.summary import Summary

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report import setting
-from hycam_exp.runs import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -209,8 +209,8 @@ def _row_notes(design: Design, rows: Matches) -> list[str]:
 
 
 def _code_notes(rows: Matches) -> list[str]:
-    """Which rows were made by which code, if it was not the same."""
-    labels: dict[str, dict[str, None]] = {}
+    """Which rows are of which version of the results, if it is not the same."""
+    labels: dict[int, dict[str, None]] = {}
     for label, of_row in rows.items():
         for m in of_row.values():
             for version in sorted(m.summary.versions) if m.summary else ():

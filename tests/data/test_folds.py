@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from hycam_exp.config import DataSettings
+from hycam_exp.config.settings import DataSettings
 from hycam_exp.data import splits
 from hycam_exp.data.folds import Fold, fold_of, weighted
 from hycam_exp.data.records import Record, identified

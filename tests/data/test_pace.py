@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
 from hycam_exp.data.batches import Schedule
 from hycam_exp.data.pace import Pace
 

@@ -124,7 +124,8 @@ def test_interruption_leaves_nothing(
 BUILD = """
 import sys, time
 from pathlib import Path
-from hycam_exp import backbones, config
+from hycam_exp.models import backbones
+from hycam_exp.config import settings as config
 from hycam_exp.data import sources
 from hycam_exp.data.token_table import token_table
 run = config.compose()

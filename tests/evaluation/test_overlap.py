@@ -19,7 +19,7 @@ from hycam_exp.data import sources
 from hycam_exp.data.tokens import encode
 from hycam_exp.evaluation.generation import Decoder
 from hycam_exp.evaluation.overlap import Overlap, corpus_bleu, latin_words, overlap, scores, unicode_words, unseen
-from hycam_exp.runs import Score
+from hycam_exp.records.store import Score
 
 ROUGE = RougeScorer(["rougeL"], use_stemmer=False)
 PAIRS = [

@@ -15,7 +15,7 @@ from hycam_exp.data.batches import IGNORE, collate
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation import perplexity
 from hycam_exp.evaluation.perplexity import SampleNats, token_nats
-from hycam_exp.runs import Score
+from hycam_exp.records.store import Score
 
 PAD = 2
 

@@ -9,9 +9,9 @@ from datasets import Dataset
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
-from hycam_exp import backbones
 from hycam_exp.methods import auxiliary_loss
 from hycam_exp.methods.hycam import HyCAMConfig
+from hycam_exp.models import backbones
 
 pytestmark = [
     pytest.mark.slow,

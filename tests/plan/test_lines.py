@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.grid import expand, runs
+from hycam_exp.config.grid import expand, runs
 from hycam_exp.plan import forecast, remedies
 from hycam_exp.plan import lines as lines_module
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.lines import Line, lines
 from hycam_exp.plan.printed import as_json
-from hycam_exp.runs import Store
+from hycam_exp.records.store import Store
 
 
 def plan(tmp_path: Path, *overrides: str) -> list[Line]:

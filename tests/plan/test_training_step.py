@@ -2,7 +2,7 @@
 
 import pytest
 
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
 from hycam_exp.data.batches import Schedule
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.memory import Step

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hycam_exp.grid import expand, runs
+from hycam_exp.config.grid import expand, runs
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.lines import Line, lines
 from hycam_exp.plan.printed import _verdict
 from hycam_exp.plan.work import BEGINNING, Job, LeftOut, Progress, jobs_of
-from hycam_exp.runs import Store
+from hycam_exp.records.store import Store
 
 TEN = Job(name="ten", train=10, decode=2, checkpoint=3, start=0.5)
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
 from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import read as read_sources
-from hycam_exp.inputs import Data, read
+from hycam_exp.launch.inputs import Data, read
 from hycam_exp.plan.workload import workload
 
 TASKS = ["auto_cot", "icliniq"]

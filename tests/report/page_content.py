@@ -8,13 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hycam_exp.records.store import RunRecord, Score, Store
 from hycam_exp.report.claims.statement import Finding, Statement
 from hycam_exp.report.page import PageContent, sample_texts
 from hycam_exp.report.progress import Progress
 from hycam_exp.report.records import Problem
 from hycam_exp.report.summary import summarise
 from hycam_exp.report.table import Cell, Column, Row, Table, marked
-from hycam_exp.runs import RunRecord, Score, Store
 from tests.report import toy
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"'"

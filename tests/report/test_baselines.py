@@ -1,6 +1,6 @@
 """What HyCAM is compared with."""
 
-from hycam_exp.method_settings import METHODS
+from hycam_exp.config.methods import METHODS
 from hycam_exp.report.baselines import BASELINES, PEFT_BASELINES, is_peft, is_peft_baseline
 
 

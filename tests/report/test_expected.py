@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp import config, grid
+from hycam_exp.config import grid
+from hycam_exp.config import settings as config
+from hycam_exp.records.store import PACKAGE
 from hycam_exp.report import setting, titles
 from hycam_exp.report.design import DESIGNS
 from hycam_exp.report.expected import Experiments, Memo, _digest
-from hycam_exp.runs import PACKAGE
 
 PAPERS = {"table2_main": 25, "table3_qwen_sizes": 25, "table4_llama32": 10, "table5_tasks": 5, "table6_ablation": 5}
 

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from hycam_exp.command_line import MARK
 from hycam_exp.evaluation.retention import TASK
 from hycam_exp.report import measure
 from hycam_exp.report.summary import summarise
+from hycam_exp.runtime.command_line import MARK
 from tests.report.toy import record
 
 SOURCES = sorted(Path(measure.__file__).parent.rglob("*.py"))

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hycam_exp.records.store import Store
 from hycam_exp.report.bootstrap import Resampled
 from hycam_exp.report.page import captions, document, figure_view, sample_texts, write
 from hycam_exp.report.page.document import FOLDER, SCRIPTS
@@ -23,7 +24,6 @@ from hycam_exp.report.page.run_view import MOST_POINTS, run_view
 from hycam_exp.report.page.table_view import TableViews
 from hycam_exp.report.statistics import Comparison
 from hycam_exp.report.table import Cell, Column, Row, Table
-from hycam_exp.runs import Store
 from tests.report.page_content import COMMAND, HOSTILE, METHODS, TASKS, content, record, samples
 
 VOID = {"meta", "link", "img", "input", "br"}

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from hycam_exp.records.store import Score, Store
 from hycam_exp.report.records import read, tasks_of
-from hycam_exp.runs import Score, Store
 from tests.report.toy import record
 
 Break = Callable[[dict[str, Any]], object]

@@ -6,11 +6,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from hycam_exp.records.store import Store
 from hycam_exp.report import resampling
 from hycam_exp.report.bootstrap import resample_settings
 from hycam_exp.report.resampling import Resampling
 from hycam_exp.report.summary import Summary, summarise
-from hycam_exp.runs import Store
 from tests.report.conftest import RESULTS, mini_records
 
 FOUND = {s.method: s for s in summarise(mini_records()) if s.method in ("hycam", "lora")}

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from hycam_exp.data.measured import Counted, Measured
+from hycam_exp.records.store import RunRecord, Score
 from hycam_exp.report import files
 from hycam_exp.report.expected import Expected, Experiments
 from hycam_exp.report.summary import summarise
 from hycam_exp.report.table import Cell, Table
 from hycam_exp.report.tables import Report, build
-from hycam_exp.runs import RunRecord, Score
 from tests.report.conftest import mini_records
 from tests.report.toy import TASKS, record
 
@@ -166,10 +166,7 @@ def test_a_row_of_two_codes_is_a_dash_unless_allowed(experiments: Experiments, c
     changed = [replace(r, results_version=2) if r is first else r for r in committed]
     report = build(summarise(changed), experiments)
     (problem,) = report.problems
-    assert str(problem) == (
-        "tiny_llama x hycam x mini: refused: results version: "
-        "2 (fold 0), 1 (folds 1, 2, 3, 4)"
-    )
+    assert str(problem) == ("tiny_llama x hycam x mini: refused: results version: 2 (fold 0), 1 (folds 1, 2, 3, 4)")
     table = tables(report)["mini"]
     refused = cell(table, "HyCAM", "PPL")
     assert (refused.value, refused.command) == (None, None)
@@ -182,10 +179,7 @@ def test_a_row_of_two_codes_is_a_dash_unless_allowed(experiments: Experiments, c
 
 def test_rows_of_different_codes_are_noted(experiments: Experiments, committed: list[RunRecord]) -> None:
     """Each row is of one code, so that nothing is refused."""
-    changed = [
-        replace(r, results_version=2) if r.config["method"]["name"] == "hycam" else r
-        for r in committed
-    ]
+    changed = [replace(r, results_version=2) if r.config["method"]["name"] == "hycam" else r for r in committed]
     report = build(summarise(changed), experiments)
     assert report.problems == []
     assert tables(report)["mini"].notes == [

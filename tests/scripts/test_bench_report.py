@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from hycam_exp.records.store import Store
 from hycam_exp.report.records import read
 from hycam_exp.report.samples_file import read_table
-from hycam_exp.runs import Store
 from scripts.bench_report import Length, benchmark, write
 
 

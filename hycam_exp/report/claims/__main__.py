@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
 
-from hycam_exp.command_line import Parser, as_errors
 from hycam_exp.report import records
 from hycam_exp.report.claims.catalogue import statements
 from hycam_exp.report.claims.statement import Finding, Statement
 from hycam_exp.report.summary import summarise
+from hycam_exp.runtime.command_line import Parser, as_errors
 
 SCHEMA_VERSION = 1
 RESULTS = Path("results")

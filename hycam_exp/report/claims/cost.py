@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
-from hycam_exp.config import TrainerSettings
-from hycam_exp.dimensions import dimensions_of
+from hycam_exp.config.dimensions import dimensions_of
+from hycam_exp.config.settings import TrainerSettings
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report.baselines import BASELINES
 from hycam_exp.report.claims.scores import of_backbones
 from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, listed, verdict
@@ -13,7 +14,6 @@ from hycam_exp.report.evidence import Backbone, Evidence
 from hycam_exp.report.expected import Memo
 from hycam_exp.report.scoreboard import OURS
 from hycam_exp.report.summary import Summary
-from hycam_exp.runs import RunRecord
 
 SHOWN = ("llama2_7b", "qwen2_5_14b")
 """The backbones whose trained parameters are shown."""
@@ -37,7 +37,7 @@ def statements(evidence: Sequence[Evidence], memo: Memo | None = None) -> list[S
 
 def parameters() -> dict[str, dict[str, int]]:
     """Trained parameters of published backbones under the paper's recipe, without loading anything."""
-    from hycam_exp.grid import runs
+    from hycam_exp.config.grid import runs
 
     places = [(model, method) for model in SHOWN for method in ("full_ft", "lora", OURS, _SHARED_ONLY)]
     found: dict[str, dict[str, int]] = {model: {} for model in SHOWN}

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report.figures import labels, style
 from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, versions
 from hycam_exp.report.figures.looks import GREY
 from hycam_exp.report.figures.plate import Plate
-from hycam_exp.runs import RunRecord
 
 COLUMNS = (
     "method", "variant", "fold", "seed", "version", "ppl", "parameters_trainable", "train_seconds", "peak_memory_bytes",

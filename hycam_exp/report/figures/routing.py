@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report.figures import style
 from hycam_exp.report.figures.line import Line, place
 from hycam_exp.report.figures.looks import TASKS, looks_of
 from hycam_exp.report.figures.plate import Plate
-from hycam_exp.runs import RunRecord
 
 COLUMNS = ("fold", "seed", "version", "task", "layer", "module", "weight", "entropy", "tokens")
 NAMED = 64  # of more layers than these, only the first of a block is named

@@ -10,8 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report import titles
-from hycam_exp.runs import RunRecord
 
 PNG_DPI = 200
 COLUMN, PAGE = 3.4, 7.0  # widths in inches: one column of a two-column page, and both

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from hycam_exp import backbones, generate
-from hycam_exp.config import DataSettings
-from hycam_exp.grid import Composer
-from hycam_exp.identity import INCIDENTAL
+from hycam_exp import generate
+from hycam_exp.config.grid import Composer
+from hycam_exp.config.identity import INCIDENTAL
+from hycam_exp.config.settings import DataSettings
+from hycam_exp.models import backbones
+from hycam_exp.records.store import RunRecord, Store
 from hycam_exp.report import titles
-from hycam_exp.runs import RunRecord, Store
 
 REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter
 _GROUPS = ("model", "data", "recipe", "method")

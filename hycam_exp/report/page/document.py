@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report import titles
 from hycam_exp.report.page import figure_view, run_list
 from hycam_exp.report.page.content import PageContent
@@ -18,7 +19,6 @@ from hycam_exp.report.page.run_view import MOST_POINTS, run_view
 from hycam_exp.report.page.sample_texts import SampleTexts
 from hycam_exp.report.page.table_view import TableViews
 from hycam_exp.report.records import tasks_of
-from hycam_exp.runs import RunRecord
 
 FOLDER = Path(__file__).parent
 SCRIPTS = ("elements", "payload", "tables", "figures", "runs", "curves", "differences", "samples", "run", "routes")

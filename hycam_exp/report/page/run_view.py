@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report.page.packing import Pool, rounded
 from hycam_exp.report.page.sample_texts import Rows
-from hycam_exp.runs import RunRecord
 
 MOST_POINTS = 150
 _REPEATED = ("counts", "data", "code", "versions")

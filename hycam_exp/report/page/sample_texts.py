@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.evaluation.metrics import perplexity
+from hycam_exp.records.store import Store
 from hycam_exp.report.records import Problem
 from hycam_exp.report.samples_file import read_table
-from hycam_exp.runs import Store
 
 LONGEST_TEXT = 1_500
 MOST_CHARACTERS = 12_000_000  # of predictions, over all runs: some 6 MB of the page

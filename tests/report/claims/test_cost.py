@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report.claims.cost import mean_training_loss, parameters, statements, steps_to
 from hycam_exp.report.claims.statement import FAILS, HOLDS, UNKNOWN, Finding
 from hycam_exp.report.evidence import gather
 from hycam_exp.report.summary import Summary, summarise
-from hycam_exp.runs import RunRecord
 from tests.report.test_evidence import SUMMARIES, of
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hycam_exp.records.store import Store
 from hycam_exp.report import ground, titles
 from hycam_exp.report.figures import catalogue, pareto, routing, selection, style
 from hycam_exp.report.figures.drawn import Drawn
@@ -17,7 +18,6 @@ from hycam_exp.report.figures.looks import METHODS, looks_of
 from hycam_exp.report.figures.looks import TASKS as LOOKS
 from hycam_exp.report.records import read
 from hycam_exp.report.summary import summarise
-from hycam_exp.runs import Store
 from tests.report.figures.made import record
 
 ROOT = Path(__file__).parents[3]

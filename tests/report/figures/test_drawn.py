@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from hycam_exp.records.store import Store
 from hycam_exp.report.figures.drawn import Drawn
 from hycam_exp.report.figures.line import over_folds
 from hycam_exp.report.summary import summarise
-from hycam_exp.runs import Store
 from tests.report.figures.made import record
 
 
