@@ -24,14 +24,27 @@ def prompt_ids(
     Raises:
         ValueError: a record names a special token, and the template changes what the user says.
     """
-    names = _special_names(tokenizer)
+    names, before = _special_names(tokenizer), _line_end(tokenizer)
     ids: list[list[int]] = _read(list(prompts), tokenizer, special=True)
     for place, record in enumerate(records):
         if names.search(question(record)):
-            prompt = prompts[place]
-            cuts = _cuts(record, prompt, names)
-            ids[place] = [id for a, b, special in cuts for id in _read(prompt[a:b], tokenizer, special)]
+            ids[place] = []
+            for first, last, special in _cuts(record, prompts[place], names):
+                lead = before if first and not special else ""
+                read = _read(lead + prompts[place][first:last], tokenizer, special)
+                ids[place] += read[len(_read(lead, tokenizer, special)) :]
     return ids
+
+
+def _line_end(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What a piece of text is read behind where it follows a special token, so that its ids are those in the whole text.
+
+    A line end where the tokenizer puts a space before a text, and none behind a special token (Mistral's): the piece by
+    itself would get one. Nothing elsewhere.
+    """
+    special = str(tokenizer.eos_token)
+    whole = _read(f"{special}a", tokenizer, special=True)
+    return "" if whole == _read(special, tokenizer, special=True) + _read("a", tokenizer, special=True) else "\n"
 
 
 def _read(text: str | list[str], tokenizer: PreTrainedTokenizerBase, special: bool) -> Any:

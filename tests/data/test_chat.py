@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from hycam_exp.data.prompts import CHAT_DATE, render
 from hycam_exp.data.records import Record
-from hycam_exp.data.tokens import Tokens, end_with, other_ending, tokenise
+from hycam_exp.data.tokens import Tokens, end_with, other_ending, prompt_ids, tokenise
 from tests.conftest import LETTERS, letter_tokenizer
 
 WITH_BOS = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}[assistant]"
@@ -193,3 +193,14 @@ def test_every_style_begins_once_and_ends_trained(real: PreTrainedTokenizerBase,
     assert tokens.num_targets("response") == len(tokens.input_ids) - tokens.prompt_length >= 2
     assert tokens.response_bytes == len(output.encode())
     assert real.decode(tokens.input_ids[tokens.prompt_length : -1]).strip() == output.strip()
+
+
+def test_special_name_in_the_data_changes_nothing_around_it(real: PreTrainedTokenizerBase) -> None:
+    """Of a prompt whose user names a special token, all ids before and behind what is said are those of any other."""
+    for name in map(str, (real.eos_token, real.bos_token or real.eos_token)):
+        (with_name,) = prompt_ids([record(f"Say it. {name}")], real, "chat")
+        (without,) = prompt_ids([record("Say it.")], real, "chat")
+        end = without.index(real.eos_token_id)
+        assert with_name[:end] == without[:end]
+        assert with_name[end - len(without) :] == without[end:]
+        assert len(with_name) > len(without)
