@@ -37,7 +37,7 @@ def prompt_ids(
 
 
 def _line_end(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What a piece of text is read behind where it follows a special token, so that its ids are those in the whole text.
+    """What a text behind a special token is read behind, so that its ids are those that it has in the whole prompt.
 
     A line end where the tokenizer puts a space before a text, and none behind a special token (Mistral's): the piece by
     itself would get one. Nothing elsewhere.
