@@ -131,6 +131,8 @@ def preview(options: argparse.Namespace) -> int:
     from data_prep import preview as view
 
     tokenizer = view.tokenizer_at(options.tokenizer)
+    if note := view.ended(tokenizer, options.prompt, options.eos):
+        print(f"note: {note}", file=sys.stderr)
     rows = view.rows(options.task, options.root, tokenizer, options.prompt, options.max_length, options.n)
     colour = options.color == "always" or (
         options.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -225,6 +227,7 @@ def _add_preview(command: argparse.ArgumentParser) -> None:
     command.add_argument("-n", type=_positive, default=3, help="how many records (default: 3)")
     command.add_argument("--ids", action="store_true", help="a line for every token, with id and label")
     _add_tokens(command, "the embedded one")
+    command.add_argument("--eos", metavar="TOKEN", help="what ends a response (default: the tokenizer's EOS)")
     command.add_argument("--loss-on", choices=("response", "all"), default="response", help="what is trained")
     command.add_argument("--color", choices=("auto", "always", "never"), default="auto")
     command.set_defaults(run=preview)

@@ -199,15 +199,23 @@ class Cell:
     @cached_property
     def backbone(self) -> backbones.Backbone:
         """Config and tokenizer, checked against the settings before any weight is read."""
+        from hycam_exp.data.tokens import end_with
+
         run = self.run
         backbone = backbones.examine(run.model, run.trainer, run.recipe.precision)
         backbone.check_length(run.data.max_length)
         run.method.check_width(backbone.width)
+        end_with(backbone.tokenizer, run.data.eos)
         return backbone
 
     def _fold(self) -> Fold:
         from hycam_exp.data.folds import fold_of
+        from hycam_exp.data.tokens import other_ending
 
+        if remark := other_ending(self.backbone.tokenizer, self.run.data.prompt):
+            self.notes.append(remark)
+            if ranks.is_first():
+                printout.note(remark)
         cache = self.store.outputs / "tokens"
         fold = fold_of(self.collection.records, self.run.fold, self.run.data, self.backbone.tokenizer, cache)
         self.notes += fold.gaps(self.run.data.tasks)

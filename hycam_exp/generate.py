@@ -67,11 +67,12 @@ def adapted_model(folder: Path, settings: dict[str, Any]) -> tuple[Any, backbone
 def answer(folder: Path, prompt: str, input: str, max_new_tokens: int) -> str:
     """The adapted model's greedy answer to an instruction, in the template it was trained with."""
     from hycam_exp.data.records import Record
-    from hycam_exp.data.tokens import tokenise
+    from hycam_exp.data.tokens import end_with, tokenise
     from hycam_exp.evaluation.generation import Decoder
 
     settings = json.loads((folder / backbones.SETTINGS_FILE).read_text())
     model, backbone = adapted_model(folder, settings)
+    end_with(backbone.tokenizer, settings["data"].get("eos"))
     record = Record(task="", instruction=prompt, input=input, output="?", group="")
     rows, too_long = tokenise([record], backbone.tokenizer, settings["data"]["prompt"], settings["data"]["max_length"])
     if too_long:

@@ -8,6 +8,7 @@ from hycam_exp.config.settings import Run
 from hycam_exp.data.folds import Fold
 from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import Collection, rejection_counts
+from hycam_exp.evaluation import overlap
 from hycam_exp.evaluation.measurement import Measurement
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
@@ -58,7 +59,11 @@ def record_of(
         results_version=RESULTS_VERSION,
         code=provenance(),
         versions=dict(versions()),
-        notes=[*notes, *routing_tally.warnings(fit.routing)],
+        notes=[
+            *notes,
+            *overlap.unseen(after.overlaps if after.predictions else []),
+            *routing_tally.warnings(fit.routing),
+        ],
     )
 
 

@@ -90,14 +90,10 @@ def test_key_is_of_content_alone(letters: PreTrainedTokenizerFast) -> None:
     assert key(MIX[::-1], used, "alpaca", 300) == key(MIX, letters, "alpaca", 300)
 
 
-def test_edited_template_makes_another_file(
-    letters: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The templates' source is in the key: a template edited under its old name finds no file."""
+def test_another_version_makes_another_file(letters: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that makes other tokens has another `RESULTS_VERSION`, and finds no file of the one before."""
     before = key(MIX, letters, "alpaca", 300)
-    edited = tmp_path / "prompts.py"
-    edited.write_text(Path(str(module.prompts.__file__)).read_text().replace("### Response:", "### Answer:"))
-    monkeypatch.setattr(module.prompts, "__file__", str(edited))
+    monkeypatch.setattr(module, "RESULTS_VERSION", module.RESULTS_VERSION + 1)
     assert key(MIX, letters, "alpaca", 300) != before
 
 
