@@ -19,7 +19,9 @@ from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import ModelSettings, Run, compose, config_dir
 from hycam_exp.methods import attach
 from hycam_exp.methods.recognition import dimensions
-from hycam_exp.models import backbones
+from hycam_exp.models import files
+from hycam_exp.models.backbone import describe
+from hycam_exp.models.load import load_model
 
 PARAMETERS = {
     "llama2_7b": 6_738_415_616,
@@ -185,9 +187,9 @@ def test_tokenizer_facts_are_those_of_the_real_tokenizer(kind, shared):
 @pytest.fixture
 def hub(monkeypatch) -> SimpleNamespace:
     """A hub that holds one small Qwen2 config and the embedded tokenizer, and notes what is built from it."""
-    tiny = backbones.describe(compose("model=tiny_qwen2").model)
+    tiny = describe(compose("model=tiny_qwen2").model)
     found = SimpleNamespace(config=tiny.config, tokenizer=tiny.tokenizer, built=[])
-    monkeypatch.setattr(backbones, "_reach", lambda settings: None)
+    monkeypatch.setattr("hycam_exp.models.backbone._reach", lambda settings: None)
     monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *a, **k: found.config)
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *a, **k: found.tokenizer)
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *a, **k: found.built.append((a, k)))
@@ -207,9 +209,9 @@ def as_published(hub: SimpleNamespace) -> ModelSettings:
 def test_hub_backbone_is_built_from_the_hubs_config(hub):
     """The published architecture builds nothing: config, tokenizer and weights are the hub's, at the revision."""
     settings = as_published(hub)
-    backbone = backbones.describe(settings)
+    backbone = describe(settings)
     assert backbone.config is hub.config
-    backbones.load(backbone, "float32")
+    load_model(backbone, "float32")
     ((origin,), options) = hub.built[0]
     assert (origin, options["revision"]) == (settings.hub_id, settings.revision)
 
@@ -225,16 +227,16 @@ def test_hub_that_differs_from_what_was_published_is_refused(hub, section, field
     found = getattr(settings, section)[field]
     other = replace(settings, **{section: {**getattr(settings, section), field: value}})
     with pytest.raises(ValueError, match=rf"model\.{section}\.{field}={value}: published, but found {found}"):
-        backbones.describe(other)
+        describe(other)
 
 
 def test_a_folder_that_is_another_backbone_is_refused():
     """model=NAME model.source=folder takes a copy on disk only if its sizes are the published ones."""
-    settings = compose("model=qwen2_5_7b", "model.source=folder", f"model.path={backbones.ASSETS / 'tiny_llama'}").model
+    settings = compose("model=qwen2_5_7b", "model.source=folder", f"model.path={files.ASSETS / 'tiny_llama'}").model
     with pytest.raises(
         ValueError, match=r"model_type=qwen2: published, but found llama\n.*hidden_size=3584: published"
     ):
-        backbones.describe(settings)
+        describe(settings)
 
 
 def test_published_facts_are_no_part_of_the_identity():
