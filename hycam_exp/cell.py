@@ -18,9 +18,9 @@ from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
 from hycam_exp.data.pace import Pace
 from hycam_exp.launch import cell_status
-from hycam_exp.models import files
+from hycam_exp.models import causality, files
 from hycam_exp.models.backbone import Backbone, examine
-from hycam_exp.models.load import load_model, weight_dtype
+from hycam_exp.models.load import check_weights, load_model, weight_dtype
 from hycam_exp.records import printout
 from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store, disk_error, versions, write_atomically
 from hycam_exp.records.version import RESULTS_VERSION
@@ -203,6 +203,7 @@ class Cell:
         backbone = examine(run.model, run.trainer, run.recipe.precision)
         backbone.check_length(run.data.max_length)
         run.method.check_width(backbone.width)
+        check_weights(backbone)
         return backbone
 
     def _fold(self) -> Fold:
@@ -219,7 +220,13 @@ class Cell:
         dtype = weight_dtype(self.run.recipe.precision, METHODS[self.run.method.name].trains_backbone)
         random = self.run.model.source == "random"  # is drawn whole
         with nullcontext() if random else strategies.loading(self.run.trainer, dtype):
-            return load_model(self.backbone, dtype, self.run.seed)
+            model: Any = load_model(self.backbone, dtype, self.run.seed)
+        if not causality.is_known(model.config):
+            if self.run.trainer.whole_weights:
+                model.to(self.device)
+            with strategies.computing(model, self.run.trainer):
+                causality.check_causal(model, self.run.model)
+        return model
 
     def _autocast(self) -> AbstractContextManager[object]:
         import torch

@@ -189,10 +189,16 @@ def hub(monkeypatch) -> SimpleNamespace:
     """A hub that holds one small Qwen2 config and the embedded tokenizer, and notes what is built from it."""
     tiny = describe(compose("model=tiny_qwen2").model)
     found = SimpleNamespace(config=tiny.config, tokenizer=tiny.tokenizer, built=[])
-    monkeypatch.setattr("hycam_exp.models.backbone._reach", lambda settings: None)
+    model = load_model(tiny, "float32")
+
+    def built(*a, **k):
+        found.built.append((a, k))
+        return model, {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": []}
+
+    monkeypatch.setattr("hycam_exp.models.backbone._reach", lambda settings: [])
     monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *a, **k: found.config)
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *a, **k: found.tokenizer)
-    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *a, **k: found.built.append((a, k)))
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", built)
     monkeypatch.setattr(AutoModelForCausalLM, "from_config", lambda *a, **k: pytest.fail("built from the architecture"))
     return found
 

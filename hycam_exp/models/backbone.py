@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp.models.files import DESCRIPTIONS, VOCABULARIES, WEIGHTS, folder, json_fields, unavailable
+from hycam_exp.models.files import (
+    ADAPTER_FILE,
+    adapter_beside_weights,
+    check_files,
+    folder,
+    named,
+    origin,
+    unavailable,
+    where,
+)
 from hycam_exp.models.load import check_device, check_quantize
-from hycam_exp.models.tokenizer import tokenizer_class
+from hycam_exp.models.tokenizer import ids_beyond, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -49,6 +58,18 @@ class Backbone:
             raise ValueError(
                 f"data.max_length={max_length} is above the {self.positions} positions of {self.settings.name}: "
                 f"data.max_length={self.positions} is the most"
+            )
+
+    def check_ids(self) -> None:
+        """Raise a `ValueError` where a text can have ids for which the embedding has no row."""
+        beyond = ids_beyond(self.tokenizer, self.config.vocab_size)
+        if beyond:
+            shown = ", ".join(f"{token!r} ({i})" for token, i in beyond[:3])
+            raise ValueError(
+                f"{named(self.settings)}: the tokenizer has {len(beyond)} tokens beyond the "
+                f"{self.config.vocab_size} rows of the embedding (vocab_size in config.json): {shown}"
+                f"{', ...' if beyond[3:] else ''}; enlarge the model (model.resize_token_embeddings(len(tokenizer))) "
+                "and save it anew, or give the tokenizer that belongs to it"
             )
 
     def check_published(self) -> None:
@@ -99,37 +120,86 @@ def describe(settings: ModelSettings) -> Backbone:
     Raises:
         ValueError: files are missing or unreadable, or the hub cannot be reached.
     """
-    from transformers import AutoConfig
-
     path = folder(settings)
-    for file in [path / name for name in DESCRIPTIONS] if path else []:
-        if file.is_file():
-            json_fields(file)
-    if path and not any((path / name).is_file() for name in VOCABULARIES):
-        raise ValueError(f"model.path={path}: no tokenizer there ({', '.join(VOCABULARIES)})")
-    where: dict[str, Any] = {} if path else {"revision": settings.revision}
-    origin = str(path or settings.hub_id)
+    if path is not None:
+        check_files(settings, path)
     try:
-        if path is None:
-            _reach(settings)
-        is_random = settings.source == "random"
-        config = _random_config(settings) if is_random else AutoConfig.from_pretrained(origin, **where)
-        tokenizer = tokenizer_class(path).from_pretrained(origin, **where)
+        published = _reach(settings) if path is None else []
+        config = _config(settings)
     except Exception as error:  # the libraries' errors about broken files share no base class
-        raise ValueError(unavailable(settings, origin, error)) from error
-    if is_random:
+        raise ValueError(unavailable(settings, error)) from error
+    if ADAPTER_FILE in published:
+        raise adapter_beside_weights(f"{settings.hub_id}/{ADAPTER_FILE}")
+    if settings.source != "random":
+        check_architecture(settings, config)
+    check_attention(settings, config)
+    tokenizer = load_tokenizer(settings)
+    if settings.source == "random":
         config.vocab_size = len(tokenizer)
         config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
         config.pad_token_id = tokenizer.pad_token_id
-    elif path and not any(file.suffix in WEIGHTS for file in path.iterdir()):
-        raise ValueError(f"model.path={path}: no weights there (*.safetensors or *.bin)")
     backbone = Backbone(settings, config, tokenizer)
     backbone.check_published()
+    backbone.check_ids()
     return backbone
 
 
-def _reach(settings: ModelSettings) -> None:
-    """Ask the hub once for what is not in its cache: the libraries' own retries would take half a minute to fail.
+def check_architecture(settings: ModelSettings, config: PreTrainedConfig) -> None:
+    """Look at what the config says of the model.
+
+    Raises:
+        ValueError: its weights are stored quantised, or it is of several modalities, or has no causal language model.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    kind = f"{named(settings)}: config.json has model_type={config.model_type}"
+    stored = getattr(config, "quantization_config", None)
+    if stored is not None:
+        fields = stored if isinstance(stored, dict) else stored.to_dict()
+        raise ValueError(
+            f"{named(settings)}: config.json has a quantization_config "
+            f"({fields.get('quant_method', 'bitsandbytes')}), and stored quantised weights are not read; give the "
+            "model's unquantised weights (model.quantize=nf4 holds those in four bits)"
+        )
+    parts = [part for part in type(config).sub_configs if part != "text_config"]
+    if "text_config" in type(config).sub_configs and parts:
+        raise ValueError(
+            f"{kind}, a model of several modalities ({', '.join(parts)}); save its language model alone, with a config "
+            "and weights of its own, and give that"
+        )
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ValueError(f"{kind}, of which transformers has no causal language model; give a decoder")
+
+
+def check_attention(settings: ModelSettings, config: PreTrainedConfig) -> None:
+    """Raise a `ValueError` where the family of models does not know the attention implementation that is asked for."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    known = {
+        "sdpa": getattr(model_class, "_supports_sdpa", True),
+        "flash_attention_2": getattr(model_class, "_supports_flash_attn", True),
+    }
+    if not known.get(settings.attention, True):
+        raise ValueError(
+            f"model.attention={settings.attention}: model_type={config.model_type} has no such implementation; "
+            "model.attention=eager is always there"
+        )
+
+
+def _config(settings: ModelSettings) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    if settings.source == "random":
+        fields: dict[str, Any] = dict(settings.architecture or {})
+        return AutoConfig.for_model(fields.pop("model_type"), **fields)
+    return AutoConfig.from_pretrained(origin(settings), **where(settings))
+
+
+def _reach(settings: ModelSettings) -> list[str]:
+    """The names of files that the hub, or its cache, has of a backbone: all of them, or those that decide here.
+
+    The hub is asked once for what is not in its cache: the libraries' own retries would take half a minute to fail.
 
     Raises:
         OSError: the hub cannot be reached, or does not give this account the files.
@@ -137,16 +207,13 @@ def _reach(settings: ModelSettings) -> None:
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     assert settings.hub_id is not None, "checked by ModelSettings"
-    if isinstance(try_to_load_from_cache(settings.hub_id, "config.json", revision=settings.revision), str):
-        return
+    revision = settings.revision
+    names = ("config.json", ADAPTER_FILE)
+    found = [n for n in names if isinstance(try_to_load_from_cache(settings.hub_id, n, revision=revision), str)]
+    if found:
+        return found
     try:
-        HfApi().model_info(settings.hub_id, revision=settings.revision, timeout=HUB_TIMEOUT)
+        info = HfApi().model_info(settings.hub_id, revision=revision, timeout=HUB_TIMEOUT)
     except Exception as error:  # the hub's errors share no base class across its versions
         raise OSError(f"{type(error).__name__}: {error}") from error
-
-
-def _random_config(settings: ModelSettings) -> PreTrainedConfig:
-    from transformers import AutoConfig
-
-    fields: dict[str, Any] = dict(settings.architecture or {})
-    return AutoConfig.for_model(fields.pop("model_type"), **fields)
+    return [file.rfilename for file in info.siblings or []]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,21 @@ from hycam_exp.config.settings import ModelSettings
 ASSETS = Path(__file__).parents[1] / "assets"
 WEIGHTS = (".safetensors", ".bin")
 SETTINGS_FILE = "run.json"  # beside a saved adapter: the settings of the run that made it
+ADAPTER_FILE = "adapter_config.json"
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
-DESCRIPTIONS = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")  # mappings in JSON
-TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json")
+DESCRIPTIONS = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json",
+)  # fmt: skip
+"""Files that hold a mapping in JSON."""
+DECIDE_TOKENS = (
+    "tokenizer*", "vocab*", "merges*", "special_tokens_map.json", "added_tokens.json", "chat_template*", "tekken.json",
+    "*.model", "*.tiktoken", "chat_templates/*", "additional_chat_templates/*",
+)  # fmt: skip
+"""Patterns of every file from which transformers builds a tokenizer or its chat templates."""
+DECIDE_MODEL = ("config.json", "generation_config.json", "*.index.json", *(f"*{ending}" for ending in WEIGHTS))
+"""The generation config decides where decoding ends; an index which of the weights are read."""
+LFS_POINTER = b"version https://git-lfs"  # how the text begins that Git LFS leaves in a file's place
 
 
 def folder(settings: ModelSettings) -> Path | None:
@@ -29,8 +40,15 @@ def folder(settings: ModelSettings) -> Path | None:
     assert settings.path is not None, "checked by ModelSettings"
     path = Path(settings.path) if settings.source == "folder" else ASSETS / settings.path
     if not (path / "config.json").is_file():
-        raise ValueError(f"model.path={path}: no config.json there (a folder in Hugging Face form is needed)")
+        raise ValueError(
+            f"model.path={path}: no config.json there (a folder in Hugging Face form is needed){_adapter_alone(path)}"
+        )
     return path
+
+
+def _adapter_alone(path: Path) -> str:
+    alone = (path / ADAPTER_FILE).is_file()
+    return "; it holds an adapter: merge it into its base model, and give that" if alone else ""
 
 
 def json_fields(file: Path) -> dict[str, Any]:
@@ -75,7 +93,7 @@ def content_hash(settings: ModelSettings) -> str | None:
         return None
     sha = hashlib.sha256()
     for file in _decisive_files(settings, path):
-        sha.update(f"{file.name} {file_hash(file)}\n".encode())
+        sha.update(f"{file.relative_to(path).as_posix()} {file_hash(file)}\n".encode())
     return sha.hexdigest()
 
 
@@ -89,26 +107,78 @@ def contents(settings: ModelSettings) -> dict[str, str | None]:
     return {"model": content_hash(settings), "retention": file_hash(text) if text else None}
 
 
-def _decisive_files(settings: ModelSettings, path: Path) -> Iterator[Path]:
-    for file in sorted(path.iterdir()):
-        if file.name in TOKENIZER_FILES or (settings.source != "random" and _is_model_file(file)):
-            yield file
+def _decisive_files(settings: ModelSettings, path: Path) -> list[Path]:
+    patterns = DECIDE_TOKENS if settings.source == "random" else (*DECIDE_TOKENS, *DECIDE_MODEL)
+    return sorted({file for pattern in patterns for file in path.glob(pattern) if file.is_file()})
 
 
-def _is_model_file(file: Path) -> bool:
-    return file.name in ("config.json", "generation_config.json") or file.suffix in WEIGHTS
+def check_files(settings: ModelSettings, path: Path) -> None:
+    """Look at a backbone's folder before any library does.
+
+    Raises:
+        ValueError: a file is a Git LFS pointer or holds no mapping, or the folder has no tokenizer or no weights, or an
+            adapter beside its weights.
+    """
+    for file in _decisive_files(settings, path):
+        with file.open("rb") as stream:
+            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise ValueError(
+                    f"{file}: a Git LFS pointer in place of the file itself; `git lfs pull` in {path} fetches it"
+                )
+    for file in [path / name for name in DESCRIPTIONS if (path / name).is_file()]:
+        json_fields(file)
+    if not any((path / name).is_file() for name in VOCABULARIES):
+        raise ValueError(f"model.path={path}: no tokenizer there ({', '.join(VOCABULARIES)})")
+    if settings.source == "random":
+        return
+    if (path / ADAPTER_FILE).is_file():
+        raise adapter_beside_weights(f"{path / ADAPTER_FILE}")
+    if not any(file.suffix in WEIGHTS for file in path.iterdir()):
+        raise ValueError(f"model.path={path}: no weights there (*.safetensors or *.bin)")
 
 
-def unavailable(settings: ModelSettings, origin: str, error: Exception) -> str:
+def adapter_beside_weights(where: str) -> ValueError:
+    """The refusal of an adapter that transformers would load together with the weights, for some methods unseen."""
+    return ValueError(
+        f"{where}: an adapter beside the weights of a backbone would be part of it for some methods only; merge it "
+        "(peft: PeftModel.from_pretrained(model, DIR).merge_and_unload().save_pretrained(NEW_DIR)) and give NEW_DIR, "
+        f"or move {ADAPTER_FILE} and the adapter's weights away"
+    )
+
+
+def origin(settings: ModelSettings) -> str:
+    """What transformers reads a backbone from: a folder, or an id on the hub."""
+    return str(folder(settings) or settings.hub_id)
+
+
+def where(settings: ModelSettings) -> dict[str, Any]:
+    """How it is read: at its revision, and without ever asking for, or executing, code that lies beside it."""
+    revision = {"revision": settings.revision} if settings.source == "hub" else {}
+    return {"trust_remote_code": False, **revision}
+
+
+def named(settings: ModelSettings) -> str:
+    """How an error names a backbone: by the field that a user would change."""
+    path = folder(settings)
+    return f"model.path={path}" if path else f"model={settings.name} ({settings.hub_id})"
+
+
+def unavailable(settings: ModelSettings, error: Exception) -> str:
     """In one line why a library could not read a backbone, and for the hub's what to do."""
+    if "trust_remote_code" in str(error):
+        return (
+            f"{named(settings)}: needs code of its own (auto_map in config.json or tokenizer_config.json), "
+            "which is never executed; give a backbone whose model_type and tokenizer_class transformers knows itself"
+        )
     first, _, rest = str(error).partition("\n")
     reason = f"{first} {rest.strip().partition(chr(10))[0]}" if first.endswith(":") else first
     if not isinstance(error, OSError | ValueError | RuntimeError):  # whose text alone may say nothing
         reason = f"{type(error).__name__}: {reason}"
     if settings.source != "hub":
-        return f"model.path={origin}: {reason}"
+        return f"{named(settings)}: {reason}"
     return (
-        f"model={settings.name}: {origin} at revision {settings.revision} is neither in the local hub cache nor could "
-        f"it be downloaded ({reason}); either give a copy of it (model.source=folder model.path=DIR), or log in to the "
-        f"hub with an account that may read it (hf auth login) and run again with network"
+        f"model={settings.name}: {settings.hub_id} at revision {settings.revision} is neither in the local "
+        f"hub cache nor could it be downloaded ({reason}); either give a copy of it "
+        "(model.source=folder model.path=DIR), or log in to the hub "
+        f"with an account that may read it (hf auth login) and run again with network"
     )

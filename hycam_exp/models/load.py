@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp.models.files import folder, unavailable
+from hycam_exp.models.files import ADAPTER_FILE, adapter_beside_weights, named, origin, unavailable, where
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel
 
     from hycam_exp.config.settings import ModelSettings, TrainerSettings
     from hycam_exp.models.backbone import Backbone
+
+WRAPPERS = {
+    "_orig_mod.": "_orig_mod. is torch.compile's: save model._orig_mod",
+    "module.": "module. is that of DistributedDataParallel: save model.module",
+    "base_model.": "base_model. is PEFT's: save model.merge_and_unload()",
+}
+"""What comes before the names of weights that were saved with a wrapper around the model, and the way out."""
 
 
 def check_device(hardware: TrainerSettings, precision: str) -> None:
@@ -68,14 +77,11 @@ def load_model(backbone: Backbone, dtype: str, seed: int = 0) -> PreTrainedModel
     """The model with its weights, in `dtype` (a torch dtype's name), ready to be trained or evaluated.
 
     Raises:
-        ValueError: the weights are missing or do not fit the config.
+        ValueError: the weights are missing or are not those that the config describes.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
     settings = backbone.settings
     kwargs: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": settings.attention}
     if settings.quantize is not None:
@@ -83,12 +89,77 @@ def load_model(backbone: Backbone, dtype: str, seed: int = 0) -> PreTrainedModel
     if settings.source == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return AutoModelForCausalLM.from_config(backbone.config, **kwargs)
-    path = folder(settings)
-    if path is None:
-        kwargs["revision"] = settings.revision
-    origin = str(path or settings.hub_id)
+            return AutoModelForCausalLM.from_config(backbone.config, trust_remote_code=False, **kwargs)
+    return _read(settings, **kwargs)
+
+
+def check_weights(backbone: Backbone) -> None:
+    """Compare names and shapes of the stored weights with those of the model, before any weight is read.
+
+    Under ZeRO-3, where transformers does not compare them, nothing else does.
+
+    Raises:
+        ValueError: the weights are missing or are not those that the config describes.
+    """
+    if backbone.settings.source != "random":
+        _read(backbone.settings, attn_implementation=backbone.settings.attention, device_map={"": "meta"})
+
+
+def _read(settings: ModelSettings, **kwargs: Any) -> PreTrainedModel:
+    """The model from its folder or the hub; what transformers would draw anew or leave out is refused."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
     try:
-        return AutoModelForCausalLM.from_pretrained(origin, **kwargs)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ValueError(unavailable(settings, origin, error)) from error
+        with _quiet():
+            read: Any = AutoModelForCausalLM.from_pretrained(
+                origin(settings), output_loading_info=True, ignore_mismatched_sizes=True, **where(settings), **kwargs
+            )
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        raise ValueError(unavailable(settings, error)) from error
+    model, found = read
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise adapter_beside_weights(f"{origin(settings)}/{ADAPTER_FILE}")
+    differences = _differences(model, found)
+    if differences:
+        raise ValueError(f"{named(settings)}: the weights are not those that config.json describes: {differences}")
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars and the report of transformers: what it reports is refused in one line."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _differences(model: PreTrainedModel, found: Mapping[str, Iterable[Any]]) -> str:
+    """How stored weights differ from a model's, and the way out; empty where they do not.
+
+    `found` is the loading info of transformers, which leaves out what is no difference: weights that the config ties,
+    and buffers that old checkpoints hold, such as the frequencies of rotary positions.
+    """
+    unexpected = sorted(found["unexpected_keys"])
+    shapes = [f"{name} ({tuple(stored)}, not {tuple(needed)})" for name, stored, needed in found["mismatched_keys"]]
+    ways = [way for prefix, way in WRAPPERS.items() if any(name.startswith(prefix) for name in unexpected)]
+    said = [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if names[3:] else ''})"
+        for kind, names in (
+            ("missing", sorted(found["missing_keys"])), ("unexpected", unexpected), ("misshapen", sorted(shapes)),
+        )
+        if names
+    ]  # fmt: skip
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    tied = model.config.tie_word_embeddings and head is not None and not head.weight.is_meta
+    if not said and tied and head.weight is not embedding.weight:  # transformers leaves them apart where values differ
+        said, ways = ["a head that is not the embedding"], ["tie_word_embeddings=false in config.json lets them differ"]
+    ways = ways or ["save config and weights of one model together (save_pretrained)"]
+    return f"{', '.join(said)}; {' and '.join(ways)}" if said else ""

@@ -5,12 +5,14 @@ import shutil
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from hycam_exp.config.settings import compose
 from hycam_exp.models import files
 from hycam_exp.models.backbone import describe, examine
+from hycam_exp.models.load import load_model
 from hycam_exp.plan.shape import shape_of_model
-from tests.models.conftest import model_settings
+from tests.models.conftest import change_json, local, model_settings
 
 
 @pytest.mark.parametrize("content", ['{"a": ', "[]", "3", "\xff"])
@@ -77,3 +79,95 @@ def test_examine_says_everything_that_is_missing_at_once(tmp_path):
     run = compose("model=local", f"model.path={tmp_path}", "trainer=gpu")
     with pytest.raises(ValueError, match=r"no config\.json there.*\n.*torch finds no GPU"):
         examine(run.model, run.trainer, run.recipe.precision)
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "compressed-tensors"])
+def test_weights_that_are_stored_quantised_are_refused(embedded, method):
+    """Whatever the method: its name, the file that says so, and what can be given instead."""
+    change_json(embedded / "config.json", quantization_config={"quant_method": method, "bits": 4, "load_in_4bit": True})
+    message = rf"^model.path={embedded}: config.json has a quantization_config \({method}\).*model.quantize=nf4.*$"
+    with pytest.raises(ValueError, match=message):
+        describe(local(embedded))
+
+
+@pytest.mark.parametrize("model_type", ["llava", "qwen2_5_vl", "gemma3", "mllama"])
+def test_a_model_of_several_modalities_is_refused(embedded, model_type):
+    """Its model type and its other parts are named, and that the language model alone would do."""
+    AutoConfig.for_model(model_type).save_pretrained(embedded)
+    message = (
+        rf"^model.path={embedded}: config.json has model_type={model_type}, .*vision_config.*language model alone.*$"
+    )
+    with pytest.raises(ValueError, match=message):
+        describe(local(embedded))
+
+
+@pytest.mark.parametrize("model_type", ["t5", "vit"])
+def test_a_model_without_a_causal_head_is_refused(embedded, model_type):
+    """Its model type is named."""
+    AutoConfig.for_model(model_type).save_pretrained(embedded)
+    with pytest.raises(
+        ValueError, match=rf"model_type={model_type}, of which transformers has no causal.*give a decoder"
+    ):
+        describe(local(embedded))
+
+
+@pytest.mark.parametrize(
+    ("file", "fields"),
+    [
+        ("config.json", {"model_type": "mine", "auto_map": {"AutoConfig": "mine.MyConfig"}}),
+        ("tokenizer_config.json", {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Mine", None]}}),
+    ],
+)
+def test_code_beside_a_backbone_is_never_asked_for_nor_executed(embedded, monkeypatch, file, fields):
+    """A folder that needs it is refused in one line; nothing is read from the terminal."""
+    (embedded / "mine.py").write_text(f"open({str(embedded / 'executed')!r}, 'w')")
+    change_json(embedded / file, **fields)
+    monkeypatch.setattr("builtins.input", lambda *a: pytest.fail("the user was asked"))
+    with pytest.raises(
+        ValueError, match=rf"^model.path={embedded}: needs code of its own \(auto_map.*never executed.*$"
+    ):
+        describe(local(embedded))
+    assert not (embedded / "executed").exists()
+
+
+def test_code_beside_a_backbone_that_needs_none_is_left_alone(embedded):
+    """A model type that transformers knows is built from transformers, whatever auto_map says."""
+    (embedded / "mine.py").write_text(f"open({str(embedded / 'executed')!r}, 'w')")
+    auto_map = {"AutoConfig": "mine.MyConfig", "AutoModelForCausalLM": "mine.MyModel"}
+    change_json(embedded / "config.json", auto_map=auto_map)
+    model = load_model(describe(local(embedded)), "float32")
+    assert type(model).__name__ == "LlamaForCausalLM"
+    assert not (embedded / "executed").exists()
+
+
+def test_a_family_without_an_attention_implementation_names_the_one_that_it_has(embedded):
+    """GPT-J knows no sdpa: the error names model.attention=eager, with which it goes on."""
+    sizes = {"n_embd": 32, "n_layer": 1, "n_head": 2, "rotary_dim": 8, "vocab_size": 2048}
+    AutoConfig.for_model("gptj", **sizes).save_pretrained(embedded)
+    with pytest.raises(ValueError, match=r"^model.attention=sdpa: model_type=gptj .* model.attention=eager is always"):
+        describe(local(embedded))
+    assert describe(local(embedded, "model.attention=eager")).config.model_type == "gptj"
+
+
+@pytest.mark.parametrize("kind", ["eos", "chat", "text"])
+def test_a_token_beyond_the_embedding_is_named(embedded, kind):
+    """EOS, a special token of a chat template, and a word: with id, number of rows, and the two ways out."""
+    tokenizer = describe(local(embedded)).tokenizer
+    tokenizer.add_special_tokens({"eos_token": "<|new|>"} if kind == "eos" else {})
+    tokenizer.add_tokens(["<|new|>"], special_tokens=kind == "chat")
+    tokenizer.save_pretrained(embedded)
+    message = rf"^model.path={embedded}: the tokenizer has 1 tokens beyond the 2048 rows.*'<\|new\|>' \(2048\); enlarge"
+    with pytest.raises(ValueError, match=message):
+        describe(local(embedded))
+    change_json(embedded / "config.json", vocab_size=2049)
+    assert describe(local(embedded)).config.vocab_size == 2049
+
+
+def test_a_pad_token_beyond_the_embedding_is_none(embedded):
+    """A pad token of the library's own is in no text: batches are filled with EOS, which has a row."""
+    tokenizer = describe(local(embedded)).tokenizer
+    tokenizer.add_special_tokens({"pad_token": "[NEW]"})
+    tokenizer.save_pretrained(embedded)
+    backbone = describe(local(embedded))
+    assert backbone.tokenizer.pad_token_id == 2048
+    assert backbone.pad_id == backbone.tokenizer.eos_token_id

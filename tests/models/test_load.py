@@ -1,13 +1,17 @@
 """Weights from assets, configs and folders."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from peft import LoraConfig
+from safetensors.torch import load_file, save_file
 
 from hycam_exp.config.settings import compose
 from hycam_exp.models import files, load
 from hycam_exp.models.backbone import describe
-from hycam_exp.models.load import load_model, weight_dtype
-from tests.models.conftest import model_settings
+from hycam_exp.models.load import check_weights, load_model, weight_dtype
+from tests.models.conftest import change_json, local, model_settings
 
 
 @pytest.mark.parametrize("name", ["tiny_mistral", "tiny_qwen2"])
@@ -96,3 +100,85 @@ def test_four_bits_where_they_cannot_be(override, message):
     """The config itself is refused."""
     with pytest.raises(ValueError, match=f"model.quantize=.*{message}"):
         compose("model.quantize=nf4", override)
+
+
+Q = "model.layers.0.self_attn.q_proj.weight"
+DIFFERENCES = {
+    "missing": (lambda w: {k: v for k, v in w.items() if k != Q}, {}, rf"1 missing \({Q}\); save config and weights"),
+    "misshapen": (
+        lambda w: {**w, Q: w[Q][:5].contiguous()}, {}, rf"1 misshapen \({Q} \(\(5, 128\), not \(128, 128\)\)\)",
+    ),
+    "fewer layers": (lambda w: w, {"num_hidden_layers": 5}, r"9 unexpected \(model.layers.5.input_layernorm.weight, "),
+    "more layers": (lambda w: w, {"num_hidden_layers": 7}, r"9 missing \(model.layers.6.input_layernorm.weight, "),
+    "head absent": (lambda w: w, {"tie_word_embeddings": False}, r"1 missing \(lm_head.weight\)"),
+    "compiled": (
+        lambda w: {f"_orig_mod.{k}": v for k, v in w.items()}, {}, r"57 missing.*56 unexpected.*save model._orig_mod$",
+    ),
+    "parallel": (lambda w: {f"module.{k}": v for k, v in w.items()}, {}, r"56 unexpected.*save model.module$"),
+    "peft": (
+        lambda w: {f"base_model.model.{k}": v for k, v in w.items()}, {}, r"56 unexpected.*model.merge_and_unload\(\)$",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("quantize", ["null", "nf4"])
+@pytest.mark.parametrize("stored_as", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("kind", DIFFERENCES)
+def test_weights_that_are_not_the_configs_are_named(embedded, kind, stored_as, quantize):
+    """Missing, unexpected and misshapen tensors by name, in one line, with the way out; also before quantising."""
+    change, fields, message = DIFFERENCES[kind]
+    store(change(load_file(embedded / "model.safetensors")), embedded, stored_as)
+    change_json(embedded / "config.json", **fields)
+    backbone = describe(local(embedded, f"model.quantize={quantize}", "trainer.accelerator=gpu"))
+    with pytest.raises(ValueError, match=rf"^model.path={embedded}: the weights are not those.*{message}") as raised:
+        check_weights(backbone)
+    assert "\n" not in str(raised.value)
+    if quantize == "null":
+        with pytest.raises(ValueError, match=message):
+            load_model(backbone, "float32")
+
+
+def test_a_head_of_its_own_that_the_config_ties_is_refused(embedded):
+    """transformers would leave it apart: the error says which field lets it be so."""
+    weights = load_file(embedded / "model.safetensors")
+    store({**weights, "lm_head.weight": weights["model.embed_tokens.weight"] + 1}, embedded, "model.safetensors")
+    with pytest.raises(
+        ValueError, match=rf"^model.path={embedded}: the weights .*; tie_word_embeddings=false in config"
+    ):
+        load_model(describe(local(embedded)), "float32")
+
+
+def store(weights: dict[str, torch.Tensor], folder: Path, name: str) -> None:
+    """Put weights in place of those of a folder."""
+    (folder / "model.safetensors").unlink()
+    if name.endswith(".bin"):
+        torch.save(weights, folder / name)
+    else:
+        save_file(weights, folder / name, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{}, {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(16)}, {"lm_head.weight": None}],
+    ids=["as saved", "rotary frequencies", "the tied head too"],
+)
+def test_weights_that_only_look_different_are_read(embedded, extra, capfd):
+    """Tied weights once or twice, and the buffers of old checkpoints, are what the config says: not a word."""
+    weights = load_file(embedded / "model.safetensors")
+    added = {name: weights["model.embed_tokens.weight"].clone() if v is None else v for name, v in extra.items()}
+    store({**weights, **added}, embedded, "model.safetensors")
+    backbone = describe(local(embedded))
+    check_weights(backbone)
+    model = load_model(backbone, "bfloat16")
+    assert torch.equal(model.get_output_embeddings().weight, weights["model.embed_tokens.weight"])
+    assert capfd.readouterr().err == ""
+
+
+def test_an_adapter_that_comes_with_the_weights_is_refused(embedded, monkeypatch):
+    """On the hub, where the folder cannot be looked at first: what transformers has attached is seen."""
+    backbone = describe(local(embedded))
+    model = load_model(backbone, "float32")
+    model.add_adapter(LoraConfig(target_modules=["q_proj"]))
+    model.save_pretrained(embedded)
+    with pytest.raises(ValueError, match=rf"^{embedded}/adapter_config.json: an adapter beside the weights"):
+        load_model(backbone, "float32")

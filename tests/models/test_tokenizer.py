@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
+
+from hycam_exp.models import tokenizer as tokenizers
 from hycam_exp.models.backbone import describe
-from tests.models.conftest import model_settings
+from tests.models.conftest import local, model_settings
 
 
 def test_a_folders_tokenizer_is_the_one_that_was_saved(folder):
@@ -24,3 +27,16 @@ def test_a_tokenizer_without_a_pad_token_pads_with_eos(folder):
     backbone = describe(model_settings("model=local", f"model.path={folder}"))
     assert backbone.tokenizer.pad_token_id is None
     assert backbone.pad_id == backbone.tokenizer.eos_token_id
+
+
+def test_a_sentencepiece_model_alone_asks_for_sentencepiece(folder, monkeypatch):
+    """Where the package is missing, the error names it and the file that would do without."""
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.model").write_bytes(b"\n\x0e\n\x05<unk>")
+    monkeypatch.setattr(tokenizers, "find_spec", lambda name: None)
+    with pytest.raises(
+        ValueError, match=rf"^model.path={folder}: tokenizer.model .*pip install sentencepiece"
+    ) as raised:
+        describe(local(folder))
+    assert "tokenizer.json" in str(raised.value)
+    assert "tiktoken" not in str(raised.value)
