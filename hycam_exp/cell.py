@@ -22,10 +22,12 @@ from hycam_exp.models import causality, files
 from hycam_exp.models.backbone import Backbone, examine
 from hycam_exp.models.load import check_weights, load_model, weight_dtype
 from hycam_exp.records import printout
-from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store, disk_error, versions, write_atomically
+from hycam_exp.records.provenance import versions
+from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store
 from hycam_exp.records.version import RESULTS_VERSION
 from hycam_exp.runtime import ranks
 from hycam_exp.runtime.cost import Clock
+from hycam_exp.runtime.files import disk_error, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
