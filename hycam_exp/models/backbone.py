@@ -125,7 +125,7 @@ def describe(settings: ModelSettings) -> Backbone:
         check_files(settings, path)
     try:
         published = _reach(settings) if path is None else []
-        config = _config(settings)
+        config = read_config(settings)
     except Exception as error:  # the libraries' errors about broken files share no base class
         raise ValueError(unavailable(settings, error)) from error
     if ADAPTER_FILE in published:
@@ -187,7 +187,21 @@ def check_attention(settings: ModelSettings, config: PreTrainedConfig) -> None:
         )
 
 
-def _config(settings: ModelSettings) -> PreTrainedConfig:
+def config_fields(settings: ModelSettings) -> dict[str, Any]:
+    """The fields of a backbone's config, where no config.json has them.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        fields: dict[str, Any] = read_config(settings).to_dict()
+    except Exception as error:  # the libraries' errors about broken files share no base class
+        raise ValueError(unavailable(settings, error)) from error
+    return fields
+
+
+def read_config(settings: ModelSettings) -> PreTrainedConfig:
+    """The config of a random backbone's architecture, or as folder, GGUF file or hub have it; its errors are theirs."""
     from transformers import AutoConfig
 
     if settings.source == "random":

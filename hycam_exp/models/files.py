@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ DECIDE_TOKENS = (
 """Patterns of every file from which transformers builds a tokenizer or its chat templates."""
 DECIDE_MODEL = ("config.json", "generation_config.json", "*.index.json", *(f"*{ending}" for ending in WEIGHTS))
 """The generation config decides where decoding ends; an index which of the weights are read."""
+ORIGIN_FILE = "origin.json"  # {"weights": ...}: where weights come from that are not what their authors published
 LFS_POINTER = b"version https://git-lfs"  # how the text begins that Git LFS leaves in a file's place
 
 
@@ -39,11 +41,53 @@ def folder(settings: ModelSettings) -> Path | None:
         return None
     assert settings.path is not None, "checked by ModelSettings"
     path = Path(settings.path) if settings.source == "folder" else ASSETS / settings.path
+    packed = gguf_file(settings)
+    if packed is not None:
+        return packed.parent
     if not (path / "config.json").is_file():
         raise ValueError(
             f"model.path={path}: no config.json there (a folder in Hugging Face form is needed){_adapter_alone(path)}"
         )
     return path
+
+
+def gguf_file(settings: ModelSettings) -> Path | None:
+    """The GGUF file that is the whole backbone: `model.path`, or the one in a folder that has no config.json.
+
+    Raises:
+        ValueError: the file is missing, or there are several.
+    """
+    if settings.source != "folder":
+        return None
+    assert settings.path is not None, "checked by ModelSettings"
+    path = Path(settings.path)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ValueError(f"model.path={path}: no such file")
+        return path
+    found = [] if (path / "config.json").is_file() else sorted(path.glob("*.gguf"))
+    if len(found) > 1:
+        raise ValueError(
+            f"model.path={path}: {len(found)} GGUF files are there; name one of them: model.path={found[0]}"
+        )
+    return found[0] if found else None
+
+
+def weights_of(settings: ModelSettings) -> str | None:
+    """Where a backbone's weights come from, for its record: the hub's revision, or the GGUF file that was unpacked.
+
+    None for weights of which nothing more is known than their content.
+    """
+    if settings.source == "hub":
+        return f"{settings.hub_id}@{settings.revision}"
+    packed, path = gguf_file(settings), folder(settings)
+    if packed is not None:
+        from hycam_exp.models.gguf import described
+
+        return described(packed)
+    assert path is not None, "only a hub's model has no folder"
+    noted = path / ORIGIN_FILE
+    return str(json_fields(noted)["weights"]) if settings.source != "random" and noted.is_file() else None
 
 
 def _adapter_alone(path: Path) -> str:
@@ -108,6 +152,9 @@ def contents(settings: ModelSettings) -> dict[str, str | None]:
 
 
 def _decisive_files(settings: ModelSettings, path: Path) -> list[Path]:
+    packed = gguf_file(settings)
+    if packed is not None:
+        return [packed]
     patterns = DECIDE_TOKENS if settings.source == "random" else (*DECIDE_TOKENS, *DECIDE_MODEL)
     return sorted({file for pattern in patterns for file in path.glob(pattern) if file.is_file()})
 
@@ -125,6 +172,10 @@ def check_files(settings: ModelSettings, path: Path) -> None:
                 raise ValueError(
                     f"{file}: a Git LFS pointer in place of the file itself; `git lfs pull` in {path} fetches it"
                 )
+    if gguf_file(settings) is not None:
+        if find_spec("gguf") is None:
+            raise ValueError(f"model.path={settings.path}: gguf is not installed; pip install 'hycam-exp[gguf]'")
+        return
     for file in [path / name for name in DESCRIPTIONS if (path / name).is_file()]:
         json_fields(file)
     if not any((path / name).is_file() for name in VOCABULARIES):
@@ -153,13 +204,16 @@ def origin(settings: ModelSettings) -> str:
 
 def where(settings: ModelSettings) -> dict[str, Any]:
     """How it is read: at its revision, and without ever asking for, or executing, code that lies beside it."""
-    revision = {"revision": settings.revision} if settings.source == "hub" else {}
-    return {"trust_remote_code": False, **revision}
+    place: dict[str, Any] = {"revision": settings.revision} if settings.source == "hub" else {}
+    packed = gguf_file(settings)
+    if packed is not None:
+        place["gguf_file"] = packed.name
+    return {"trust_remote_code": False, **place}
 
 
 def named(settings: ModelSettings) -> str:
     """How an error names a backbone: by the field that a user would change."""
-    path = folder(settings)
+    path = gguf_file(settings) or folder(settings)
     return f"model.path={path}" if path else f"model={settings.name} ({settings.hub_id})"
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp.models.files import ADAPTER_FILE, adapter_beside_weights, named, origin, unavailable, where
+from hycam_exp.models.files import ADAPTER_FILE, adapter_beside_weights, gguf_file, named, origin, unavailable, where
+from hycam_exp.models.gguf import unpacking
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel
@@ -96,12 +97,12 @@ def load_model(backbone: Backbone, dtype: str, seed: int = 0) -> PreTrainedModel
 def check_weights(backbone: Backbone) -> None:
     """Compare names and shapes of the stored weights with those of the model, before any weight is read.
 
-    Under ZeRO-3, where transformers does not compare them, nothing else does.
+    Under ZeRO-3, where transformers does not compare them, nothing else does. A GGUF file is compared when it is read.
 
     Raises:
         ValueError: the weights are missing or are not those that the config describes.
     """
-    if backbone.settings.source != "random":
+    if backbone.settings.source != "random" and gguf_file(backbone.settings) is None:
         _read(backbone.settings, attn_implementation=backbone.settings.attention, device_map={"": "meta"})
 
 
@@ -110,6 +111,8 @@ def _read(settings: ModelSettings, **kwargs: Any) -> PreTrainedModel:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    if gguf_file(settings) is not None:
+        kwargs |= unpacking()
     try:
         with _quiet():
             read: Any = AutoModelForCausalLM.from_pretrained(

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp.models.files import folder, json_fields, named, origin, unavailable, where
+from hycam_exp.models.files import folder, gguf_file, json_fields, named, origin, unavailable, where
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,7 +20,7 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
     Raises:
         ValueError: it cannot be read, or its only file needs a package that is not installed.
     """
-    path = folder(settings)
+    path = folder(settings) if gguf_file(settings) is None else None
     if path is not None:
         _check_sentencepiece(settings, path)
     try:
@@ -32,7 +32,7 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
 
 def _check_sentencepiece(settings: ModelSettings, path: Path) -> None:
     readable = any((path / name).is_file() for name in ("tokenizer.json", "vocab.json", "vocab.txt"))
-    if not readable and find_spec("sentencepiece") is None:
+    if (path / "tokenizer.model").is_file() and not readable and find_spec("sentencepiece") is None:
         raise ValueError(
             f"{named(settings)}: tokenizer.model lies there without tokenizer.json, and sentencepiece, which "
             "reads it, is not installed; pip install sentencepiece protobuf, or add the model's tokenizer.json"

@@ -8,7 +8,7 @@ from typing import Any
 from hycam_exp.config.dimensions import Dimensions, dimensions_of
 from hycam_exp.config.methods import require
 from hycam_exp.config.settings import ModelSettings
-from hycam_exp.models import files
+from hycam_exp.models import backbone, files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,8 @@ def architecture_of(settings: ModelSettings) -> Mapping[str, Any]:
         if settings.architecture is None:
             raise ValueError(f"model={settings.name}: model.architecture is null, and a plan does not ask the hub")
         return settings.architecture
+    if files.gguf_file(settings) is not None:
+        return backbone.config_fields(settings)
     path = files.folder(settings)
     assert path is not None, "only a hub's model has no folder"
     if settings.source == "random":  # as `backbone.describe` builds it
@@ -116,7 +118,7 @@ def shape_of_model(settings: ModelSettings) -> Shape:
     except ValueError as error:
         if settings.source != "folder":
             raise
-        raise ValueError(f"{settings.path}/config.json: {error}") from error
+        raise ValueError(f"{files.gguf_file(settings) or f'{settings.path}/config.json'}: {error}") from error
 
 
 def vocabulary_size(tokenizer: str) -> int:
