@@ -280,14 +280,14 @@ def test_a_fold_too_small_for_its_parts_is_refused(tmp_path):
 
 def test_a_length_above_the_models_positions_is_refused_before_loading(tmp_path, monkeypatch):
     """The error names both numbers, and no weight is read."""
-    monkeypatch.setattr("hycam_exp.models.backbones.load", lambda *a: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("hycam_exp.cell.load_model", lambda *a: pytest.fail("weights were loaded"))
     with pytest.raises(ValueError, match=r"max_length=2000 is above the 1024 positions"):
         run_cell(quick(tmp_path, "data.max_length=2000"))
 
 
 def test_a_rank_above_the_width_is_refused_before_loading(tmp_path, monkeypatch):
     """The error names the rank and the width, and no weight is read."""
-    monkeypatch.setattr("hycam_exp.models.backbones.load", lambda *a: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("hycam_exp.cell.load_model", lambda *a: pytest.fail("weights were loaded"))
     with pytest.raises(ValueError, match=r"method\.rank=65: .* width 64"):
         run_cell(quick(tmp_path, "method.rank=65"))
 

@@ -155,11 +155,12 @@ def test_the_readmes_python_loads_the_adapter(finished, tmp_path):
     from safetensors.torch import load_file
 
     import hycam_exp.methods  # noqa: F401
-    from hycam_exp.models import backbones
+    from hycam_exp.models.backbone import describe
+    from hycam_exp.models.load import load_model
 
     settings = json.loads((adapter / "run.json").read_text())
-    backbone = backbones.describe(generate.ModelSettings(**settings["model"]))
-    model = PeftModel.from_pretrained(backbones.load(backbone, "float32"), adapter)
+    backbone = describe(generate.ModelSettings(**settings["model"]))
+    model = PeftModel.from_pretrained(load_model(backbone, "float32"), adapter)
     state = model.state_dict()
     for name, tensor in load_file(adapter / "adapter_model.safetensors").items():
         assert torch.equal(state[f"{name}.default"], tensor)

@@ -8,7 +8,7 @@ from hycam_exp.data import published, splits
 from hycam_exp.data.prompts import CHAT, render
 from hycam_exp.data.records import Record
 from hycam_exp.launch.inputs import Data
-from hycam_exp.models import backbones
+from hycam_exp.models import files
 
 TABLE1 = "the paper's Table 1"
 SAMPLE = 100  # records of a task that are tokenised for the mean length
@@ -103,6 +103,6 @@ def _mean_tokens(run: Run, records: list[Record]) -> tuple[float, str]:
 
 def _tokenizer(settings: ModelSettings) -> Path | None:
     """The tokenizer's file, where the backbone lies on this machine."""
-    folder = backbones.folder(settings)
+    folder = files.folder(settings)
     path = folder / "tokenizer.json" if folder else None
     return path if path is not None and path.is_file() else None

@@ -12,6 +12,7 @@ from hycam_exp.evaluation import overlap
 from hycam_exp.evaluation.measurement import Measurement
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
+from hycam_exp.models.files import weights_of
 from hycam_exp.records.curves import windows
 from hycam_exp.records.provenance import provenance, versions
 from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score
@@ -33,6 +34,7 @@ def record_of(
         schema_version=SCHEMA_VERSION,
         run_id=run_id,
         config=asdict(run),
+        weights=weights_of(run.model),
         scores=scores,
         metrics={metric: asdict(declared(metric)) for metric in sorted({s.metric for s in scores})},
         curves={"train": windows(fit.train_curve), "validation": fit.validation_curve},

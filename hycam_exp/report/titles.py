@@ -10,6 +10,7 @@ MODELS = {
     "qwen2_5_0_5b": "Qwen 2.5 0.5B", "qwen2_5_1_5b": "Qwen 2.5 1.5B", "qwen2_5_3b": "Qwen 2.5 3B",
     "qwen2_5_7b": "Qwen 2.5 7B", "qwen2_5_14b": "Qwen 2.5 14B",
     "llama3_2_1b": "Llama 3.2 1B", "llama3_2_3b": "Llama 3.2 3B",
+    "smollm2_135m": "SmolLM2 135M Instruct",
 }  # fmt: skip
 METHODS = {method: printed for printed, method in published.METHODS.items()} | {
     "lora_matched": "LoRA (matched)", "hycam_shared_only": "Shared-CAM-Only", "hycam_full_spec": "HyCAM-FullSpec",
