@@ -11,6 +11,7 @@ from typing import Any
 from hycam_exp.config.methods import METHODS, require
 from hycam_exp.config.settings import ModelSettings
 from hycam_exp.models import backbones
+from hycam_exp.records.store import all_records_folders
 from hycam_exp.runtime.command_line import as_errors, key_values, refuse
 
 OPTIONS = {"run": "", "prompt": "", "input": "", "max_new_tokens": "128", "outputs": "outputs"}
@@ -35,7 +36,7 @@ def adapter_folder(run: str, outputs: str) -> Path:
     candidates = [Path(run), Path(run) / "adapter", Path(outputs) / run / "adapter"]
     found = next((folder for folder in candidates if (folder / backbones.SETTINGS_FILE).is_file()), None)
     if found is None:
-        recorded = (Path("results") / "runs" / f"{run}.json").is_file()
+        recorded = any((of / f"{run}.json").is_file() for of in all_records_folders(Path("results")))
         again = f"; it has a record, and no adapter here: `python -m hycam_exp.report figures run={run}` says how to"
         raise ValueError(
             f"run={run}: no finished run there ({backbones.SETTINGS_FILE} looked for in {_listed(candidates)})"

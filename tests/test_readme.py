@@ -17,7 +17,7 @@ from hycam_exp.report import titles
 from hycam_exp.report.statistics import corrected_resampled_t, paired_t
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "results"
+RESULTS = ROOT / "results" / "studies" / "mini"
 SCORES = ("PPL", "BLEU-4", "ROUGE-L")
 
 
@@ -30,7 +30,7 @@ def tables() -> list[list[list[str]]]:
 
 
 def committed(name: str) -> dict[tuple[str, str], dict[str, str]]:
-    """A table of results/tables by row and column."""
+    """A table of the study by row and column."""
     with (RESULTS / "tables" / f"{name}.csv").open() as stream:
         return {(line["row"], line["column"]): line for line in csv.DictReader(stream)}
 
@@ -88,7 +88,7 @@ def runs(method: str, seeds: bool, *swept: str) -> list[dict[str, Any]]:
     """Records on the mini set, of fold 0 or of seed 0, that differ from the method's YAML in swept fields alone."""
     expected = identity(asdict(compose("experiment=mini", f"method={method}")))
     found = []
-    for path in (RESULTS / "runs").glob(f"tiny_llama-{method}-mini-{'f0-s*' if seeds else 'f*-s0'}-*.json"):
+    for path in (RESULTS / "records").glob(f"tiny_llama-{method}-mini-{'f0-s*' if seeds else 'f*-s0'}-*.json"):
         record = json.loads(path.read_text())
         own = identity(record["config"])
         settings = own["method"] | {field: expected["method"][field] for field in swept}
