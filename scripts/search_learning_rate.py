@@ -21,8 +21,8 @@ from hycam_exp.config.settings import compose
 from hycam_exp.data.records import require_plain_name
 from hycam_exp.launch.cell_status import store_of
 from hycam_exp.launch.inputs import Inputs
-from hycam_exp.records.store import write_atomically
 from hycam_exp.runtime.command_line import Parser, as_errors
+from hycam_exp.runtime.files import write_atomically
 
 GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 SEEDS = (0, 1)
@@ -137,9 +137,7 @@ def main() -> None:
     parser.add_argument("--overrides", nargs="*", default=[], help="of the command, for every cell")
     parser.add_argument("--name", help="under which the result is kept; the method's name if left out")
     parser.add_argument("--folder", type=Path, default=Path("outputs/tuning"), help="for the cells' records")
-    parser.add_argument(
-        "--study", default="mini", help="they go to results/studies/NAME/tuning.json"
-    )
+    parser.add_argument("--study", default="mini", help="they go to results/studies/NAME/tuning.json")
     parser.add_argument("--out", type=Path, help="another file for them")
     arguments = parser.parse_args()
     try:

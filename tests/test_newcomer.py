@@ -43,7 +43,8 @@ def make(clone: Path, environment: dict[str, str], target: str) -> str:
     """What a target prints; of one that fails the last lines are in the test's failure."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "HYDRA"))}
     done = subprocess.run(
-        ["make", "--assume-old=.venv/.ready", target], cwd=clone, env={**inherited, "PYTHONPATH": str(clone), **environment},
+        ["make", "--assume-old=.venv/.ready", target], cwd=clone,
+        env={**inherited, "PYTHONPATH": str(clone), **environment},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60 * MINUTES,
     )  # fmt: skip
     assert done.returncode == 0, f"make {target}\n" + "\n".join(done.stdout.splitlines()[-60:])
