@@ -19,7 +19,7 @@ from hycam_exp.launch.slurm import SlurmLauncher
 from hycam_exp.models import backbones
 from hycam_exp.runtime import rank_processes, ranks
 from hycam_exp.runtime.command_line import as_errors, leave_pipe, refuse
-from hycam_exp.training.fit import loggers
+from hycam_exp.training import loggers
 
 # What the libraries say to each other; nothing a user could act on.
 THIRD_PARTY = (

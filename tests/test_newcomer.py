@@ -51,6 +51,26 @@ def make(clone: Path, environment: dict[str, str], target: str) -> str:
     return done.stdout
 
 
+NOBODY = ("unshare", "--user", "--map-user=54321", "--map-group=54321", "env", "--ignore-environment")
+TINY = (
+    "model=tiny_qwen2", "method=lora", "data.max_per_task=10", "data.tasks=[auto_cot]", "recipe.epochs=1",
+    "recipe.global_batch_size=4", "evaluation.generate=false",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_user_without_a_name_or_a_home_can_work(tmp_path: Path) -> None:
+    """In a container with a foreign uid: a cell, its plan and its report; nothing is left outside their folders."""
+    if subprocess.run([*NOBODY, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody make a user namespace")
+    environment = ("PATH=/usr/bin:/bin", f"PYTHONPATH={ROOT}", "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1")
+    for words in (("hycam_exp", *TINY), ("hycam_exp.plan", *TINY), ("hycam_exp.report",)):
+        command = [*NOBODY, *environment, sys.executable, "-m", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"results", "outputs"}
+
+
 @pytest.mark.slow
 def test_run_and_test_pass_in_one_clone_in_any_order(clone: Path, login_node: dict[str, str]) -> None:
     """make run, test, tables, test: all pass, the run is the user's own, and git has nothing to say."""

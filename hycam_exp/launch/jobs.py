@@ -20,7 +20,7 @@ from hycam_exp.launch.cell_status import DONE, FAILED, Standing, standing, store
 from hycam_exp.launch.inputs import Inputs
 from hycam_exp.records.store import Store
 from hycam_exp.runtime.command_line import MARK, as_errors, noting
-from hycam_exp.training.fit import loggers
+from hycam_exp.training import loggers
 
 PLUGIN = "hydra_plugins.hycam_exp"
 

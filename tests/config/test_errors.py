@@ -55,7 +55,7 @@ def test_a_grid_says_the_same(override):
     assert str(caught.value) == WRONG[override]
 
 
-@pytest.mark.parametrize("value", ["/a=b", "/a b(1)", "/数据#1", "it's", 'a"b', "a\\\\", 'a\\\\"b', "/x;y&z!{}"])
+@pytest.mark.parametrize("value", ["/a=b", "/a b(1)", "/数据#1", "it's", 'a"b', 'a\\\\"b', "/x;y&z!{}"])
 def test_what_the_line_says_can_be_typed(value):
     """The quoted form, split as a shell splits it, is the value."""
     with pytest.raises(ValueError) as caught:

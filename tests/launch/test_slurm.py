@@ -201,7 +201,7 @@ def launcher_of(*overrides: str) -> slurm.SlurmLauncher:
     return slurm.SlurmLauncher(**{str(name): value for name, value in found.items()})
 
 
-def test_the_fields_of_the_page_are_taken_as_they_stand() -> None:
+def test_the_fields_of_the_page_are_taken_as_they_stand(fake_slurm: Path) -> None:
     """Options of sbatch and lines of shell, in the form that docs/scaling.md gives, go through Hydra to the request."""
     asked = FIELD.findall(PAGE)
     assert len(asked) == 2
