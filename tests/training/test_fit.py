@@ -15,7 +15,8 @@ from hycam_exp.data.folds import Fold
 from hycam_exp.data.module import FoldData
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.methods import attach
-from hycam_exp.training.fit import Checkpoints, FineTuning, NonFiniteLossError, fit, load_best, loggers, step_seed
+from hycam_exp.training.fit import Checkpoints, FineTuning, NonFiniteLossError, fit, load_best, step_seed
+from hycam_exp.training.loggers import loggers
 from tests.methods.conftest import VOCABULARY, perturb, tiny
 
 
