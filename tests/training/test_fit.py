@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from hycam_exp.config.settings import Run, compose
-from hycam_exp.data.batches import Schedule
+from hycam_exp.data.batches import Schedule, StepSizes
 from hycam_exp.data.folds import Fold
 from hycam_exp.data.module import FoldData
 from hycam_exp.data.tokens import Tokens
@@ -45,8 +45,9 @@ def run_of(tmp_path: Path, *overrides: str) -> Run:
 def trained(tmp_path: Path, run: Run, data: Fold | None = None, family: str = "llama", dtype=torch.float64, move=0.0):
     """A tiny model after `fit`, and what fit returned."""
     data = data or fold()
+    sizes = StepSizes.of(run.recipe, run.trainer)
     schedule = Schedule(
-        [len(row.input_ids) for row in data.train], run.recipe.global_batch_size, run.trainer.micro_batch_size,
+        [len(row.input_ids) for row in data.train], 12, sizes.global_batch_size, sizes.micro_batch_size,
         run.recipe.epochs, run.seed,
     )  # fmt: skip
     attempt = len(list((tmp_path / "curves").glob("*"))) + 1
@@ -289,9 +290,9 @@ def test_the_best_weights_file_is_replaced_whole(tmp_path):
 
 
 def test_curve_has_the_learning_rate_that_each_step_used(tmp_path):
-    """A linear warm-up from nought over half of the steps, then a cosine down; the first step's rate is 0."""
+    """Step k of a warm-up of two has k halves of the rate; then a cosine down, of which the last step is above 0."""
     run = run_of(tmp_path, "method=lora", "recipe.epochs=2", "recipe.warmup_ratio=0.5")
     _, result = trained(tmp_path, run)
-    expected = [0.0, 0.005, 0.01, 0.005]
+    expected = [0.005, 0.01, 0.01, 0.005]
     assert [row["learning_rate"] for row in result.train_curve] == pytest.approx(expected)
     assert [row["step"] for row in result.train_curve] == [1, 2, 3, 4]
