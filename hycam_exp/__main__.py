@@ -18,6 +18,7 @@ from hycam_exp.launch.slurm import SlurmLauncher
 from hycam_exp.models import backbones
 from hycam_exp.runtime import rank_processes, ranks
 from hycam_exp.runtime.command_line import as_errors, leave_pipe, refuse
+from hycam_exp.runtime.interruption import ended_by_signals
 
 # What the libraries say to each other; nothing a user could act on.
 THIRD_PARTY = (
@@ -48,6 +49,7 @@ jobs.register(LocalLauncher, SlurmLauncher)
 _composed = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(execute)
 
 
+@ended_by_signals()
 def main() -> None:
     """The command line, by Hydra; what is wrong with an option or an override ends in one line."""
     options = get_args_parser()

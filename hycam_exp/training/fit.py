@@ -30,7 +30,7 @@ from hycam_exp.data.batches import Batch, Schedule
 from hycam_exp.data.module import FoldData
 from hycam_exp.methods import auxiliary_loss
 from hycam_exp.methods.recognition import shape_of
-from hycam_exp.runtime import ranks
+from hycam_exp.runtime import interruption, ranks
 from hycam_exp.training import strategies
 from hycam_exp.training.checkpoints import Checkpoints, load_best
 from hycam_exp.training.loss import token_nats
@@ -72,6 +72,8 @@ class FineTuning(LightningModule):
         self.train_curve: list[dict[str, float]] = []
         self.validation_curve: list[dict[str, float]] = []
         self.tokens_seen, self.positions_seen = 0, 0
+        self.ends_here = False
+        """A signal has told a rank to end; all ranks know it after the same step."""
         self.seconds_before = 0.0
         self._started = time.perf_counter()
         self._window = {"nats": 0.0, "auxiliary": 0.0, "tokens": 0, "positions": 0}
@@ -85,6 +87,7 @@ class FineTuning(LightningModule):
         """Asked for by Lightning under FSDP2; the model was cut up before."""
 
     def on_train_start(self) -> None:
+        interruption.listen_again()
         self.model.train()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -139,7 +142,9 @@ class FineTuning(LightningModule):
             self.trainer.should_stop = True  # so that the last weights are validated as well
 
     def _record_step(self, batch_idx: int) -> None:
-        nats, auxiliary, tokens, positions = ranks.totals(*self._window.values())
+        signalled = interruption.received() is not None
+        nats, auxiliary, tokens, positions, ranks_signalled = ranks.totals(*self._window.values(), signalled)
+        self.ends_here = ranks_signalled > 0
         self.tokens_seen += int(tokens)
         self.positions_seen += int(positions)
         if isinstance(self.trainer.strategy, ZeroStrategy):
@@ -270,6 +275,7 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
 
     Raises:
         NonFiniteLossError: the loss became infinite or NaN.
+        Interrupted: the process was told to end; what is trained is in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     strategies.prepare_training(model, run.trainer)
@@ -280,16 +286,20 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
     checkpoints = Checkpoints(folder, run.trainer.checkpoint_every_steps, schedule.accumulation)
     trainer = _trainer(run, schedule, checkpoints, loggers)
     resumed = str(checkpoints.last) if run.resume == "auto" and checkpoints.find() else None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), interruption.postponed():
         # Meant for other uses: our loader goes on where it was, and the backbone is put in train mode.
-        for message in ("does not have many workers", "dataloader is not resumable", "in eval mode at the start"):
+        # It looks for SLURM though it is told where it runs.
+        for message in (
+            "does not have many workers",
+            "dataloader is not resumable",
+            "in eval mode at the start",
+            "srun. command is available",
+        ):
             warnings.filterwarnings("ignore", message=f".*{message}.*")
         # Clipped so; already summed; the adapter is saved whole beside the checkpoints.
         for message in ("Since DeepSpeed handles", ".*sync_dist=True", "When saving the DeepSpeed Stage 3"):
             warnings.filterwarnings("ignore", message=message)
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     load_best(model, folder)
     seconds = module.seconds()
     return Fit(
@@ -326,7 +336,7 @@ def _trainer(run: Run, schedule: Schedule, checkpoints: Checkpoints, loggers: li
         num_nodes=hardware.num_nodes,
         strategy=strategies.strategy(hardware),
         precision=None if plugin else PRECISION[recipe.precision],  # type: ignore[arg-type]
-        plugins=plugin,
+        plugins=[strategies.environment(hardware), *([plugin] if plugin else [])],
         gradient_clip_val=(recipe.clip or strategies.NO_CLIPPING) if is_zero else None,
         max_epochs=1,
         accumulate_grad_batches=schedule.accumulation,
@@ -340,6 +350,7 @@ def _trainer(run: Run, schedule: Schedule, checkpoints: Checkpoints, loggers: li
         logger=loggers,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
+        default_root_dir=checkpoints.folder,
         enable_checkpointing=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

@@ -152,6 +152,49 @@ def test_training_stops_early_when_validation_does_not_improve(tmp_path):
     assert len(after_best) == 2
 
 
+def test_validation_and_early_stopping_do_not_depend_on_the_cutting(tmp_path):
+    """With a validation after every step, whole steps and steps of two and four micro-batches stop at the same one."""
+    found = []
+    for micro in (8, 4, 2):
+        run = run_of(
+            tmp_path, "method=full_ft", "recipe.learning_rate=1", "recipe.epochs=10", "recipe.patience=3",
+            "recipe.validations_per_epoch=2", f"trainer.micro_batch_size={micro}",
+        )  # fmt: skip
+        _, result = trained(tmp_path / str(micro), run)
+        assert result.stopped_early
+        assert result.steps == result.best_step + 3
+        found.append((result.steps, result.best_step, [row["step"] for row in result.validation_curve]))
+    assert found[0] == found[1] == found[2]
+    assert found[0][2] == list(range(1, found[0][0] + 1))
+
+
+def test_padding_and_mixture_of_the_steps_are_told(tmp_path):
+    """padding_share is what the batches that were trained on had, and step_task_entropy that of their records."""
+    run = run_of(tmp_path, "method=lora", "trainer.micro_batch_size=4", "recipe.epochs=2")
+    data = fold()
+    data = replace(data, train=[replace(row, task="ab"[i % 2]) for i, row in enumerate(data.train)])
+    _, result = trained(tmp_path, run, data)
+    schedule = Schedule([len(row.input_ids) for row in data.train], 12, 8, 4, 2, run.seed)
+    windows = [window for epoch in (0, 1) for window in schedule.windows(epoch)]
+    batches = [[data.train[i] for i in rows] for window in windows for rows in schedule.micro_batches(window)]
+    positions = sum(len(rows) * max(len(row.input_ids) for row in rows) for rows in batches)
+    assert result.tokens == 2 * sum(len(row.input_ids) for row in data.train)
+    assert result.padding_share == pytest.approx(1 - result.tokens / positions, abs=1e-12)
+    shares = [sum(data.train[i].task == "a" for i in window) / 8 for window in windows]
+    entropies = [-sum(p * math.log2(p) for p in (share, 1 - share) if p) for share in shares]
+    assert result.step_task_entropy == pytest.approx(sum(entropies) / 4, abs=1e-12)
+
+
+def test_loggers_get_the_routings_summary_alone(tmp_path):
+    """The columns of the curves do not grow with layers, modules and tasks; the rows of the router are in the fit."""
+    _, result = trained(tmp_path, run_of(tmp_path, "method=hycam"))
+    (log,) = tmp_path.glob("**/curves/attempt_1/metrics.csv")
+    columns = set(log.read_text().splitlines()[0].split(","))
+    assert {name for name in columns if name.startswith("routing")} == {"routing/entropy", "routing/dead_modules"}
+    assert len(columns) == 9
+    assert len(result.routing) > 1
+
+
 def test_checkpoints_hold_what_is_trained(tmp_path):
     """Neither the resume checkpoint nor the best weights hold a frozen tensor."""
     run = run_of(tmp_path, "method=hycam", "recipe.epochs=2", "trainer.checkpoint_every_steps=1")
