@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,9 @@ QUICK = (
 def start(folder: Path, *overrides: str, **environment: str) -> "subprocess.Popen[str]":
     paths = (f"paths.results={folder / 'results'}", f"paths.outputs={folder / 'outputs'}")
     command = [sys.executable, "-m", "hycam_exp", *QUICK, *paths, *overrides]
-    environment = {**os.environ, **environment}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    environment, pipe = {**os.environ, **environment}, subprocess.PIPE
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where the tests run in a shell's background
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, preexec_fn=heard)
 
 
 def finish(folder: Path, *overrides: str) -> dict:

@@ -93,7 +93,8 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
     peaks = {} if refused else {on: replace(step, checkpointing=on).peak() for on in (True, False)}
     memory = peaks.get(step.checkpointing)
     mean = math.ceil(load.tokens) if load else run.data.max_length
-    once = work(shape, run.method, replace(step.batch, length=mean), step.checkpointing)
+    padded = math.ceil(load.tokens / (1 - (load.padding or 0))) if load else mean
+    once = work(shape, run.method, replace(step.batch, length=padded), step.checkpointing)
     per_step = once.total * step.accumulation * step.devices
     steps = StepSizes.of(run.recipe, run.trainer).windows(load.train) * run.recipe.epochs if load else None
     saved = step.total_parameters if step.trains_backbone else step.total_parameters - shape.dimensions.parameters

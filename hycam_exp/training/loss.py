@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hycam_exp.config.settings import LOSS_CHUNK
 from hycam_exp.data.batches import IGNORE
-
-CHUNK = 2**22  # logits that are computed with at once
 
 
 def token_nats(logits: Tensor, labels: Tensor) -> Tensor:
@@ -36,7 +35,7 @@ class _TokenNats(torch.autograd.Function):
         spread = torch.zeros_like(nats)  # (B, L - 1)
         for place in _chunks(targets, logits.shape[-1]):
             x = logits[place].to(wide)  # (C, V)
-            x = x - x.amax(-1, keepdim=True)  # before the sum: its log would lose digits beside the largest
+            x -= x.amax(-1, keepdim=True)  # before the sum: its log would lose digits beside the largest
             spread[place] = x.exp().sum(-1).log()
             nats[place] = spread[place] - x.gather(-1, targets[place].unsqueeze(-1)).squeeze(-1)
         ctx.save_for_backward(logits, targets, spread)
@@ -49,16 +48,17 @@ class _TokenNats(torch.autograd.Function):
         gradient = torch.zeros_like(logits)  # (B, L, V)
         narrow = torch.promote_types(torch.float32, logits.dtype)
         for place in _chunks(targets, logits.shape[-1]):
-            x = logits[place].to(narrow)  # (C, V)
-            x = x - x.amax(-1, keepdim=True)
-            p = (x - spread[place].to(narrow).unsqueeze(-1)).exp_()  # (C, V)
+            p = logits[place].to(narrow)  # (C, V)
+            p -= p.amax(-1, keepdim=True)
+            p.sub_(spread[place].to(narrow).unsqueeze(-1)).exp_()
             p[torch.arange(len(p), device=p.device), targets[place]] -= 1
-            gradient[place] = (p * incoming[place].to(narrow).unsqueeze(-1)).to(gradient.dtype)
+            p *= incoming[place].to(narrow).unsqueeze(-1)
+            gradient[place] = p.to(gradient.dtype)
         return gradient, None
 
 
 def _chunks(targets: Tensor, vocabulary: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The places (row, position) of the targets, some at a time."""
     rows, positions = (targets != IGNORE).nonzero(as_tuple=True)
-    size = max(1, CHUNK // vocabulary)
+    size = max(1, LOSS_CHUNK // vocabulary)
     yield from zip(rows.split(size), positions.split(size), strict=True)

@@ -111,6 +111,7 @@ def test_an_interrupted_grid_ends_its_cells(
 ) -> None:
     """It tells each to end, waits until they have, kills one that does not, and is told in one line."""
     monkeypatch.setattr(launcher, "GRACE", 0.5)
+    previous = signal.signal(number, signal.SIG_DFL)  # or a shell's background ignores Ctrl-C
     cells = [job(tmp_path, "a", "print('on', flush=True); import time; time.sleep(99)"), job(tmp_path, "b", STUBBORN)]
     found = grid(*cells)
 
@@ -126,6 +127,7 @@ def test_an_interrupted_grid_ends_its_cells(
     statuses = [cell.process.returncode for cell in cells if cell.process is not None]
     assert statuses == [-signal.SIGTERM, -signal.SIGKILL]
     assert capsys.readouterr().err.count("\n") == 1
+    signal.signal(number, previous)
 
 
 def test_a_failure_of_a_grid_before_counts(tmp_path: Path) -> None:

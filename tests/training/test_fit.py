@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,16 @@ from hycam_exp.data.folds import Fold
 from hycam_exp.data.module import FoldData
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.methods import attach
-from hycam_exp.training.fit import Checkpoints, FineTuning, NonFiniteLossError, fit, load_best, loggers, step_seed
+from hycam_exp.training.fit import (
+    Checkpoints,
+    FineTuning,
+    NonFiniteLossError,
+    fit,
+    load_best,
+    loggers,
+    rate_factor,
+    step_seed,
+)
 from tests.methods.conftest import VOCABULARY, perturb, tiny
 
 
@@ -330,6 +340,17 @@ def test_the_best_weights_file_is_replaced_whole(tmp_path):
     trained(tmp_path, run)
     checkpoints = Checkpoints(tmp_path / "training", 1, 1)
     assert sorted(p.name for p in (tmp_path / "training").iterdir()) == [checkpoints.best.name, checkpoints.last.name]
+
+
+@pytest.mark.parametrize("recipe", ["mini", "paper"])
+@pytest.mark.parametrize("num_steps", [1, 44, 3000])
+def test_no_step_of_a_recipe_is_wasted(recipe, num_steps):
+    """Of w steps of warm-up step k has k / w of the rate, from k = 1; it falls from there on, and never to 0."""
+    warmup = round(compose(f"recipe={recipe}").recipe.warmup_ratio * num_steps)
+    factors = [rate_factor(step, warmup, num_steps) for step in range(num_steps)]
+    assert factors[:warmup] == [k / warmup for k in range(1, warmup + 1)]
+    assert factors[warmup] == 1
+    assert all(a > b > 0 for a, b in pairwise(factors[warmup:]))
 
 
 def test_curve_has_the_learning_rate_that_each_step_used(tmp_path):

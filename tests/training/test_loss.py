@@ -47,7 +47,7 @@ def test_confident_tokens_have_the_perplexity_of_float64(vocabulary: int, rows: 
 @pytest.mark.parametrize("chunk", [1, 14, 10_000])
 def test_loss_and_gradient_are_torchs_own_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     """Weighted sums of nats and their gradients equal those of cross_entropy in float64, computed whole."""
-    monkeypatch.setattr(loss, "CHUNK", chunk)
+    monkeypatch.setattr(loss, "LOSS_CHUNK", chunk)
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 6, 7, generator=generator, dtype=torch.float64, requires_grad=True)
     labels = torch.randint(7, (3, 6), generator=generator)
