@@ -22,7 +22,7 @@ from hycam_exp.config.settings import Run, compose
 from hycam_exp.data.batches import IGNORE
 from hycam_exp.data.batches import Batch as Tokens
 from hycam_exp.methods import attach
-from hycam_exp.models.backbones import weight_dtype
+from hycam_exp.models.load import weight_dtype
 from hycam_exp.plan.memory import Parts, Step
 from hycam_exp.plan.shape import Batch, bytes_of, shape_of
 from hycam_exp.runtime.command_line import Parser

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 QUICK = (
-    "model=tiny_qwen2", "data.max_per_task=40", "data.tasks=[auto_cot,dolly]", "recipe.epochs=2",
+    "model=tiny_qwen2", "data.max_per_task=40", "data.tasks=[mini_reasoning,mini_passage]", "recipe.epochs=2",
     "recipe.global_batch_size=8", "recipe.validations_per_epoch=100", "recipe.max_new_tokens=6", "recipe.patience=100",
     "trainer.checkpoint_every_steps=1", "trainer.micro_batch_size=4", "trainer.evaluation_batch_size=2",
     "recipe.compare_single=0",

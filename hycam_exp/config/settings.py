@@ -95,6 +95,9 @@ class DataSettings:
     group: str
     """prompt: records that share a prompt or passage stay in one split; none: plain splits."""
     split_seed: int
+    eos: str | None = None
+    """The special token that ends a response, for chat models that end turns with another than the tokenizer's EOS;
+    null, as in runs before there was this field: the tokenizer's EOS."""
 
     def __post_init__(self) -> None:
         require(bool(self.tasks), "data.tasks", self.tasks, "needs at least one task")
@@ -106,6 +109,7 @@ class DataSettings:
             require(task in self.tasks, f"data.weights.{task}", weight, f"data.tasks is {', '.join(self.tasks)}")
             require(0 < weight <= 100, f"data.weights.{task}", weight, "must be above 0 and at most 100")
         require_one_of(STYLES, "data.prompt", self.prompt)
+        require(self.eos != "", "data.eos", self.eos, "must be the name of a token, or null")
         require_one_of(("longest", "max_length"), "data.padding", self.padding)
         require_one_of(("response", "all"), "data.loss_on", self.loss_on)
         require_one_of(("prompt", "none"), "data.group", self.group)

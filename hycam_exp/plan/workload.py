@@ -12,7 +12,7 @@ from hycam_exp.data.batches import Schedule, StepSizes
 from hycam_exp.data.prompts import CHAT, render
 from hycam_exp.data.records import Record
 from hycam_exp.launch.inputs import Data
-from hycam_exp.models import backbones
+from hycam_exp.models import files
 
 TABLE1 = "the paper's Table 1"
 SAMPLE = 100  # records of a task that are tokenised for the mean length
@@ -37,12 +37,13 @@ def workload(run: Run, data: Data) -> Workload | None:
     """What the run goes through in an epoch; None where its records are neither on disk nor in the paper's Table 1.
 
     Raises:
-        ValueError: the backbone's tokenizer cannot be read.
+        ValueError: the backbone's tokenizer cannot be read, or a task's groups cannot be cut 7:2:1.
     """
     mix = run.data
     if data.hash is None:
         return _published(mix)
     chosen = splits.capped(data.records, mix.max_per_task, mix.group, mix.split_seed)
+    splits.require_shares(chosen, mix.group, mix.split_seed)
     split = splits.split(chosen, run.fold, mix.group, mix.split_seed)
     train = sum((mix.weights or {}).get(record.task, 1.0) for record in split.train)
     tokens, padding, origin = _mean_tokens(run, chosen)
@@ -123,6 +124,6 @@ def _padding(run: Run, lengths: Mapping[str, Sequence[int]], counts: Mapping[str
 
 def _tokenizer(settings: ModelSettings) -> Path | None:
     """The tokenizer's file, where the backbone lies on this machine."""
-    folder = backbones.folder(settings)
+    folder = files.folder(settings)
     path = folder / "tokenizer.json" if folder else None
     return path if path is not None and path.is_file() else None

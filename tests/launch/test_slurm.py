@@ -181,7 +181,7 @@ def test_without_slurm_the_launcher_says_so(tmp_path: Path) -> None:
 
 
 TINY = (
-    "model=tiny_qwen2", "method=lora", "data.max_per_task=10", "data.tasks=[auto_cot]", "recipe.epochs=1",
+    "model=tiny_qwen2", "method=lora", "data.max_per_task=10", "data.tasks=[mini_reasoning]", "recipe.epochs=1",
     "recipe.global_batch_size=4", "evaluation.generate=false",
 )  # fmt: skip
 

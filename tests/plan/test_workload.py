@@ -67,7 +67,7 @@ def test_absent_data_are_those_of_table_1():
 def test_weights_count_records_more_often():
     """A task of weight 2 is trained on twice."""
     once = workload(compose("data.max_per_task=20"), read(compose().data))
-    twice = workload(compose("data.max_per_task=20", "+data.weights={dolly:2}"), read(compose().data))
+    twice = workload(compose("data.max_per_task=20", "+data.weights={mini_passage:2}"), read(compose().data))
     assert once is not None
     assert twice is not None
     assert once.train < twice.train < 2 * once.train
@@ -79,13 +79,13 @@ def test_absent_data_of_ones_own_are_not_known():
     assert workload(run, read(run.data)) is None
 
 
-def test_without_a_tokenizer_lengths_are_the_papers_or_the_most():
-    """A hub's backbone has no file here."""
+def test_without_a_tokenizer_lengths_of_generated_tasks_are_the_most():
+    """A hub's backbone has no file here, and the paper's Table 1 says nothing of the mini set."""
     records = read(compose("data.max_per_task=20").data).records
     run = compose("model=llama3_8b", "data=mini")
     load = workload(run, Data(records=records, hash="x", problem=None))
     assert load is not None
-    assert load.tokens_from == "the paper's Table 1"
+    assert (load.tokens_from, load.tokens) == ("data.max_length, the most there can be", 512)
     padded = workload(compose("model=llama3_8b", "data=mini", "data.padding=max_length"), read(run.data))
     assert padded is not None
     assert padded.tokens == 512
