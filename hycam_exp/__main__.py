@@ -19,6 +19,7 @@ from hycam_exp.launch.slurm import SlurmLauncher
 from hycam_exp.models import load
 from hycam_exp.runtime import rank_processes, ranks
 from hycam_exp.runtime.command_line import as_errors, leave_pipe, refuse
+from hycam_exp.runtime.interruption import ended_by_signals
 from hycam_exp.training import loggers
 
 # What the libraries say to each other; nothing a user could act on.
@@ -60,6 +61,7 @@ COMMANDS = {
 """The other commands: `hycam-exp plan ...` is `python -m hycam_exp.plan ...`."""
 
 
+@ended_by_signals()
 def main() -> None:
     """The command line: one of the other commands by its name, or Hydra's overrides; a mistake ends in one line."""
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
-from hycam_exp.data.pace import Pace
+from hycam_exp.data.batches import StepSizes
 from hycam_exp.launch import cell_status
 from hycam_exp.models import causality, files
 from hycam_exp.models.backbone import Backbone, examine
@@ -169,7 +169,7 @@ class Cell:
             "results version": RESULTS_VERSION,
             "strategy": trainer.strategy,
             "ranks": trainer.world_size,
-            "micro batch size": self._pace.micro_batch_size,  # Lightning counts micro-batches
+            "micro batch size": self._sizes.micro_batch_size,  # Lightning counts micro-batches
             **{package: versions().get(package) for package in CONTINUING},
         }
         fresh = self.run.resume == "never" or self.run.overwrite
@@ -197,8 +197,8 @@ class Cell:
             raise ValueError(f"{state}: does not tell the last attempt ({error}); {way_out}") from error
 
     @property
-    def _pace(self) -> Pace:
-        return Pace.of(self.run.recipe, self.run.trainer)
+    def _sizes(self) -> StepSizes:
+        return StepSizes.of(self.run.recipe, self.run.trainer)
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -314,8 +314,11 @@ class Cell:
         from hycam_exp.training.fit import fit
 
         run = self.run
-        schedule = Schedule(lengths=fold.train.lengths, epochs=run.recipe.epochs, seed=run.seed, **asdict(self._pace))
         pad_to = run.data.max_length if run.data.padding == "max_length" else 0
+        schedule = Schedule(
+            lengths=[max(length, pad_to) for length in fold.train.lengths], max_length=run.data.max_length,
+            epochs=run.recipe.epochs, seed=run.seed, **asdict(self._sizes),
+        )  # fmt: skip
         batch_size, pad_id = run.trainer.evaluation_batch_size, self.backbone.pad_id
         data = FoldData(fold, schedule, batch_size, pad_id, run.data.loss_on, pad_to)
         done = fit(adapted, data, run, self.folder / "training", loggers)

@@ -15,6 +15,7 @@ from hycam_exp.models.backbone import Backbone, describe
 from hycam_exp.models.load import load_model, weight_dtype
 from hycam_exp.records.store import all_records_folders
 from hycam_exp.runtime.command_line import as_errors, key_values, refuse
+from hycam_exp.runtime.interruption import ended_by_signals
 
 OPTIONS = {"run": "", "prompt": "", "input": "", "max_new_tokens": "128", "outputs": "outputs"}
 
@@ -92,6 +93,7 @@ def answer(folder: Path, prompt: str, input: str, max_new_tokens: int) -> str:
     return decoder.decode(rows)[0].text
 
 
+@ended_by_signals()
 def main(arguments: list[str]) -> None:
     """Print the answer, or one line about what is wrong."""
     if not arguments:

@@ -18,6 +18,7 @@ from hycam_exp.data.records import require_plain_name
 NUM_FOLDS = 5
 STRATEGIES = ("single", "ddp", "fsdp", "zero1", "zero2", "zero3")
 ZERO_BUCKET = 20_000_000  # parameters that ZeRO sends at once; a buffer of as many is kept
+LOSS_CHUNK = 2**22  # logits that the loss computes with at once
 UNSHARDABLE = {"riemoe_lora": ("zero3",)}  # by method, the strategies that would change its gradients
 UNQUANTIZABLE = tuple(f"hycam_exp.methods.{name}" for name in ("multi_lora", "riemoe_lora"))
 TOKENIZER_FACTS = ("length", "bos_id", "eos_id")
