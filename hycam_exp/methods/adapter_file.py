@@ -18,6 +18,8 @@ from peft.utils.error import NoMatchingPeftModuleError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from hycam_exp.methods import model_card
+
 Shapes = dict[str, tuple[int, ...]]
 READ_FROM = "read_from"  # an attribute of a config that is not one of its fields, so that it is never saved
 PEFT_PREFIX = "base_model.model."
@@ -55,6 +57,11 @@ class CheckedConfig(PeftConfig):
         """The saved config; the tensors beside it are checked before a module is replaced."""
         config = super().from_pretrained(pretrained_model_name_or_path, subfolder, **kwargs)
         return remember(config, pretrained_model_name_or_path, subfolder)
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """adapter_config.json, and in the model card beside it the lines that load the adapter."""
+        super().save_pretrained(save_directory, **kwargs)
+        model_card.write(Path(save_directory), self)
 
 
 class CheckedTuner(BaseTuner):
