@@ -24,7 +24,7 @@ from hycam_exp.data.batches import Batch as Tokens
 from hycam_exp.methods import attach
 from hycam_exp.models.backbones import weight_dtype
 from hycam_exp.plan.memory import Parts, Step
-from hycam_exp.plan.shape import Batch, bytes_of, shape_of
+from hycam_exp.plan.sizes import Batch, bytes_of, shape_of
 from hycam_exp.runtime.command_line import Parser
 from hycam_exp.runtime.cost import hardware
 from hycam_exp.training.fit import FineTuning, checkpoint_activations

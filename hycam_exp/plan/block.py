@@ -7,9 +7,9 @@ Korthikanti et al. 2022, arXiv 2205.05198, count a GPT block in the same way.
 from dataclasses import dataclass, replace
 
 from hycam_exp.config.methods import FullFTSettings, HyCAMSettings, MethodSettings
-from hycam_exp.plan.attached import Linear, Modulation, linear_op, trains_linears
-from hycam_exp.plan.shape import Batch, Bytes, Shape
-from hycam_exp.plan.tape import Op, Tape, Tensor
+from hycam_exp.plan.method_costs import Linear, Modulation, linear_op, trains_linears
+from hycam_exp.plan.saved_tensors import Op, Tape, Tensor
+from hycam_exp.plan.sizes import Batch, Bytes, Shape
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from hycam_exp.config.methods import (
     MultiLoRASettings,
     RieMoELoRASettings,
 )
-from hycam_exp.plan.attached import resolved
-from hycam_exp.plan.shape import Batch, Shape
+from hycam_exp.plan.method_costs import resolved
+from hycam_exp.plan.sizes import Batch, Shape
 
 ATTENTION_FORWARD, ATTENTION_BACKWARD = 2, 5  # products of queries x keys x width of a head, each 2 a multiplication
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from hycam_exp.config.settings import Run, refusal
 from hycam_exp.data.pace import Pace
-from hycam_exp.plan.accelerators import Accelerator
+from hycam_exp.plan.devices import Accelerator
 from hycam_exp.plan.flops import work
 from hycam_exp.plan.memory import Parts, Step
-from hycam_exp.plan.remedies import Remedy, remedy
-from hycam_exp.plan.shape import Batch, Shape
+from hycam_exp.plan.sizes import Batch, Shape
+from hycam_exp.plan.suggestions import Remedy, remedy
 from hycam_exp.plan.training_step import step_of
 from hycam_exp.plan.workload import Workload
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hycam_exp.config.methods import FullFTSettings, HyCAMSettings, MethodSettings
-from hycam_exp.plan.attached import frozen_parameters, largest_tensor, resolved, trains_linears
 from hycam_exp.plan.block import Block
+from hycam_exp.plan.method_costs import frozen_parameters, largest_tensor, resolved, trains_linears
 from hycam_exp.plan.packing import packed
-from hycam_exp.plan.shape import Batch, Bytes, Shape
+from hycam_exp.plan.saved_tensors import Kept, Moment, Tape, worst
 from hycam_exp.plan.sharing import Sharing
-from hycam_exp.plan.tape import Kept, Moment, Tape, worst
+from hycam_exp.plan.sizes import Batch, Bytes, Shape
 
 LOOP_TEMPORARIES = 3  # torch's loop over tensors: the last tensor's denominator, a root, and the root scaled
 

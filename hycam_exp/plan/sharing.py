@@ -10,7 +10,7 @@ DeepSpeedZeroOptimizer (what is cloned); PyTorch's documentation of DistributedD
 from dataclasses import dataclass
 
 from hycam_exp.config.settings import ZERO_BUCKET
-from hycam_exp.plan.shape import Bytes, Shape
+from hycam_exp.plan.sizes import Bytes, Shape
 
 SHARDED = {
     "zero1": ("optimiser",),

@@ -3,9 +3,9 @@
 from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import Run, refusal
 from hycam_exp.data.pace import Pace
-from hycam_exp.plan.accelerators import Accelerator
+from hycam_exp.plan.devices import Accelerator
 from hycam_exp.plan.memory import Step
-from hycam_exp.plan.shape import Batch, Shape, bytes_of
+from hycam_exp.plan.sizes import Batch, Shape, bytes_of
 
 
 def step_of(run: Run, shape: Shape, device: Accelerator) -> Step:

@@ -12,7 +12,7 @@ from hycam_exp.launch.inputs import Inputs
 from hycam_exp.launch.jobs import jobs_of
 from hycam_exp.launch.local import LocalJob
 from hycam_exp.models import backbones
-from hycam_exp.plan.accelerators import GPUS
+from hycam_exp.plan.devices import GPUS
 from hycam_exp.plan.lines import lines
 from hycam_exp.records.store import Store
 

@@ -10,7 +10,7 @@ import torch
 
 from hycam_exp.config.settings import ModelSettings, compose
 from hycam_exp.models import backbones
-from hycam_exp.plan.shape import shape_of_model
+from hycam_exp.plan.sizes import shape_of_model
 
 
 def settings(*overrides: str) -> ModelSettings:

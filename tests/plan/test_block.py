@@ -4,7 +4,7 @@ import pytest
 
 from hycam_exp.config.settings import compose
 from hycam_exp.plan.block import Block
-from hycam_exp.plan.shape import Batch, bytes_of, shape_of
+from hycam_exp.plan.sizes import Batch, bytes_of, shape_of
 from tests.plan.architectures import TOY
 
 N, D, F, Q, K = 6, 8, 12, 8, 4

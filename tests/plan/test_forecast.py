@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from hycam_exp.config.settings import Run, compose
-from hycam_exp.plan.accelerators import GPUS
+from hycam_exp.plan.devices import GPUS
 from hycam_exp.plan.forecast import Forecast, forecast
-from hycam_exp.plan.shape import shape_of
+from hycam_exp.plan.sizes import shape_of
 from hycam_exp.plan.workload import Workload
 from tests.plan.architectures import LLAMA2_7B
 

@@ -6,7 +6,7 @@ import pytest
 
 from hycam_exp.config.settings import compose
 from hycam_exp.plan.memory import Parts, Step
-from hycam_exp.plan.shape import Batch, bytes_of, shape_of
+from hycam_exp.plan.sizes import Batch, bytes_of, shape_of
 from tests.plan.architectures import LLAMA2_7B, QWEN2_5_0_5B
 
 

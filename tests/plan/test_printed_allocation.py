@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from hycam_exp.plan.allocation import Request, allocation
-from hycam_exp.plan.printed import hours
 from hycam_exp.plan.printed_allocation import allocation_as_json, show_allocation
+from hycam_exp.plan.printout import hours
 from hycam_exp.plan.work import Job, LeftOut
 
 JOBS = [Job(name=str(n), train=2.0, checkpoint=0.5) for n in range(4)]

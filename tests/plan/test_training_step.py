@@ -4,9 +4,9 @@ import pytest
 
 from hycam_exp.config.settings import compose
 from hycam_exp.data.batches import Schedule
-from hycam_exp.plan.accelerators import GPUS
+from hycam_exp.plan.devices import GPUS
 from hycam_exp.plan.memory import Step
-from hycam_exp.plan.shape import shape_of
+from hycam_exp.plan.sizes import shape_of
 from hycam_exp.plan.training_step import fits, step_of
 from tests.plan.architectures import LLAMA2_7B
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hycam_exp.config.grid import expand, runs
-from hycam_exp.plan.accelerators import GPUS
+from hycam_exp.plan.devices import GPUS
 from hycam_exp.plan.lines import Line, lines
-from hycam_exp.plan.printed import _verdict
+from hycam_exp.plan.printout import _verdict
 from hycam_exp.plan.work import BEGINNING, Job, LeftOut, Progress, jobs_of
 from hycam_exp.records.store import Store
 

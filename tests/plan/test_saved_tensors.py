@@ -1,6 +1,6 @@
 """Liveness on a toy tape, by hand."""
 
-from hycam_exp.plan.tape import Kept, Op, Tape, Tensor, worst
+from hycam_exp.plan.saved_tensors import Kept, Op, Tape, Tensor, worst
 
 X, Y = Tensor("x", 10), Tensor("y", 3, method=True)
 TAPE = Tape([Op(name="a", saves=[X], working=1, trained=5), Op(name="b", saves=[X, Y], working=2, passing=7)])

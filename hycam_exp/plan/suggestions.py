@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hycam_exp.config.settings import Run, TrainerSettings, refusal
-from hycam_exp.plan.accelerators import Accelerator
-from hycam_exp.plan.shape import Shape
+from hycam_exp.plan.devices import Accelerator
+from hycam_exp.plan.sizes import Shape
 from hycam_exp.plan.training_step import fits, step_of
 
 MOST_DEVICES = 64  # that sharding is tried on

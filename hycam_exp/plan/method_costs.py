@@ -16,8 +16,8 @@ from hycam_exp.config.methods import (
     MultiLoRASettings,
     RieMoELoRASettings,
 )
-from hycam_exp.plan.shape import Bytes, Shape
-from hycam_exp.plan.tape import Op, Tensor
+from hycam_exp.plan.saved_tensors import Op, Tensor
+from hycam_exp.plan.sizes import Bytes, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def resolved(settings: MethodSettings, shape: Shape) -> MethodSettings:
         return LoRASettings(name=settings.name, rank=rank, alpha=rank)
     if not isinstance(settings, KNOWN):
         raise ValueError(
-            f"method={settings.name}: there is no plan of this method; hycam_exp/plan/attached.py says of each what it"
+            f"method={settings.name}: there is no plan of this method; hycam_exp/plan/method_costs.py says of each what it"
             " keeps on a layer, hycam_exp/plan/flops.py what it computes"
         )
     return settings

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp.plan.accelerators import Accelerator
+from hycam_exp.plan.devices import Accelerator
 from hycam_exp.plan.forecast import Forecast
 from hycam_exp.plan.lines import STATUSES, Line, Status
 from hycam_exp.plan.memory import Parts

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from hycam_exp.config.settings import Run, compose
-from hycam_exp.plan.accelerators import GPUS
-from hycam_exp.plan.remedies import remedies, remedy
-from hycam_exp.plan.shape import shape_of
+from hycam_exp.plan.devices import GPUS
+from hycam_exp.plan.sizes import shape_of
+from hycam_exp.plan.suggestions import remedies, remedy
 from tests.plan.architectures import LLAMA2_7B
 
 SHAPE, H100 = shape_of(LLAMA2_7B), GPUS["h100_80gb"]

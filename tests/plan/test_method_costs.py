@@ -4,9 +4,9 @@ import pytest
 
 from hycam_exp.config.methods import MethodSettings
 from hycam_exp.config.settings import compose
-from hycam_exp.plan.attached import frozen_parameters, largest_tensor, resolved
 from hycam_exp.plan.memory import Step
-from hycam_exp.plan.shape import Batch, bytes_of, shape_of
+from hycam_exp.plan.method_costs import frozen_parameters, largest_tensor, resolved
+from hycam_exp.plan.sizes import Batch, bytes_of, shape_of
 from tests.plan.architectures import LLAMA2_7B, TOY
 
 ADAPTERS = (
@@ -47,5 +47,7 @@ def test_the_largest_tensor():
 
 def test_a_method_of_ones_own_is_refused_by_name():
     """And what to write for it is said; training it needs no plan."""
-    with pytest.raises(ValueError, match=r"^method=mine: there is no plan of this method; hycam_exp/plan/attached\.py"):
+    with pytest.raises(
+        ValueError, match=r"^method=mine: there is no plan of this method; hycam_exp/plan/method_costs\.py"
+    ):
         resolved(MethodSettings(name="mine"), shape_of(TOY))
