@@ -17,8 +17,6 @@ from hycam_exp.data.prompts import STYLES
 NUM_FOLDS = 5
 STRATEGIES = ("single", "ddp", "fsdp", "zero1", "zero2", "zero3")
 ZERO_BUCKET = 20_000_000  # parameters that ZeRO sends at once; a buffer of as many is kept
-UNSHARDABLE = {"riemoe_lora": ("zero3",)}  # by method, the strategies that would change its gradients
-UNQUANTIZABLE = tuple(f"hycam_exp.methods.{name}" for name in ("multi_lora", "riemoe_lora"))
 TOKENIZER_FACTS = ("length", "bos_id", "eos_id")
 
 
@@ -272,21 +270,23 @@ class Run:
         require(not double, "recipe.precision", self.recipe.precision, f"DeepSpeed ({strategy}) has no float64")
 
     def _check_quantize(self) -> None:
-        quantize, method, strategy = self.model.quantize, self.method.name, self.trainer.strategy
-        frozen = not METHODS[method].trains_backbone
-        require(frozen, "model.quantize", quantize, f"four bits cannot be trained, and method={method} trains them")
-        wraps = METHODS[method].module not in UNQUANTIZABLE
-        require(wraps, "model.quantize", quantize, f"method={method} wraps floating-point linear layers only")
+        quantize, name, strategy = self.model.quantize, self.method.name, self.trainer.strategy
+        method = METHODS[name]
+        trains = f"four bits cannot be trained, and method={name} trains them"
+        require(not method.trains_backbone, "model.quantize", quantize, trains)
+        wraps = f"method={name} wraps floating-point linear layers only"
+        require(method.quantizable, "model.quantize", quantize, wraps)
         whole = strategy in ("single", "ddp")
         require(whole, "model.quantize", quantize, f"trainer.strategy={strategy} cannot cut it up; ddp keeps it whole")
 
 
 def refusal(method: str, strategy: str) -> str | None:
     """Why a method cannot be trained under a strategy; None: it can."""
-    if strategy not in UNSHARDABLE.get(method, ()):
+    reasons = METHODS[method].unshardable
+    if strategy not in reasons:
         return None
-    others = ", ".join(other for other in STRATEGIES[1:] if other not in UNSHARDABLE[method])
-    return f"method={method}: trainer.strategy={strategy} cannot carry its Riemannian preconditioning; {others} can"
+    others = ", ".join(other for other in STRATEGIES[1:] if other not in reasons)
+    return f"method={method}: trainer.strategy={strategy} {reasons[strategy]}; {others} can"
 
 
 def require_trainable(run: Run) -> None:
