@@ -20,10 +20,12 @@ from hycam_exp.data.pace import Pace
 from hycam_exp.launch import cell_status
 from hycam_exp.models import backbones
 from hycam_exp.records import printout
-from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store, disk_error, versions, write_atomically
+from hycam_exp.records.provenance import versions
+from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store
 from hycam_exp.records.version import RESULTS_VERSION
 from hycam_exp.runtime import ranks
 from hycam_exp.runtime.cost import Clock
+from hycam_exp.runtime.files import disk_error, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,8 +20,8 @@ from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import compose
 from hycam_exp.launch.cell_status import store_of
 from hycam_exp.launch.inputs import Inputs
-from hycam_exp.records.store import write_atomically
 from hycam_exp.runtime.command_line import Parser, as_errors
+from hycam_exp.runtime.files import write_atomically
 
 GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 SEEDS = (0, 1)

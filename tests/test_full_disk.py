@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.launch.jobs import Grid, GridLauncher
-from hycam_exp.records import store as runs
-from hycam_exp.records.store import Store, disk_error, write_atomically
+from hycam_exp.records.store import Store
+from hycam_exp.runtime.files import disk_error, write_atomically
 from tests.launch.test_local import command
 from tests.records.test_store import ID, RECORD, files
 
@@ -147,7 +147,7 @@ def test_a_cell_on_a_disk_that_fills_up_goes_on_when_there_is_room(
     done = command(*QUICK, cwd=tmp_path, seconds=300)
     assert done.returncode == 0, done.stderr
     (record,) = tmp_path.glob("results/runs/*.json")
-    assert runs.Store(tmp_path / "results", tmp_path / "outputs").read(record.stem) is not None
+    assert Store(tmp_path / "results", tmp_path / "outputs").read(record.stem) is not None
 
 
 def test_what_is_not_the_disks_fault_is_the_cells(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from hycam_exp.launch.slurm_task import ClusterJob
-from hycam_exp.records.store import write_atomically
+from hycam_exp.runtime.files import write_atomically
 
 CLUSTERS = ("slurm", "local")
 

@@ -12,7 +12,8 @@ from hycam_exp.evaluation.measurement import Measurement
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.records.curves import windows
-from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score, provenance, versions
+from hycam_exp.records.provenance import provenance, versions
+from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score
 from hycam_exp.records.version import RESULTS_VERSION
 from hycam_exp.runtime.cost import hardware, peak_memory
 from hycam_exp.training import routing_tally

@@ -3,18 +3,13 @@
 Standard library only, so that a report reads records without torch.
 """
 
-import errno
 import fcntl
-import importlib.metadata
 import json
 import os
-import platform
 import socket
-import subprocess
 import tempfile
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -22,14 +17,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from hycam_exp.records import lease
+from hycam_exp.runtime.files import FULL, disk_error, write_atomically
 
 SCHEMA_VERSION = 1
 MAX_FAILURES = 2
-PACKAGE = Path(__file__).parents[1]
-RECORDED_PACKAGES = (
-    "torch", "pytorch-lightning", "transformers", "tokenizers", "peft", "hydra-core", "omegaconf", "sacrebleu",
-    "rouge-score", "rapidfuzz", "numpy",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,35 +59,6 @@ class RunRecord:
     def score(self, metric: str, task: str) -> float | None:
         """The value of one score; None where the run has none."""
         return next((s.value for s in self.scores if s.metric == metric and s.task == task), None)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """The whole content under its name, or nothing: a temporary file in the same folder, synced and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)
-        raise
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EIO)
-
-
-def disk_error(error: BaseException) -> OSError | None:
-    """The file system's fault behind an error, in whatever form a library passes it on; None if it is none."""
-    if isinstance(error, OSError):
-        return error if error.errno in (*FULL, *CLOSED) else None
-    full = os.strerror(errno.ENOSPC)
-    return OSError(errno.ENOSPC, full) if full in str(error) else None
 
 
 @dataclass(frozen=True)
@@ -234,30 +196,3 @@ def _failure(line: str) -> dict[str, Any]:
         return json.loads(line)
     except ValueError:
         return {"error": None, "message": line}
-
-
-def provenance() -> dict[str, Any]:
-    """The commit, and whether the checkout differs from it; None where there is no git."""
-    root = PACKAGE.parent
-    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
-    status = _git(root, "status", "--porcelain", "--", "hycam_exp", "data_prep", "conf") if commit else None
-    return {"commit": commit, "dirty": None if status is None else bool(status)}
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
-def versions() -> Mapping[str, str]:
-    """Python's and the deciding packages' versions."""
-    found = {"python": platform.python_version()}
-    for package in RECORDED_PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hycam_exp.config.settings import NUM_FOLDS, Run, config_dir
-from hycam_exp.records.store import PACKAGE, write_atomically
+from hycam_exp.records.provenance import PACKAGE
 from hycam_exp.report import setting
+from hycam_exp.runtime.files import write_atomically
 
 if TYPE_CHECKING:
     from hycam_exp.config.grid import Composer

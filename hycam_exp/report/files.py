@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from hycam_exp.records.store import write_atomically
 from hycam_exp.report.csv_form import csv_form
 from hycam_exp.report.latex import latex
 from hycam_exp.report.markdown import page
 from hycam_exp.report.table import Table, compared, published
+from hycam_exp.runtime.files import write_atomically
 
 
 def forms(table: Table) -> list[Table]:

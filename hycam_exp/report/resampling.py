@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.evaluation.metrics import SCORES
-from hycam_exp.records.store import Store, write_atomically
+from hycam_exp.records.store import Store
 from hycam_exp.report import bootstrap, samples_file, statistics
 from hycam_exp.report.bootstrap import Resampled, resample_settings
 from hycam_exp.report.records import Problem
 from hycam_exp.report.summary import Summary
+from hycam_exp.runtime.files import write_atomically
 
 Scores = dict[str, dict[str, Any] | None]
 """What two settings gave, by task and metric."""

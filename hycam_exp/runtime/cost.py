@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.records.store import write_atomically
+from hycam_exp.runtime.files import write_atomically
 
 
 class Clock:

@@ -1,11 +1,8 @@
 """The store of run records: whole or absent, locked by one process, refused by name where it cannot be read."""
 
-import errno
-import importlib.metadata
 import json
 import math
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -16,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.records import store as runs
-from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score, Store, write_atomically
+from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score, Store
+from hycam_exp.runtime.files import write_atomically
 
 RECORD = RunRecord(
     schema_version=SCHEMA_VERSION,
@@ -117,48 +114,6 @@ def test_newer_schema_is_named(store: Store) -> None:
         store.read(ID)
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-@pytest.mark.parametrize("old", [None, b"old"])
-def test_error_while_writing_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, step: str, old: bytes | None
-) -> None:
-    """Neither a part of the file nor a temporary stays, and what was there before is untouched."""
-    path = tmp_path / "record.json"
-    if old is not None:
-        path.write_bytes(old)
-
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(os, step, fail)
-    with pytest.raises(type(error)):
-        write_atomically(path, b"new")
-    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == (
-        {} if old is None else {path.name: old}
-    )
-
-
-def test_atomic_write_replaces_the_whole_file(tmp_path: Path) -> None:
-    """The folder is made, the content is exactly what was given, and no temporary stays."""
-    path = tmp_path / "deep" / "er" / "record.json"
-    for content in (b"a longer content\r\n", b"", b"short"):
-        write_atomically(path, content)
-        assert path.read_bytes() == content
-    assert files(path.parent) == ["record.json"]
-
-
-@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
-def test_written_file_has_the_users_permissions(tmp_path: Path, umask: int) -> None:
-    """Whom a new file may be read by is the umask's to say: colleagues can read each other's records."""
-    before = os.umask(umask)
-    try:
-        write_atomically(tmp_path / "record.json", b"content")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "record.json").stat().st_mode & 0o777 == 0o666 & ~umask
-
-
 @pytest.mark.parametrize("field", ["results", "outputs"])
 def test_unwritable_folder_is_named(tmp_path: Path, field: str) -> None:
     """A folder that cannot be made is named with its setting, before anything is computed."""
@@ -247,42 +202,6 @@ def test_lock_is_released_by_an_error(store: Store) -> None:
         fail()
     with store.lock(ID):
         pass
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small checkout in place of ours."""
-    for name in ("hycam_exp/cell.py", "hycam_exp/data/folds.py", "hycam_exp/records/printout.py", "data_prep/dolly.py"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(f"# {name}\n")
-    monkeypatch.setattr(runs, "PACKAGE", tmp_path / "hycam_exp")
-    return tmp_path
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
-    done = subprocess.run(["git", "-C", str(folder), *identity, *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def test_provenance_is_commit_and_state(checkout: Path) -> None:
-    """The commit, and whether a source differs from it; without git both are None."""
-    assert runs.provenance() == {"commit": None, "dirty": None}
-    git(checkout, "init", "--quiet")
-    git(checkout, "add", ".")
-    git(checkout, "commit", "--quiet", "-m", "first")
-    (checkout / "notes.txt").write_text("beside the sources")
-    expected = {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False}
-    assert runs.provenance() == expected
-    (checkout / "data_prep" / "new.py").write_text("")
-    assert runs.provenance() == {**expected, "dirty": True}
-
-
-def test_versions_are_the_installed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python's version and each package's own; a package that is not installed is left out."""
-    monkeypatch.setattr(runs, "RECORDED_PACKAGES", ("torch", "no-such-package"))
-    expected = {"python": platform.python_version(), "torch": importlib.metadata.version("torch")}
-    assert runs.versions() == expected
 
 
 def test_a_failures_file_that_was_cut_off_still_counts_and_is_appended_to(tmp_path):

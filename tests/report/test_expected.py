@@ -8,7 +8,7 @@ import pytest
 
 from hycam_exp.config import grid
 from hycam_exp.config import settings as config
-from hycam_exp.records.store import PACKAGE
+from hycam_exp.records.provenance import PACKAGE
 from hycam_exp.report import setting, titles
 from hycam_exp.report.design import DESIGNS
 from hycam_exp.report.expected import Experiments, Memo, _digest

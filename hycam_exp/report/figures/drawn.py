@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.records.store import write_atomically
 from hycam_exp.report.figures.line import Line, Shown
+from hycam_exp.runtime.files import write_atomically
 
 _SOURCES = Path(__file__).parents[1]
 

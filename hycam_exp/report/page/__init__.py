@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from hycam_exp.records.store import write_atomically
 from hycam_exp.report.page.content import PageContent
 from hycam_exp.report.page.document import document
+from hycam_exp.runtime.files import write_atomically
 
 __all__ = ["PageContent", "document", "write"]
 
