@@ -9,14 +9,13 @@ from hycam_exp.launch.cell_status import DONE, FAILED, MISSING, standing, store_
 from hycam_exp.launch.inputs import Inputs
 from hycam_exp.plan.devices import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast
-from hycam_exp.plan.sizes import shape_of_model
-from hycam_exp.plan.workload import Workload, workload
+from hycam_exp.plan.sizes import Workload, shape_of_model, workload
 
 STATUSES = (DONE, FAILED, MISSING, "unknown data", "unreadable")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
+class PlannedCell:
     """Where a cell stands."""
 
     run_id: str | None
@@ -32,7 +31,7 @@ class Status:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class PlanLine:
     """Cells of one backbone, method, data mix and recipe, under the same settings."""
 
     model: str
@@ -41,7 +40,7 @@ class Line:
     recipe: str
     overrides: tuple[str, ...]
     """What was swept or given beside groups, fold and seed: it tells lines of the same names apart."""
-    cells: tuple[Status, ...]
+    cells: tuple[PlannedCell, ...]
     forecast: Forecast
     remedied: Forecast | None
     """With the forecast's remedy, where it has one."""
@@ -51,7 +50,9 @@ class Line:
         return sum(cell.status == status for cell in self.cells)
 
 
-def lines(cells: Sequence[Sequence[str]], runs: Sequence[Run], device: Accelerator, utilisation: float) -> list[Line]:
+def lines(
+    cells: Sequence[Sequence[str]], runs: Sequence[Run], device: Accelerator, utilisation: float
+) -> list[PlanLine]:
     """The lines of a grid, in the order of their first cells.
 
     Raises:
@@ -85,11 +86,11 @@ class _Workloads:
 
 def _line(
     members: Sequence[tuple[Sequence[str], Run]], loads: _Workloads, device: Accelerator, utilisation: float
-) -> Line:
+) -> PlanLine:
     overrides, run = members[0]
     shape, load = shape_of_model(run.model), loads.of(run)
     found = forecast(run, shape, load, device, utilisation)
-    return Line(
+    return PlanLine(
         model=run.model.name,
         method=run.method.name,
         data=run.data.name,
@@ -101,18 +102,18 @@ def _line(
     )
 
 
-def status(run: Run, inputs: Inputs) -> Status:
+def status(run: Run, inputs: Inputs) -> PlannedCell:
     """Where a cell stands, by its record and its failures."""
     data = inputs.data(run.data)
     place = {"fold": run.fold, "seed": run.seed}
     if data.hash is None:
-        return Status(run_id=None, status="unknown data", reason=data.problem, runs=True, **place)
+        return PlannedCell(run_id=None, status="unknown data", reason=data.problem, runs=True, **place)
     identifier = inputs.run_id(run)
     try:
         now = standing(identifier, store_of(run))
     except ValueError as error:
-        return Status(run_id=identifier, status="unreadable", reason=str(error), runs=False, **place)
+        return PlannedCell(run_id=identifier, status="unreadable", reason=str(error), runs=False, **place)
     shown = FAILED if now.retried else now.state
     wanted = {DONE: run.overwrite, FAILED: run.retry, MISSING: True}[now.state]
     reason = now.reason if shown == FAILED else None
-    return Status(run_id=identifier, status=shown, reason=reason, runs=wanted, **place)
+    return PlannedCell(run_id=identifier, status=shown, reason=reason, runs=wanted, **place)

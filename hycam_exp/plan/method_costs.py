@@ -1,11 +1,11 @@
-"""What each method adds to a block's forward pass: what it saves on a linear layer, and the operations of HyCAM.
+"""What each method adds to a training step: what it saves on a block's linear layers, and the work of its products.
 
-Read off `methods/` line by line; names of tensors are those of the code there. c is the width of a product's number,
-t that of a trained one.
+Read off `methods/` line by line; names of tensors are those of the code there. c is the bytes of a product's number, t
+those of a trained one. `COSTS` has a class for each type of settings; a method without one is refused by name.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hycam_exp.config.methods import (
     FullFTSettings,
@@ -16,122 +16,201 @@ from hycam_exp.config.methods import (
     MultiLoRASettings,
     RieMoELoRASettings,
 )
-from hycam_exp.plan.saved_tensors import Op, Tensor
+from hycam_exp.plan.saved_tensors import LinearLayer, MethodCosts, Op, Tensor
 from hycam_exp.plan.sizes import Bytes, Shape
 
 
-@dataclass(frozen=True, kw_only=True)
-class Linear:
-    """A linear layer of a block, and its input: equal `x` are one tensor."""
+class FullFTCosts(MethodCosts):
+    """Full fine-tuning keeps the input of every linear layer, and under autocast a narrow copy of its weight."""
 
-    name: str
-    inputs: int
-    outputs: int
-    x: str
-    cast: bool
-    """The input is wider than a product's, so that every product makes a copy of its own."""
-    residual: bool
-    """The output is added to the residual stream in its type: its gradient is the stream's, no tensor of its own."""
+    @property
+    def largest_tensor(self) -> int:
+        """An embedding, or a linear layer's weight."""
+        return max(self.shape.vocabulary * self.shape.width, *(i * o for i, o in self.shape.linears.values()))
 
-
-KNOWN = (FullFTSettings, HyCAMSettings, LoRASettings, MultiLoRASettings, RieMoELoRASettings)
-
-
-def resolved(settings: MethodSettings, shape: Shape) -> MethodSettings:
-    """LoRA of a matched budget as the LoRA that it is on this backbone.
-
-    Raises:
-        ValueError: nothing is known of what a method keeps and computes.
-    """
-    if isinstance(settings, LoRAMatchedSettings):
-        rank = settings.rank(shape.dimensions)
-        return LoRASettings(name=settings.name, rank=rank, alpha=rank)
-    if not isinstance(settings, KNOWN):
-        raise ValueError(
-            f"method={settings.name}: there is no plan of this method; hycam_exp/plan/method_costs.py says of each what it"
-            " keeps on a layer, hycam_exp/plan/flops.py what it computes"
-        )
-    return settings
-
-
-def trains_linears(settings: MethodSettings) -> bool:
-    """Some weight in or on a block's linear layers is trained."""
-    return not isinstance(settings, HyCAMSettings)
-
-
-def linear_op(settings: MethodSettings, layer: Linear, tokens: int, width: Bytes, held: int) -> Op:
-    """A linear layer with what the method does to it; `held` is what else waits for its gradient meanwhile."""
-    i, o, c = layer.inputs, layer.outputs, width.compute
-    passing = held + tokens * (i + 2 * o) * c  # the residual stream waits; the input, the output and what is added
-    held += 0 if layer.residual else tokens * o * c
-    plain = held + tokens * i * c
-    if isinstance(settings, HyCAMSettings):
-        return Op(name=layer.name, passing=passing, working=plain)
-    if isinstance(settings, FullFTSettings):
-        x = Tensor(f"{layer.name} x" if layer.cast else layer.x, tokens * i * c)
-        copy = [Tensor(f"{layer.name} weight", i * o * c)] if width.mixed else []
-        cached = i * o * c if width.mixed else 0
+    def linear(self, layer: LinearLayer) -> Op:
+        """The gradients of input and weight, beside that of the output."""
+        c, x, weight = layer.width.compute, layer.tokens * layer.inputs, layer.inputs * layer.outputs
+        narrow = weight * c if layer.width.mixed else 0
+        copy = [Tensor(f"{layer.name} weight", narrow)] if narrow else []
         return Op(
             name=layer.name,
-            saves=[x, *copy],
-            passing=passing,
-            working=plain + i * o * c,
-            trained=i * o * width.trained,
-            cached=cached,
+            saves=[Tensor(f"{layer.name} x" if layer.cast else layer.x, x * c), *copy],
+            passing=layer.passing,
+            working=layer.held + (x + weight) * c,
+            trained=weight * layer.width.trained,
+            cached=narrow,
         )
-    wide = tokens * i * width.trained if width.mixed and not isinstance(settings, RieMoELoRASettings) else 0
-    return replace(_adapted(settings, layer, tokens, width, held), passing=passing + wide)
+
+    def work(self, tokens: int) -> tuple[int, int]:
+        """Nothing is added."""
+        return 0, 0
 
 
-def _adapted(settings: MethodSettings, layer: Linear, tokens: int, width: Bytes, held: int) -> Op:
-    """The gradient of the scaled output, or later those of x by both ways and their sum, when x is kept no more."""
-    i, o, c, t = layer.inputs, layer.outputs, width.compute, width.trained
-    x = _own("x", layer, tokens * i * c) if width.mixed else Tensor(layer.x, tokens * i * c, method=True)
-    working = held + tokens * max(o * c, i * max(2 * c, t))
-    if isinstance(settings, LoRASettings):
-        size = settings.rank * (i + o)
-        copies = size * c if width.mixed else 0
-        saves = [x, _own("codes", layer, tokens * settings.rank * c), _own("copies", layer, copies)]
-        return Op(name=layer.name, saves=saves, working=working, trained=size * t, cached=copies)
-    if isinstance(settings, MultiLoRASettings):
-        total = settings.num_modules * settings.rank
+class LoRACosts(MethodCosts):
+    """LoRA keeps on each linear layer its input and its codes, x A."""
+
+    @property
+    def rank(self) -> int:
+        """Of one module."""
+        return int(self.settings.rank)
+
+    @property
+    def modules(self) -> int:
+        """On one linear layer."""
+        return 1
+
+    @property
+    def total_rank(self) -> int:
+        """Of all modules of a linear layer."""
+        return self.modules * self.rank
+
+    @property
+    def largest_tensor(self) -> int:
+        """The longer side of all modules of the widest layer."""
+        return self.total_rank * max(side for sizes in self.shape.linears.values() for side in sizes)
+
+    def linear(self, layer: LinearLayer) -> Op:
+        """A and B are narrowed by autocast, which keeps them to the end of the forward pass."""
+        size = self.rank * (layer.inputs + layer.outputs)
+        copies = size * layer.width.compute if layer.width.mixed else 0
+        codes = layer.own("codes", layer.tokens * self.rank * layer.width.compute)
+        return Op(
+            name=layer.name,
+            saves=[layer.adapter_input, codes, layer.own("copies", copies)],
+            passing=layer.adapter_passing,
+            working=layer.adapter_working,
+            trained=size * layer.width.trained,
+            cached=copies,
+        )
+
+    def work(self, tokens: int) -> tuple[int, int]:
+        """Every product has two backward, for both of its factors."""
+        gate = self._gate_products
+        products = sum(self.total_rank * (i + o) + gate * i for i, o in self.shape.linears.values())
+        forward = 2 * tokens * products * self.shape.num_blocks
+        return forward, 2 * forward
+
+    @property
+    def _gate_products(self) -> int:
+        """Outputs of a gate that reads the input as well."""
+        return 0
+
+
+class LoRAMatchedCosts(LoRACosts):
+    """LoRA of the rank that matches another method's budget on this backbone."""
+
+    @property
+    def rank(self) -> int:
+        """It follows from the backbone."""
+        return int(self.settings.rank(self.shape.dimensions))
+
+
+class MultiLoRACosts(LoRACosts):
+    """Multi-LoRA folds the scales s into B."""
+
+    @property
+    def modules(self) -> int:
+        """On one linear layer."""
+        return int(self.settings.num_modules)
+
+    def linear(self, layer: LinearLayer) -> Op:
+        """Both forms of B, as they are trained, have gradients at once."""
+        i, o, c, t = layer.inputs, layer.outputs, layer.width.compute, layer.width.trained
+        total = self.total_rank
         saves = [
-            x,
-            _own("codes", layer, tokens * total * c),
-            _own("folded B", layer, o * total * c),
-            _own("scaled s", layer, settings.num_modules * o * t),
-            _own("copy of A", layer, i * total * c if width.mixed else 0),
+            layer.adapter_input,
+            layer.own("codes", layer.tokens * total * c),
+            layer.own("folded B", o * total * c),
+            layer.own("scaled s", self.modules * o * t),
+            layer.own("copy of A", i * total * c if layer.width.mixed else 0),
         ]
-        size = total * (i + o) + settings.num_modules * o
-        return Op(name=layer.name, saves=saves, working=working + 2 * o * total * t, trained=size * t)
-    assert isinstance(settings, RieMoELoRASettings), settings.name
-    return _mixture(settings, layer, tokens, width, [x], held)
+        return Op(
+            name=layer.name,
+            saves=saves,
+            passing=layer.adapter_passing,
+            working=layer.adapter_working + 2 * o * total * t,
+            trained=(total * (i + o) + self.modules * o) * t,
+        )
 
 
-def _mixture(settings: RieMoELoRASettings, layer: Linear, tokens: int, width: Bytes, x: list[Tensor], held: int) -> Op:
-    """The gate reads x in the adapter's own type; the preconditioner solves in float64.
+class RieMoELoRACosts(LoRACosts):
+    """RieMoE-LoRA: the gate reads x in the adapter's own type, and the preconditioner solves in float64."""
 
-    The largest of its backward is the sum of x's gradients by both ways, when neither x is kept any more.
-    """
-    i, o, c, t = layer.inputs, layer.outputs, width.compute, width.trained
-    num, total = settings.num_experts, settings.num_experts * settings.rank
-    gate = tokens * (2 * num * t + settings.top_k * (8 + t) + t)  # p, g; chosen (int64) and top; their sum
-    saves = [
-        *x,
-        _own("x of the gate", layer, tokens * i * t if width.mixed else 0),
-        _own("gate", layer, gate),
-        _own("codes", layer, tokens * total * c),
-        _own("B side by side", layer, o * total * c),
-        _own("copy of A", layer, i * total * c if width.mixed else 0),
-    ]
-    working = held + tokens * (max(o * c, i * (2 * t - (c if width.mixed else 0))) + total * c)
-    solved = 8 * total * (i + 2 * o)
-    size = total * (i + o) + num * i
-    return Op(name=layer.name, saves=saves, working=working + solved, trained=size * t)
+    @property
+    def modules(self) -> int:
+        """Experts on one linear layer."""
+        return int(self.settings.num_experts)
+
+    def linear(self, layer: LinearLayer) -> Op:
+        """The largest of its backward is the sum of x's gradients by both ways, when neither x is kept any more."""
+        i, o, n, width = layer.inputs, layer.outputs, layer.tokens, layer.width
+        c, t, num, total = width.compute, width.trained, self.modules, self.total_rank
+        gate = n * (2 * num * t + self.settings.top_k * (8 + t) + t)  # p, g; chosen (int64) and top; their sum
+        saves = [
+            layer.adapter_input,
+            layer.own("x of the gate", n * i * t if width.mixed else 0),
+            layer.own("gate", gate),
+            layer.own("codes", n * total * c),
+            layer.own("B side by side", o * total * c),
+            layer.own("copy of A", i * total * c if width.mixed else 0),
+        ]
+        working = layer.held + n * (max(o * c, i * (2 * t - (c if width.mixed else 0))) + total * c)
+        solved = 8 * total * (i + 2 * o)
+        trained = (total * (i + o) + num * i) * t
+        return Op(name=layer.name, saves=saves, passing=layer.passing, working=working + solved, trained=trained)
+
+    @property
+    def _gate_products(self) -> int:
+        return self.modules
 
 
-def _own(what: str, layer: Linear, size: int) -> Tensor:
-    return Tensor(f"{layer.name} {what}", size, method=True)
+class HyCAMCosts(MethodCosts):
+    """HyCAM leaves the linear layers alone, and modulates what an attention returns."""
+
+    @property
+    def modulated(self) -> Sequence[int]:
+        """The blocks that it is attached to."""
+        return list(self.settings.blocks(self.shape.num_blocks))
+
+    @property
+    def frozen_parameters(self) -> int:
+        """The released code's router."""
+        if self.settings.routing.trainable:
+            return 0
+        router = self.settings.num_specialized * (self.shape.width + int(self.settings.projection_bias))
+        return len(self.modulated) * router
+
+    @property
+    def largest_tensor(self) -> int:
+        """The shared CAM, or one side of all specialized ones."""
+        sizes = {"full": self.shape.width**2, "low_rank": self.settings.rank * self.shape.width, "none": 0}
+        return max(sizes[self.settings.shared], self.settings.num_specialized * sizes[self.settings.specialized])
+
+    def trains_norms(self, modulated: bool) -> bool:
+        """The released code trains those of the blocks that it modulates."""
+        return modulated and bool(self.settings.train_layer_norms)
+
+    def linear(self, layer: LinearLayer) -> Op:
+        """The gradients of output and input; nothing is kept."""
+        working = layer.held + layer.tokens * layer.inputs * layer.width.compute
+        return Op(name=layer.name, passing=layer.passing, working=working)
+
+    def modulation(self, tokens: int, width: Bytes, held: int) -> Sequence[Op]:
+        """As `Modulation` says."""
+        return Modulation(settings=self.settings, tokens=tokens, d=self.shape.width, width=width).ops(held)
+
+    def work(self, tokens: int) -> tuple[int, int]:
+        """N is folded into A once a micro-batch; B's products are computed again in the backward pass."""
+        d, r, num = self.shape.width, self.settings.rank, self.settings.num_specialized
+        low, full = r * d, d * d
+        shared = {"none": 0, "full": full, "low_rank": 2 * low}[self.settings.shared]
+        codes = num * low if self.settings.specialized == "low_rank" else 0
+        up = num * (low if self.settings.specialized == "low_rank" else full)
+        folds = r * r * d * (num * (self.settings.specialized == "low_rank") + (self.settings.shared == "low_rank"))
+        once = tokens * (shared + codes + num * d) + folds
+        blocks = len(self.modulated)
+        return 2 * blocks * (once + tokens * up), 2 * blocks * (2 * once + 3 * tokens * up)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +230,7 @@ class Modulation:
 
     def ops(self, held: int) -> Sequence[Op]:
         """The operations in the order of the forward pass."""
-        found = [*self._shared(held), *self._specialized(held), self._modulate(held)]
-        return [op for op in found if op is not None]
+        return [*self._shared(held), *self._specialized(held), self._modulate(held)]
 
     def _x(self, product: str) -> Tensor:
         """x as a product reads it: one tensor for all, or a narrower copy for each product."""
@@ -258,24 +336,25 @@ class Modulation:
         return [codes, p, *b], size + self._bias(num * d)
 
 
-def frozen_parameters(settings: MethodSettings, shape: Shape) -> int:
-    """Parameters that the method adds and does not train: the released code's router."""
-    if not isinstance(settings, HyCAMSettings) or settings.routing.trainable:
-        return 0
-    router = settings.num_specialized * (shape.width + int(settings.projection_bias))
-    return len(settings.blocks(shape.num_blocks)) * router
+COSTS: dict[type[MethodSettings], type[MethodCosts]] = {
+    FullFTSettings: FullFTCosts,
+    LoRASettings: LoRACosts,
+    LoRAMatchedSettings: LoRAMatchedCosts,
+    MultiLoRASettings: MultiLoRACosts,
+    RieMoELoRASettings: RieMoELoRACosts,
+    HyCAMSettings: HyCAMCosts,
+}
+"""By the type of a method's settings."""
 
 
-def largest_tensor(settings: MethodSettings, shape: Shape) -> int:
-    """Elements of the largest trained tensor, which AdamW's loop over tensors makes temporaries of."""
-    settings = resolved(settings, shape)
-    sides = [side for sizes in shape.linears.values() for side in sizes]
-    if isinstance(settings, FullFTSettings):
-        return max(shape.vocabulary * shape.width, *(i * o for i, o in shape.linears.values()))
-    if isinstance(settings, HyCAMSettings):
-        full = shape.width**2
-        low = settings.rank * shape.width
-        shared = {"full": full, "low_rank": low, "none": 0}[settings.shared]
-        return max(shared, settings.num_specialized * (full if settings.specialized == "full" else low))
-    num = {MultiLoRASettings: "num_modules", RieMoELoRASettings: "num_experts"}.get(type(settings))
-    return getattr(settings, num, 1) * settings.rank * max(sides) if num else settings.rank * max(sides)  # type: ignore[attr-defined]
+def costs_of(settings: MethodSettings, shape: Shape) -> MethodCosts:
+    """What a method adds to a step on a backbone of that shape.
+
+    Raises:
+        ValueError: nothing is known of what the method keeps and computes.
+    """
+    costs = COSTS.get(type(settings))
+    if costs is None:
+        where = "hycam_exp/plan/method_costs.py says of each what it keeps on a layer and what it computes"
+        raise ValueError(f"method={settings.name}: there is no plan of this method; {where}")
+    return costs(settings, shape)

@@ -9,12 +9,12 @@ from hycam_exp.config.grid import expand, runs
 from hycam_exp.plan import forecast, suggestions
 from hycam_exp.plan import lines as lines_module
 from hycam_exp.plan.devices import GPUS
-from hycam_exp.plan.lines import Line, lines
+from hycam_exp.plan.lines import PlanLine, lines
 from hycam_exp.plan.printout import as_json
 from hycam_exp.records.store import Store
 
 
-def plan(tmp_path: Path, *overrides: str) -> list[Line]:
+def plan(tmp_path: Path, *overrides: str) -> list[PlanLine]:
     cells = expand([f"paths.results={tmp_path}/r", f"paths.outputs={tmp_path}/o", *overrides])
     return lines(cells, runs(cells), GPUS["h100_80gb"], 0.4)
 
