@@ -23,7 +23,7 @@ STANDARD_ONLY = [
     "hycam_exp/data/records.py", "hycam_exp/data/splits.py", "hycam_exp/data/prompts.py", "hycam_exp/records/store.py",
     "hycam_exp/records/lease.py", "hycam_exp/runtime/files.py", "hycam_exp/records/provenance.py",
     "hycam_exp/runtime/command_line.py",
-    "hycam_exp/config/methods.py", "hycam_exp/config/dimensions.py", "hycam_exp/plan/saved_tensors.py",
+    "hycam_exp/config/methods.py", "hycam_exp/config/dimensions.py",
     "data_prep/upstream.py", "data_prep/conversion.py",
     "data_prep/auto_cot.py", "data_prep/icliniq.py", "data_prep/dolly.py", "data_prep/code_alpaca.py",
     "data_prep/web_gpt.py", "data_prep/tasks.py", "data_prep/generic.py", "data_prep/manifest.py",

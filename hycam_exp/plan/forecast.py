@@ -14,8 +14,9 @@ from hycam_exp.data.pace import Pace
 from hycam_exp.plan.devices import Accelerator
 from hycam_exp.plan.memory import MemoryParts, TrainingStep, step_of
 from hycam_exp.plan.method_costs import MethodCosts
-from hycam_exp.plan.sizes import MicroBatch, Shape, Workload
+from hycam_exp.plan.sizes import MicroBatch, Shape
 from hycam_exp.plan.suggestions import Suggestion, remedy
+from hycam_exp.plan.workload import Workload
 
 ATTENTION_FORWARD, ATTENTION_BACKWARD = 2, 5  # products of queries x keys x width of a head, each 2 a multiplication
 

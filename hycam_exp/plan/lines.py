@@ -9,7 +9,8 @@ from hycam_exp.launch.cell_status import DONE, FAILED, MISSING, standing, store_
 from hycam_exp.launch.inputs import Inputs
 from hycam_exp.plan.devices import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast
-from hycam_exp.plan.sizes import Workload, shape_of_model, workload
+from hycam_exp.plan.sizes import shape_of_model
+from hycam_exp.plan.workload import Workload, workload
 
 STATUSES = (DONE, FAILED, MISSING, "unknown data", "unreadable")
 

@@ -1,22 +1,9 @@
-"""Sizes: from an architecture, from files, from a precision; and of a mix, from disk or from Table 1."""
-
-import json
+"""Sizes: from an architecture, from files, from a precision."""
 
 import pytest
 
 from hycam_exp.config.settings import compose
-from hycam_exp.data.records import content_hash
-from hycam_exp.data.sources import read as read_sources
-from hycam_exp.launch.inputs import Data, read
-from hycam_exp.plan.sizes import (
-    MicroBatch,
-    architecture_of,
-    bytes_of,
-    shape_of,
-    shape_of_model,
-    vocabulary_size,
-    workload,
-)
+from hycam_exp.plan.sizes import MicroBatch, architecture_of, bytes_of, shape_of, shape_of_model, vocabulary_size
 from tests.plan.architectures import QWEN2_5_0_5B, TOY
 
 
@@ -81,70 +68,3 @@ def test_widths_of_mixed_precision():
     assert (trained.frozen, trained.trained, trained.stream, trained.compute) == (4, 4, 4, 2)
     assert frozen.mixed
     assert not bytes_of("float32", True).mixed
-
-
-TASKS = ["auto_cot", "icliniq"]
-
-
-def test_the_generated_tasks():
-    """100 records of five tasks, split 7:2:1, measured by the embedded tokenizer."""
-    run = compose("data.max_per_task=100")
-    data = read(run.data)
-    load = workload(run, data)
-    assert data.hash == content_hash(read_sources(run.data.tasks, None).records)
-    assert load is not None
-    assert load.train + load.validation + load.test == 500
-    assert abs(load.train - 350) < 10
-    assert 50 < load.tokens < 400
-    assert (load.records_from, load.tokens_from) == ("the disk", "the tokenizer, on 500 records")
-
-
-def test_absent_data_are_those_of_table_1():
-    """5,816 and 7,321 samples of 162.22 and 249.46 tokens, and the reason why they were not read."""
-    run = compose("data=paper_mix", "data.root=nowhere", f"data.tasks={json.dumps(TASKS)}")
-    data = read(run.data)
-    load = workload(run, data)
-    assert data.hash is None
-    assert "nowhere" in (data.problem or "")
-    assert load is not None
-    assert (load.train, load.validation, load.test) == (9196, 2627, 1314)
-    assert abs(load.tokens - (5816 * 162.22 + 7321 * 249.46) / 13137) < 1e-9
-    assert load.records_from == load.tokens_from == "the paper's Table 1"
-
-
-def test_weights_count_records_more_often():
-    """A task of weight 2 is trained on twice."""
-    once = workload(compose("data.max_per_task=20"), read(compose().data))
-    twice = workload(compose("data.max_per_task=20", "+data.weights={dolly:2}"), read(compose().data))
-    assert once is not None
-    assert twice is not None
-    assert once.train < twice.train < 2 * once.train
-
-
-def test_absent_data_of_ones_own_are_not_known():
-    """There is no table to ask."""
-    run = compose("data=generic", "data.root=nowhere")
-    assert workload(run, read(run.data)) is None
-
-
-def test_without_a_tokenizer_lengths_are_the_papers_or_the_most():
-    """A hub's backbone has no file here."""
-    records = read(compose("data.max_per_task=20").data).records
-    run = compose("model=llama3_8b", "data=mini")
-    load = workload(run, Data(records=records, hash="x", problem=None))
-    assert load is not None
-    assert load.tokens_from == "the paper's Table 1"
-    padded = workload(compose("model=llama3_8b", "data=mini", "data.padding=max_length"), read(run.data))
-    assert padded is not None
-    assert padded.tokens == 512
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}"])
-def test_a_broken_tokenizer_is_named(tmp_path, content):
-    """The backbone's file is in the error, whatever the library raises."""
-    (tmp_path / "config.json").write_text("{}")
-    path = tmp_path / "tokenizer.json"
-    path.write_text(content)
-    run = compose("model=local", f"model.path={tmp_path}", "data.max_per_task=10")
-    with pytest.raises(ValueError, match=f"^{path}: "):
-        workload(run, read(run.data))

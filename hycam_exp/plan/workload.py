@@ -1,0 +1,107 @@
+"""How much a cell trains, validates and decodes: its data's records and tokens, by the disk or the paper's Table 1."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hycam_exp.config.settings import DataSettings, ModelSettings, Run
+from hycam_exp.data import published, splits
+from hycam_exp.data.prompts import CHAT, render
+from hycam_exp.data.records import Record
+from hycam_exp.launch.inputs import Data
+from hycam_exp.models import backbones
+
+TABLE1 = "the paper's Table 1"
+SAMPLE = 100  # records of a task that are tokenised for the mean length
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """Records of the three parts of a fold, and the mean number of tokens of a record."""
+
+    train: int
+    validation: int
+    test: int
+    tokens: float
+    records_from: str
+    tokens_from: str
+
+
+def workload(run: Run, data: Data) -> Workload | None:
+    """What the run goes through in an epoch; None where its records are neither on disk nor in the paper's Table 1.
+
+    Raises:
+        ValueError: the backbone's tokenizer cannot be read.
+    """
+    mix = run.data
+    if data.hash is None:
+        return _published(mix)
+    chosen = splits.capped(data.records, mix.max_per_task, mix.group, mix.split_seed)
+    split = splits.split(chosen, run.fold, mix.group, mix.split_seed)
+    train = sum((mix.weights or {}).get(record.task, 1.0) for record in split.train)
+    tokens, origin = _mean_tokens(run, chosen)
+    return Workload(
+        train=round(train),
+        validation=len(split.validation),
+        test=len(split.test),
+        tokens=tokens,
+        records_from="the disk",
+        tokens_from=origin,
+    )
+
+
+def _published(mix: DataSettings) -> Workload | None:
+    """By the paper's Table 1, split 7:2:1; its token counts are those of Llama 2's tokenizer, prompt included."""
+    rows = {row.task: row for row in published.datasets()}
+    if not set(mix.tasks) <= set(rows):
+        return None
+    sizes = {task: min(rows[task].samples, mix.max_per_task or 10**9) for task in mix.tasks}
+    lengths = {task: min(rows[task].average, mix.max_length) for task in mix.tasks}
+    train = sum(0.7 * size * (mix.weights or {}).get(task, 1.0) for task, size in sizes.items())
+    total = sum(sizes.values())
+    origin = TABLE1
+    mean = sum(sizes[task] * lengths[task] for task in mix.tasks) / total
+    return Workload(
+        train=round(train),
+        validation=round(0.2 * total),
+        test=round(0.1 * total),
+        tokens=_padded(mix, mean),
+        records_from=origin,
+        tokens_from=origin,
+    )
+
+
+def _padded(mix: DataSettings, tokens: float) -> float:
+    return mix.max_length if mix.padding == "max_length" else tokens
+
+
+def _mean_tokens(run: Run, records: list[Record]) -> tuple[float, str]:
+    """The mean length, and where it is from: the tokenizer, Table 1, or the longest that is allowed.
+
+    Raises:
+        ValueError: the tokenizer's file is not whole.
+    """
+    mix, path = run.data, _tokenizer(run.model)
+    if path is not None and mix.prompt != CHAT:
+        from tokenizers import Tokenizer
+
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library has no class of its own
+            raise ValueError(f"{path}: {error}") from error
+        sample = [r for task in mix.tasks for r in [r for r in records if r.task == task][:SAMPLE]]
+        texts = [render(mix.prompt, record) + record.output for record in sample]
+        lengths = [min(len(encoding.ids) + 1, mix.max_length) for encoding in tokenizer.encode_batch(texts)]
+        counts = {task: sum(r.task == task for r in records) for task in mix.tasks}
+        weighted = sum(n * counts[r.task] / min(SAMPLE, counts[r.task]) for n, r in zip(lengths, sample, strict=True))
+        return _padded(mix, weighted / len(records)), f"the tokenizer, on {len(sample)} records"
+    published = _published(mix)
+    if published is not None:
+        return published.tokens, published.tokens_from
+    return float(mix.max_length), "data.max_length, the most there can be"
+
+
+def _tokenizer(settings: ModelSettings) -> Path | None:
+    """The tokenizer's file, where the backbone lies on this machine."""
+    folder = backbones.folder(settings)
+    path = folder / "tokenizer.json" if folder else None
+    return path if path is not None and path.is_file() else None
