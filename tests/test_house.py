@@ -94,6 +94,14 @@ def test_a_plan_imports_nothing_heavy():
         assert not {name for name in importers(module) if name.startswith("hycam_exp/plan/")}, module
 
 
+def test_a_plan_stands_on_what_a_run_is_and_on_the_status_of_cells():
+    """It imports the rooms below training, and of the launcher only `cell_status`."""
+    rooms = ("runtime", "config", "models", "methods", "data", "plan", "launch.cell_status")
+    for path in (path for path in SOURCES if name_of(path).startswith("hycam_exp/plan/")):
+        own = {i for i in imports(path) if i.startswith("hycam_exp.")} - {"hycam_exp.launch"}
+        assert all(i.startswith(tuple(f"hycam_exp.{room}" for room in rooms)) for i in own), path
+
+
 def test_only_sources_reaches_data_prep():
     """In the package, `data/sources.py` alone imports data_prep; data_prep the package's `data` and errors only."""
     assert {n for n in importers("data_prep") if n.startswith("hycam_exp")} == {"hycam_exp/data/sources.py"}

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from hycam_exp.config.settings import Run
-from hycam_exp.launch.cell_status import DONE, FAILED, MISSING, standing, store_of
-from hycam_exp.launch.inputs import Inputs
+from hycam_exp.launch.cell_status import DONE, FAILED, MISSING, Inputs, standing, store_of
 from hycam_exp.plan.devices import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast
 from hycam_exp.plan.sizes import shape_of_model
 from hycam_exp.plan.workload import Workload, workload
 
 STATUSES = (DONE, FAILED, MISSING, "unknown data", "unreadable")
+NAMED = ("model", "method", "data", "fold", "seed")  # overrides that a line or its cells tell by themselves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,46 +61,32 @@ def lines(
     """
     grouped: dict[str, list[tuple[Sequence[str], Run]]] = {}
     for overrides, run in zip(cells, runs, strict=True):
-        grouped.setdefault(_same(run), []).append((overrides, run))
-    loads = _Workloads(Inputs())
-    return [_line(members, loads, device, utilisation) for members in grouped.values()]
-
-
-def _same(run: Run) -> str:
-    """Equal for runs that differ in fold and seed alone."""
-    return json.dumps({**asdict(run), "fold": None, "seed": None}, sort_keys=True)
-
-
-class _Workloads:
-    """Workloads of a grid's runs, each made once."""
-
-    def __init__(self, inputs: Inputs) -> None:
-        self.inputs = inputs
-        self._made: dict[str, Workload | None] = {}
-
-    def of(self, run: Run) -> Workload | None:
+        but_for_fold_and_seed = {**asdict(run), "fold": None, "seed": None}
+        grouped.setdefault(json.dumps(but_for_fold_and_seed, sort_keys=True), []).append((overrides, run))
+    inputs, loads = Inputs(), dict[str, Workload | None]()
+    found = []
+    for members in grouped.values():
+        overrides, run = members[0]
+        shape = shape_of_model(run.model)
         key = json.dumps([asdict(run.data), run.model.path, run.fold], sort_keys=True)
-        if key not in self._made:
-            self._made[key] = workload(run, self.inputs.data(run.data))
-        return self._made[key]
-
-
-def _line(
-    members: Sequence[tuple[Sequence[str], Run]], loads: _Workloads, device: Accelerator, utilisation: float
-) -> PlanLine:
-    overrides, run = members[0]
-    shape, load = shape_of_model(run.model), loads.of(run)
-    found = forecast(run, shape, load, device, utilisation)
-    return PlanLine(
-        model=run.model.name,
-        method=run.method.name,
-        data=run.data.name,
-        recipe=run.recipe.name,
-        overrides=tuple(o for o in overrides if o.partition("=")[0] not in ("model", "method", "data", "fold", "seed")),
-        cells=tuple(status(run, loads.inputs) for _, run in members),
-        forecast=found,
-        remedied=None if found.remedy is None else forecast(found.remedy.run, shape, load, device, utilisation),
-    )
+        if key not in loads:
+            loads[key] = workload(run, inputs.data(run.data))
+        planned = forecast(run, shape, loads[key], device, utilisation)
+        changed = None if planned.remedy is None else planned.remedy.run
+        remedied = None if changed is None else forecast(changed, shape, loads[key], device, utilisation)
+        found.append(
+            PlanLine(
+                model=run.model.name,
+                method=run.method.name,
+                data=run.data.name,
+                recipe=run.recipe.name,
+                overrides=tuple(o for o in overrides if o.partition("=")[0] not in NAMED),
+                cells=tuple(status(run, inputs) for _, run in members),
+                forecast=planned,
+                remedied=remedied,
+            )
+        )
+    return found
 
 
 def status(run: Run, inputs: Inputs) -> PlannedCell:

@@ -42,33 +42,24 @@ class FullFTCosts(MethodCosts):
             cached=narrow,
         )
 
-    def work(self, tokens: int) -> tuple[int, int]:
-        """Nothing is added."""
-        return 0, 0
-
 
 class LoRACosts(MethodCosts):
     """LoRA keeps on each linear layer its input and its codes, x A."""
 
     @property
     def rank(self) -> int:
-        """Of one module."""
+        """Of all modules of a linear layer together."""
         return int(self.settings.rank)
 
     @property
-    def modules(self) -> int:
-        """On one linear layer."""
-        return 1
-
-    @property
-    def total_rank(self) -> int:
-        """Of all modules of a linear layer."""
-        return self.modules * self.rank
+    def products(self) -> int:
+        """Multiplications of one token in one block."""
+        return self.rank * sum(inputs + outputs for inputs, outputs in self.shape.linears.values())
 
     @property
     def largest_tensor(self) -> int:
         """The longer side of all modules of the widest layer."""
-        return self.total_rank * max(side for sizes in self.shape.linears.values() for side in sizes)
+        return self.rank * max(side for sizes in self.shape.linears.values() for side in sizes)
 
     def linear(self, layer: LinearLayer) -> Op:
         """A and B are narrowed by autocast, which keeps them to the end of the forward pass."""
@@ -86,15 +77,8 @@ class LoRACosts(MethodCosts):
 
     def work(self, tokens: int) -> tuple[int, int]:
         """Every product has two backward, for both of its factors."""
-        gate = self._gate_products
-        products = sum(self.total_rank * (i + o) + gate * i for i, o in self.shape.linears.values())
-        forward = 2 * tokens * products * self.shape.num_blocks
+        forward = 2 * tokens * self.products * self.shape.num_blocks
         return forward, 2 * forward
-
-    @property
-    def _gate_products(self) -> int:
-        """Outputs of a gate that reads the input as well."""
-        return 0
 
 
 class LoRAMatchedCosts(LoRACosts):
@@ -110,19 +94,19 @@ class MultiLoRACosts(LoRACosts):
     """Multi-LoRA folds the scales s into B."""
 
     @property
-    def modules(self) -> int:
-        """On one linear layer."""
-        return int(self.settings.num_modules)
+    def rank(self) -> int:
+        """Of all modules of a linear layer together."""
+        return int(self.settings.num_modules * self.settings.rank)
 
     def linear(self, layer: LinearLayer) -> Op:
-        """Both forms of B, as they are trained, have gradients at once."""
+        """Two tensors of B's size have gradients of the trained type at once."""
         i, o, c, t = layer.inputs, layer.outputs, layer.width.compute, layer.width.trained
-        total = self.total_rank
+        num, total = self.settings.num_modules, self.rank
         saves = [
             layer.adapter_input,
             layer.own("codes", layer.tokens * total * c),
             layer.own("folded B", o * total * c),
-            layer.own("scaled s", self.modules * o * t),
+            layer.own("scaled s", num * o * t),
             layer.own("copy of A", i * total * c if layer.width.mixed else 0),
         ]
         return Op(
@@ -130,7 +114,7 @@ class MultiLoRACosts(LoRACosts):
             saves=saves,
             passing=layer.adapter_passing,
             working=layer.adapter_working + 2 * o * total * t,
-            trained=(total * (i + o) + self.modules * o) * t,
+            trained=(total * (i + o) + num * o) * t,
         )
 
 
@@ -138,14 +122,20 @@ class RieMoELoRACosts(LoRACosts):
     """RieMoE-LoRA: the gate reads x in the adapter's own type, and the preconditioner solves in float64."""
 
     @property
-    def modules(self) -> int:
-        """Experts on one linear layer."""
-        return int(self.settings.num_experts)
+    def rank(self) -> int:
+        """Of all experts of a linear layer together."""
+        return int(self.settings.num_experts * self.settings.rank)
+
+    @property
+    def products(self) -> int:
+        """The gate reads the input as well."""
+        gate = self.settings.num_experts * sum(inputs for inputs, _ in self.shape.linears.values())
+        return super().products + int(gate)
 
     def linear(self, layer: LinearLayer) -> Op:
         """The largest of its backward is the sum of x's gradients by both ways, when neither x is kept any more."""
         i, o, n, width = layer.inputs, layer.outputs, layer.tokens, layer.width
-        c, t, num, total = width.compute, width.trained, self.modules, self.total_rank
+        c, t, num, total = width.compute, width.trained, self.settings.num_experts, self.rank
         gate = n * (2 * num * t + self.settings.top_k * (8 + t) + t)  # p, g; chosen (int64) and top; their sum
         saves = [
             layer.adapter_input,
@@ -159,10 +149,6 @@ class RieMoELoRACosts(LoRACosts):
         solved = 8 * total * (i + 2 * o)
         trained = (total * (i + o) + num * i) * t
         return Op(name=layer.name, saves=saves, passing=layer.passing, working=working + solved, trained=trained)
-
-    @property
-    def _gate_products(self) -> int:
-        return self.modules
 
 
 class HyCAMCosts(MethodCosts):

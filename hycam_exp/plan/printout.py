@@ -10,8 +10,7 @@ from rich.table import Table
 from hycam_exp.plan.allocation import Allocation, AllocationRequest, AllocationRow, LeftOut
 from hycam_exp.plan.devices import Accelerator
 from hycam_exp.plan.forecast import Forecast
-from hycam_exp.plan.lines import STATUSES, PlanLine, PlannedCell
-from hycam_exp.plan.memory import MemoryParts
+from hycam_exp.plan.lines import STATUSES, PlanLine
 from hycam_exp.plan.simulation import POLICIES
 from hycam_exp.runtime import terminal
 
@@ -132,18 +131,11 @@ def show(lines: Sequence[PlanLine], device: Accelerator, console: Console | None
     console.print(LEGEND, soft_wrap=True)
     for quantize in dict.fromkeys(line.forecast.quantize for line in lines if line.forecast.quantize):
         console.print(f"model.quantize={quantize}: {UNMEASURED}", soft_wrap=True)
+    again = {True: ", tried again by the same grid", False: ", not tried again without retry=true"}
     cells = [cell for line in lines for cell in line.cells if cell.reason is not None]
-    reasons = dict.fromkeys(f"{cell.status}{_again(cell)}: {cell.reason}" for cell in cells)
-    for reason in reasons:
-        console.print(reason, soft_wrap=True)
-    for origin in dict.fromkeys(_origin(line) for line in lines):
-        console.print(origin, soft_wrap=True)
-
-
-def _again(cell: PlannedCell) -> str:
-    if cell.status != "failed":
-        return ""
-    return ", tried again by the same grid" if cell.runs else ", not tried again without retry=true"
+    reasons = [f"{cell.status}{again[cell.runs] if cell.status == 'failed' else ''}: {cell.reason}" for cell in cells]
+    for sentence in dict.fromkeys([*reasons, *(_origin(line) for line in lines)]):
+        console.print(sentence, soft_wrap=True)
 
 
 def _origin(line: PlanLine) -> str:
@@ -153,12 +145,9 @@ def _origin(line: PlanLine) -> str:
     return f"{line.data}: records by {load.records_from}, {load.tokens:.0f} tokens a record by {load.tokens_from}"
 
 
-def _parts(parts: MemoryParts | None) -> dict[str, Any] | None:
-    return None if parts is None else {**asdict(parts), "total": parts.total}
-
-
 def _forecast(forecast: Forecast) -> dict[str, Any]:
-    memory = {name: _parts(getattr(forecast, name)) for name in ("memory_checkpointed", "memory_plain")}
+    peaks = {"memory_checkpointed": forecast.memory_checkpointed, "memory_plain": forecast.memory_plain}
+    memory = {name: parts and {**asdict(parts), "total": parts.total} for name, parts in peaks.items()}
     overrides = None if forecast.remedy is None else str(forecast.remedy)
     time = {**asdict(forecast.hours), "total": forecast.hours.total}
     return {**asdict(forecast), **memory, "remedy": overrides, "hours": time}

@@ -7,7 +7,7 @@ from hycam_exp.config.settings import DataSettings, ModelSettings, Run
 from hycam_exp.data import published, splits
 from hycam_exp.data.prompts import CHAT, render
 from hycam_exp.data.records import Record
-from hycam_exp.launch.inputs import Data
+from hycam_exp.launch.cell_status import Data
 from hycam_exp.models import backbones
 
 TABLE1 = "the paper's Table 1"

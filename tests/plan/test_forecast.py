@@ -8,7 +8,8 @@ from hycam_exp.config.settings import Run, compose
 from hycam_exp.plan.devices import GPUS
 from hycam_exp.plan.forecast import Forecast, forecast, work
 from hycam_exp.plan.method_costs import costs_of
-from hycam_exp.plan.sizes import MicroBatch, Workload, shape_of
+from hycam_exp.plan.sizes import MicroBatch, shape_of
+from hycam_exp.plan.workload import Workload
 from tests.plan.architectures import LLAMA2_7B, TOY
 
 SHAPE = shape_of(LLAMA2_7B)

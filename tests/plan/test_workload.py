@@ -7,7 +7,7 @@ import pytest
 from hycam_exp.config.settings import compose
 from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import read as read_sources
-from hycam_exp.launch.inputs import Data, read
+from hycam_exp.launch.cell_status import Data, read_mix
 from hycam_exp.plan.workload import workload
 
 TASKS = ["auto_cot", "icliniq"]
@@ -16,7 +16,7 @@ TASKS = ["auto_cot", "icliniq"]
 def test_the_generated_tasks():
     """100 records of five tasks, split 7:2:1, measured by the embedded tokenizer."""
     run = compose("data.max_per_task=100")
-    data = read(run.data)
+    data = read_mix(run.data)
     load = workload(run, data)
     assert data.hash == content_hash(read_sources(run.data.tasks, None).records)
     assert load is not None
@@ -29,7 +29,7 @@ def test_the_generated_tasks():
 def test_absent_data_are_those_of_table_1():
     """5,816 and 7,321 samples of 162.22 and 249.46 tokens, and the reason why they were not read."""
     run = compose("data=paper_mix", "data.root=nowhere", f"data.tasks={json.dumps(TASKS)}")
-    data = read(run.data)
+    data = read_mix(run.data)
     load = workload(run, data)
     assert data.hash is None
     assert "nowhere" in (data.problem or "")
@@ -41,8 +41,8 @@ def test_absent_data_are_those_of_table_1():
 
 def test_weights_count_records_more_often():
     """A task of weight 2 is trained on twice."""
-    once = workload(compose("data.max_per_task=20"), read(compose().data))
-    twice = workload(compose("data.max_per_task=20", "+data.weights={dolly:2}"), read(compose().data))
+    once = workload(compose("data.max_per_task=20"), read_mix(compose().data))
+    twice = workload(compose("data.max_per_task=20", "+data.weights={dolly:2}"), read_mix(compose().data))
     assert once is not None
     assert twice is not None
     assert once.train < twice.train < 2 * once.train
@@ -51,17 +51,17 @@ def test_weights_count_records_more_often():
 def test_absent_data_of_ones_own_are_not_known():
     """There is no table to ask."""
     run = compose("data=generic", "data.root=nowhere")
-    assert workload(run, read(run.data)) is None
+    assert workload(run, read_mix(run.data)) is None
 
 
 def test_without_a_tokenizer_lengths_are_the_papers_or_the_most():
     """A hub's backbone has no file here."""
-    records = read(compose("data.max_per_task=20").data).records
+    records = read_mix(compose("data.max_per_task=20").data).records
     run = compose("model=llama3_8b", "data=mini")
     load = workload(run, Data(records=records, hash="x", problem=None))
     assert load is not None
     assert load.tokens_from == "the paper's Table 1"
-    padded = workload(compose("model=llama3_8b", "data=mini", "data.padding=max_length"), read(run.data))
+    padded = workload(compose("model=llama3_8b", "data=mini", "data.padding=max_length"), read_mix(run.data))
     assert padded is not None
     assert padded.tokens == 512
 
@@ -74,4 +74,4 @@ def test_a_broken_tokenizer_is_named(tmp_path, content):
     path.write_text(content)
     run = compose("model=local", f"model.path={tmp_path}", "data.max_per_task=10")
     with pytest.raises(ValueError, match=f"^{path}: "):
-        workload(run, read(run.data))
+        workload(run, read_mix(run.data))
