@@ -13,10 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 from hycam_exp.config.errors import explain
 from hycam_exp.config.methods import METHODS, require
 from hycam_exp.data.prompts import STYLES
+from hycam_exp.data.records import require_plain_name
 
 NUM_FOLDS = 5
 STRATEGIES = ("single", "ddp", "fsdp", "zero1", "zero2", "zero3")
 ZERO_BUCKET = 20_000_000  # parameters that ZeRO sends at once; a buffer of as many is kept
+LOSS_CHUNK = 2**22  # logits that the loss computes with at once
 TOKENIZER_FACTS = ("length", "bos_id", "eos_id")
 
 
@@ -57,6 +59,7 @@ class ModelSettings:
     """nf4: the frozen weights are read into four bits by bitsandbytes; null, as in runs before there was this field."""
 
     def __post_init__(self) -> None:
+        require_plain_name("model.name", self.name)
         require_one_of(("embedded", "random", "folder", "hub"), "model.source", self.source)
         require(self.quantize in (None, "nf4"), "model.quantize", self.quantize, "must be null or nf4")
         stored = self.quantize is None or self.source != "random"
@@ -92,8 +95,14 @@ class DataSettings:
     group: str
     """prompt: records that share a prompt or passage stay in one split; none: plain splits."""
     split_seed: int
+    eos: str | None = None
+    """The special token that ends a response, for chat models that end turns with another than the tokenizer's EOS;
+    null, as in runs before there was this field: the tokenizer's EOS."""
 
     def __post_init__(self) -> None:
+        require_plain_name("data.name", self.name)
+        for task in self.tasks:
+            require_plain_name("a task of data.tasks", task)
         require(bool(self.tasks), "data.tasks", self.tasks, "needs at least one task")
         require(len(set(self.tasks)) == len(self.tasks), "data.tasks", self.tasks, "names a task twice")
         require(self.max_length >= 8, "data.max_length", self.max_length, "must be at least 8")
@@ -103,6 +112,7 @@ class DataSettings:
             require(task in self.tasks, f"data.weights.{task}", weight, f"data.tasks is {', '.join(self.tasks)}")
             require(0 < weight <= 100, f"data.weights.{task}", weight, "must be above 0 and at most 100")
         require_one_of(STYLES, "data.prompt", self.prompt)
+        require(self.eos != "", "data.eos", self.eos, "must be the name of a token, or null")
         require_one_of(("longest", "max_length"), "data.padding", self.padding)
         require_one_of(("response", "all"), "data.loss_on", self.loss_on)
         require_one_of(("prompt", "none"), "data.group", self.group)
@@ -197,11 +207,12 @@ class LoggerSettings:
 
     name: str
     project: str | None
+    """Of Weights & Biases; the experiment of MLflow."""
     mode: str | None
     """Weights & Biases: offline or online."""
 
     def __post_init__(self) -> None:
-        require_one_of(("csv", "wandb"), "logger.name", self.name)
+        require_one_of(("csv", "wandb", "tensorboard", "mlflow"), "logger.name", self.name)
         if self.name == "wandb":
             require_one_of(("offline", "online"), "logger.mode", self.mode)
 
@@ -249,6 +260,8 @@ class Run:
     paths: PathSettings
     seed: int
     fold: int
+    study: str | None = None
+    """The study in results/studies that the record is read from and written to; null: the user's own results/runs."""
     overwrite: bool
     """Run a finished cell again and replace its record."""
     retry: bool
@@ -260,6 +273,8 @@ class Run:
         require(0 <= self.fold < NUM_FOLDS, "fold", self.fold, f"must be in 0..{NUM_FOLDS - 1}")
         require(self.seed >= 0, "seed", self.seed, "must not be negative")
         require_one_of(("auto", "never"), "resume", self.resume)
+        if self.study is not None:
+            require_plain_name("study", self.study)
         self._check_strategy()
         if self.model.quantize is not None:
             self._check_quantize()

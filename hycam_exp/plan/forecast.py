@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 
 from hycam_exp.config.settings import Run, refusal
-from hycam_exp.data.pace import Pace
+from hycam_exp.data.batches import StepSizes
 from hycam_exp.plan.devices import Accelerator
 from hycam_exp.plan.memory import MemoryParts, TrainingStep, step_of
 from hycam_exp.plan.method_costs import MethodCosts
@@ -132,13 +132,14 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
     peaks = {} if refused else {on: replace(step, checkpointing=on).peak() for on in (True, False)}
     memory = peaks.get(step.checkpointing)
     mean = math.ceil(load.tokens) if load else run.data.max_length
-    once = work(step.costs, replace(step.batch, length=mean), step.checkpointing)
+    padded = math.ceil(load.tokens / (1 - (load.padding or 0))) if load else mean
+    once = work(step.costs, replace(step.batch, length=padded), step.checkpointing)
     per_step = once.total * step.accumulation * step.devices
-    pace, recipe = Pace.of(run.recipe, run.trainer), run.recipe
-    steps = pace.windows(load.train) * recipe.epochs if load else None
+    sizes, recipe = StepSizes.of(run.recipe, run.trainer), run.recipe
+    steps = sizes.windows(load.train) * recipe.epochs if load else None
     every = run.trainer.checkpoint_every_steps
     if load:  # there is one after a validation as well (`training.checkpoints`)
-        every = min(every, pace.validation_interval(load.train, recipe.validations_per_epoch))
+        every = min(every, sizes.validation_interval(load.train, recipe.validations_per_epoch))
     saved = step.total_parameters if step.trains_backbone else step.total_parameters - shape.dimensions.parameters
     fits = memory is not None and memory.total <= device.memory
     return Forecast(

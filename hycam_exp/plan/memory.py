@@ -7,7 +7,7 @@ micro-batches before during the whole of it.
 A frozen linear layer of four bits has two weights in a byte, and a float32 scale for each `NF4_BLOCK` of them; it is
 unpacked whole whenever it is computed with, forward and backward. Embeddings, output embedding, norms and biases stay
 as they are. See: Dettmers et al. 2023, arXiv 2305.14314, section 3; bitsandbytes' Params4bit and MatMul4Bit;
-`models.backbones.quantization` (scales are not quantised a second time).
+`models.load.quantization` (scales are not quantised a second time).
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hycam_exp.config.methods import METHODS, MethodSettings
-from hycam_exp.config.settings import Run, refusal
-from hycam_exp.data.pace import Pace
+from hycam_exp.config.settings import LOSS_CHUNK, Run, refusal
+from hycam_exp.data.batches import StepSizes
 from hycam_exp.plan.devices import Accelerator, Sharding
 from hycam_exp.plan.method_costs import MethodCosts, costs_of
 from hycam_exp.plan.saved_tensors import Block, Kept, Moment, Tape, worst
@@ -39,7 +39,7 @@ class MemoryParts:
     method: int = 0
     """Kept for the backward pass because of the method."""
     logits: int = 0
-    """Of the size of the logits: they, their copy in float32, log p, and the gradients of these."""
+    """The logits and their gradient, and what the loss computes of some of them at once."""
     working: int = 0
     """Gradients of activations, temporaries."""
     buffers: int = 0
@@ -183,14 +183,16 @@ class TrainingStep:
         narrow = self.width.compute
         wide = max(4, narrow)
         positions, scored = (p * self.shape.vocabulary for p in (self.batch.tokens, self.batch.scored))
-        log_p = scored * (wide + (wide if narrow < wide else 0))
+        chunk = min(scored, LOSS_CHUNK)
+        lifted = 2 * chunk * (wide if self.foreach else 8)  # and its exponential; on a CPU in float64
+        lowered = chunk * (wide + (narrow if narrow < wide else 0))
         before = self.gradients if self.accumulation > 1 else 0
         if not self.checkpointing:
             last = worst(self.tapes[-1].forward())
             done = self._below[-2] + self._shared + last.kept
             yield self._at(f"last block forward, {last.name}", done, self.gradients, 0, last.working)
-        yield self._at("end of the forward pass", kept + self._cache(), self.gradients, positions * narrow + log_p)
-        yield self._at("gradient of the logits", kept, before, 3 * scored * wide)
+        yield self._at("end of the forward pass", kept + self._cache(), self.gradients, positions * narrow + lifted)
+        yield self._at("gradient of the logits", kept, before, 2 * positions * narrow + lowered)
         weight = self.shape.vocabulary * self.shape.width * narrow if self.trains_backbone else 0
         hidden = self.batch.tokens * self.shape.width * narrow
         yield self._at("output embedding", kept, before, positions * narrow, weight + hidden)
@@ -267,19 +269,19 @@ class TrainingStep:
 def step_of(run: Run, shape: Shape, device: Accelerator) -> TrainingStep:
     """A training step of the run, with micro-batches of the most rows that it has."""
     recipe, trainer = run.recipe, run.trainer
-    pace = Pace.of(recipe, trainer)
+    sizes = StepSizes.of(recipe, trainer)
     return TrainingStep(
         shape=shape,
         settings=run.method,
         width=bytes_of(recipe.precision, METHODS[run.method.name].trains_backbone),
         batch=MicroBatch(
-            rows=pace.rows,
+            rows=sizes.rows,
             length=run.data.max_length,
-            padded=pace.rows > 1 or run.data.padding == "max_length",
+            padded=sizes.rows > 1 or run.data.padding == "max_length",
         ),
         attention=run.model.attention,
         checkpointing=trainer.activation_checkpointing,
-        accumulation=pace.accumulation,
+        accumulation=sizes.accumulation,
         foreach=device.gpu,
         strategy=trainer.strategy,
         devices=trainer.world_size,

@@ -8,22 +8,23 @@ import pytest
 from hycam_exp.config.settings import Run, compose
 from hycam_exp.data import sources
 from hycam_exp.launch import cell_status
-from hycam_exp.launch.cell_status import Inputs, standing
+from hycam_exp.launch.cell_status import DONE, MISSING, Inputs, standing, store_of
 from hycam_exp.launch.jobs import jobs_of
 from hycam_exp.launch.local import LocalJob
-from hycam_exp.models import backbones
+from hycam_exp.models import files
 from hycam_exp.plan.devices import GPUS
 from hycam_exp.plan.lines import lines
 from hycam_exp.records.store import MAX_FAILURES, Store
+from tests.records.test_store import ID, RECORD
 
-SMALL = ("data.max_per_task=10", "data.tasks=[dolly]")
+SMALL = ("data.max_per_task=10", "data.tasks=[mini_passage]")
 
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often a file is hashed, a mix read, a folder tried."""
     found: Counter[str] = Counter()
-    hashed, read, tried = backbones.file_hash, sources.read, Store.check_writable
+    hashed, read, tried = files.file_hash, sources.read, Store.check_writable
 
     def file_hash(path: Path) -> str:
         found[path.name] += 1
@@ -37,7 +38,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         found["store"] += 1
         tried(store)
 
-    monkeypatch.setattr(backbones, "file_hash", file_hash)
+    monkeypatch.setattr(files, "file_hash", file_hash)
     monkeypatch.setattr(cell_status.sources, "read", reading)
     monkeypatch.setattr(Store, "check_writable", check_writable)
     return found
@@ -78,7 +79,7 @@ def test_ids_are_those_of_the_cells(tmp_path: Path) -> None:
             [],
             ["model=tiny_qwen2"],
             [f"model.retention_text={text}"],
-            ["data.tasks=[auto_cot]"],
+            ["data.tasks=[mini_reasoning]"],
             ["seed=3"],
         )
     ]
@@ -104,3 +105,14 @@ def test_a_cell_is_missing_until_it_has_failed_as_often_as_it_may(tmp_path):
         ("missing", 0, None), ("missing", 1, "reason 0"), ("failed", 2, "reason 1"),
     ]  # fmt: skip
     assert [s.retried for s in found] == [False, True, False]
+
+
+def test_a_finished_cell_is_looked_for_in_its_study_alone(tmp_path):
+    """A record in a study is none of a user's own run, nor of another study's, and the other way round."""
+    paths = (f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}")
+    stores = [store_of(compose(*paths, *study)) for study in ((), ("study=mini",), ("study=other",))]
+    for holder in stores:
+        path = holder.write(RECORD)
+        assert [standing(ID, store).state for store in stores] == [DONE if s is holder else MISSING for s in stores]
+        path.unlink()
+    assert stores[1].records == tmp_path / "results" / "studies" / "mini" / "records"

@@ -27,7 +27,7 @@ from hycam_exp.plan.simulation import (
     simulate,
 )
 
-RECORDS = Path(__file__).parents[2] / "results" / "runs"
+RECORDS = Path(__file__).parents[2] / "results" / "studies" / "mini" / "records"
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=12)
 JOBS = st.lists(
     st.builds(
