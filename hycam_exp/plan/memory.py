@@ -187,22 +187,31 @@ class TrainingStep:
         lifted = 2 * chunk * (wide if self.foreach else 8)  # and its exponential; on a CPU in float64
         lowered = chunk * (wide + (narrow if narrow < wide else 0))
         before = self.gradients if self.accumulation > 1 else 0
+        cached = sum(tape.cached for tape in self.tapes) if self.checkpointing else 0  # else the tapes keep it anyway
+        cache = Kept(backbone=cached) if self.trains_backbone else Kept(method=cached)
         if not self.checkpointing:
             last = worst(self.tapes[-1].forward())
             done = self._below[-2] + self._shared + last.kept
             yield self._at(f"last block forward, {last.name}", done, self.gradients, 0, last.working)
-        yield self._at("end of the forward pass", kept + self._cache(), self.gradients, positions * narrow + lifted)
+        yield self._at("end of the forward pass", kept + cache, self.gradients, positions * narrow + lifted)
         yield self._at("gradient of the logits", kept, before, 2 * positions * narrow + lowered)
         weight = self.shape.vocabulary * self.shape.width * narrow if self.trains_backbone else 0
         hidden = self.batch.tokens * self.shape.width * narrow
         yield self._at("output embedding", kept, before, positions * narrow, weight + hidden)
         gradients = self._vocabulary
-        for number in reversed(range(len(self.tapes))):
-            for moment in self._block_moments(number):
-                kept = self._below[number] + moment.kept + self._outside
+        outside = self._shared  # and a checkpointed block's input, where its tape does not begin with it
+        if self.checkpointing and self.width.stream != self.width.norm:
+            outside += Kept(backbone=self._input)
+        peaks: dict[int, list[Moment]] = {}  # of each different tape: of computing it again, and of its backward pass
+        for number, tape in reversed(list(enumerate(self.tapes))):
+            if id(tape) not in peaks:
+                passes = [tape.forward(), tape.backward()] if self.checkpointing else [tape.backward()]
+                peaks[id(tape)] = [worst(moments) for moments in passes]
+            for moment in peaks[id(tape)]:
                 reached = max(before, gradients + moment.gradients)
+                kept = self._below[number] + moment.kept + outside
                 yield self._at(f"block {number}, {moment.name}", kept, reached, 0, moment.working)
-            gradients += self.tapes[number].trained
+            gradients += tape.trained
         yield self._at("input embedding", self._shared, self.gradients, 0, self._vocabulary)
         largest = self.costs.largest_tensor * self.width.trained
         update = self.sharding.update(self.trained)
@@ -210,34 +219,12 @@ class TrainingStep:
             update = self.sharding.split(LOOP_TEMPORARIES * largest, "optimiser")
         yield self._at("optimiser", self._shared, self.gradients, 0, update)
 
-    def _block_moments(self, number: int) -> Iterator[Moment]:
-        """The worst of computing a block again, and the worst of its backward pass."""
-        if self.checkpointing:
-            yield self._worst[id(self.tapes[number])][0]
-        yield self._worst[id(self.tapes[number])][1]
-
-    @cached_property
-    def _worst(self) -> dict[int, tuple[Moment, Moment]]:
-        different = {id(tape): tape for tape in self.tapes}
-        return {key: (worst(tape.forward()), worst(tape.backward())) for key, tape in different.items()}
-
-    @property
-    def _outside(self) -> Kept:
-        """A checkpointed block's input, where its tape does not begin with it."""
-        outside = self.checkpointing and self.width.stream != self.width.norm
-        return self._shared + Kept(backbone=self._input if outside else 0)
-
     @property
     def _shared(self) -> Kept:
         """Token ids, mask and labels; the attention mask of the batch, and the rotation's angles."""
         batch = self.batch
         mask = batch.rows * batch.length**2 if batch.padded else 0
         return Kept(backbone=3 * 8 * batch.tokens + 2 * batch.length * self.shape.head * self.width.compute + mask)
-
-    def _cache(self) -> Kept:
-        """Autocast's copies of trained weights at the end of the forward pass, where no tape keeps them anyway."""
-        cached = sum(tape.cached for tape in self.tapes) if self.checkpointing else 0
-        return Kept(backbone=cached) if self.trains_backbone else Kept(method=cached)
 
     @cached_property
     def _buffers(self) -> tuple[int, int]:
