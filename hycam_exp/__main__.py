@@ -20,7 +20,7 @@ from hycam_exp.models import load
 from hycam_exp.runtime import rank_processes, ranks
 from hycam_exp.runtime.command_line import as_errors, leave_pipe, refuse
 from hycam_exp.runtime.interruption import ended_by_signals
-from hycam_exp.training.fit import loggers
+from hycam_exp.training import loggers
 
 # What the libraries say to each other; nothing a user could act on.
 THIRD_PARTY = (

@@ -304,7 +304,7 @@ class Cell:
         return adapted, {"parameters_trainable": trainable, "parameters_total": total, **chosen}
 
     def _loggers(self, attempt: int) -> list[Logger]:
-        from hycam_exp.training.fit.loggers import loggers
+        from hycam_exp.training.loggers import loggers
 
         return loggers(self.run, self.identifier, self.folder, attempt)
 

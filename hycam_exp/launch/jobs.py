@@ -19,7 +19,7 @@ from hycam_exp.config.settings import Run, require_trainable
 from hycam_exp.launch.cell_status import DONE, FAILED, Inputs, Standing, standing, store_of
 from hycam_exp.records.store import Store
 from hycam_exp.runtime.command_line import MARK, as_errors, noting
-from hycam_exp.training.fit import loggers
+from hycam_exp.training import loggers
 
 PLUGIN = "hydra_plugins.hycam_exp"
 

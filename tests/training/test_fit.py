@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hycam_exp.training.fit.loggers import loggers
 from torch.nn import functional as F
 
 from hycam_exp.config.settings import Run, compose
@@ -26,6 +25,7 @@ from hycam_exp.training.fit import (
     rate_factor,
     step_seed,
 )
+from hycam_exp.training.loggers import loggers
 from tests.methods.conftest import VOCABULARY, perturb, tiny
 
 

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hycam_exp.training.fit.loggers import loggers, require_usable
 
 from hycam_exp.config.settings import compose
-from hycam_exp.training.fit import loggers as module
+from hycam_exp.training import loggers as module
+from hycam_exp.training.loggers import loggers, require_usable
 
 ONLINE = ("logger=wandb", "logger.mode=online")
 KEY = "0123456789abcdef0123456789abcdef01234567"
