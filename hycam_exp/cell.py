@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
-from hycam_exp.data.pace import Pace
+from hycam_exp.data.batches import StepSizes
 from hycam_exp.launch import cell_status
 from hycam_exp.models import causality, files
 from hycam_exp.models.backbone import Backbone, examine
@@ -169,19 +169,21 @@ class Cell:
             "results version": RESULTS_VERSION,
             "strategy": trainer.strategy,
             "ranks": trainer.world_size,
-            "micro batch size": self._pace.micro_batch_size,  # Lightning counts micro-batches
+            "micro batch size": self._sizes.micro_batch_size,  # Lightning counts micro-batches
             **{package: versions().get(package) for package in CONTINUING},
         }
+        fresh = self.run.resume == "never" or self.run.overwrite
+        self.notes += [] if fresh else previous.get("notes", [])
         other = [f"{key} {previous.get(key)}, now {now}" for key, now in made_by.items() if previous.get(key) != now]
         same = not previous["attempt"] or not other
         if not same:
             self.notes.append(f"an earlier attempt was not continued: it was made with {'; '.join(other)}")
             print(f"{self.identifier}: {self.notes[-1]}", flush=True)
-        if not same or self.run.resume == "never" or self.run.overwrite:
+        if not same or fresh:
             for name in ("training", "predictions"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
         attempt = previous["attempt"] + 1
-        write_atomically(state, json.dumps({"attempt": attempt, **made_by}).encode())
+        write_atomically(state, json.dumps({"attempt": attempt, **made_by, "notes": self.notes}).encode())
         return attempt
 
     def _previous_attempt(self, state: Path) -> dict[str, Any]:
@@ -195,8 +197,8 @@ class Cell:
             raise ValueError(f"{state}: does not tell the last attempt ({error}); {way_out}") from error
 
     @property
-    def _pace(self) -> Pace:
-        return Pace.of(self.run.recipe, self.run.trainer)
+    def _sizes(self) -> StepSizes:
+        return StepSizes.of(self.run.recipe, self.run.trainer)
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -302,7 +304,7 @@ class Cell:
         return adapted, {"parameters_trainable": trainable, "parameters_total": total, **chosen}
 
     def _loggers(self, attempt: int) -> list[Logger]:
-        from hycam_exp.training.fit import loggers
+        from hycam_exp.training.loggers import loggers
 
         return loggers(self.run, self.identifier, self.folder, attempt)
 
@@ -312,8 +314,11 @@ class Cell:
         from hycam_exp.training.fit import fit
 
         run = self.run
-        schedule = Schedule(lengths=fold.train.lengths, epochs=run.recipe.epochs, seed=run.seed, **asdict(self._pace))
         pad_to = run.data.max_length if run.data.padding == "max_length" else 0
+        schedule = Schedule(
+            lengths=[max(length, pad_to) for length in fold.train.lengths], max_length=run.data.max_length,
+            epochs=run.recipe.epochs, seed=run.seed, **asdict(self._sizes),
+        )  # fmt: skip
         batch_size, pad_id = run.trainer.evaluation_batch_size, self.backbone.pad_id
         data = FoldData(fold, schedule, batch_size, pad_id, run.data.loss_on, pad_to)
         done = fit(adapted, data, run, self.folder / "training", loggers)

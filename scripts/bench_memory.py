@@ -97,7 +97,6 @@ def _tokens(case: Case, vocabulary: int, device: str) -> Tokens:
     ids = torch.randint(3, vocabulary, (case.rows, case.length))
     mask, labels = torch.ones_like(ids), ids.clone()
     mask[0, case.length - 3 * case.padded :] = 0
-    labels[:, : case.length // 2] = IGNORE
     labels[mask == 0] = IGNORE
     names = [str(row) for row in range(case.rows)]
     scored = int((labels[:, 1:] >= 0).sum())

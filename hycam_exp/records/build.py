@@ -44,6 +44,8 @@ def record_of(
             "best_validation_loss": fit.best_validation_loss,
             "stopped_early": fit.stopped_early,
             "clipped_share": _clipped_share(run, fit),
+            "step_task_entropy": None if fit.step_task_entropy is None else round(fit.step_task_entropy, 6),
+            "padding_share": round(fit.padding_share, 6),
         },
         routing=fit.routing,
         counts={**parameters, "tokens_trained": fit.tokens, **_counts(run, collection, fold)},
