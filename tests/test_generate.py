@@ -30,16 +30,16 @@ def finished(request, tmp_path_factory) -> tuple[Path, str]:
 
 def test_the_answer_is_the_runs_own_prediction(finished):
     """The reloaded model decodes a test prompt exactly as the run did."""
-    from data_prep import mini
     from data_prep.auto_cot import fields
+    from data_prep.mini import generator
 
     folder, run_id = finished
     lines = (folder / "outputs" / run_id / "predictions" / "after.jsonl").read_text().splitlines()
-    predictions = {p.id: p for p in (Prediction(**json.loads(line)) for line in lines) if p.task == "auto_cot"}
+    predictions = {p.id: p for p in (Prediction(**json.loads(line)) for line in lines) if p.task == "mini_reasoning"}
     from hycam_exp.data import sources
 
-    records = {r.id: r for r in sources.read(["auto_cot"], None).records}
-    assert len({fields(row).instruction for row in mini.rows("auto_cot")}) > 1
+    records = {r.id: r for r in sources.read(["mini_reasoning"], None).records}
+    assert len({fields(row).instruction for row in generator.rows("mini_reasoning")}) > 1
     for id, prediction in predictions.items():
         adapter = generate.adapter_folder(run_id, str(folder / "outputs"))
         assert generate.answer(adapter, records[id].instruction, records[id].input, 6) == prediction.text
@@ -104,11 +104,13 @@ def test_a_run_is_found_by_id_by_folder_and_by_adapter(finished):
 
 def test_a_record_without_its_adapter_says_how_to_train_it_again(tmp_path, monkeypatch):
     """As the committed ones are; a run that nothing is known of is not said to have a record."""
-    (tmp_path / "results" / "runs").mkdir(parents=True)
-    (tmp_path / "results" / "runs" / "known.json").write_text("{}")
+    for folder, known in (("runs", "known"), ("studies/mini/records", "committed")):
+        (tmp_path / "results" / folder).mkdir(parents=True)
+        (tmp_path / "results" / folder / f"{known}.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"`python -m hycam_exp.report figures run=known` says how to train it again$"):
-        generate.adapter_folder("known", "outputs")
+    for known in ("known", "committed"):
+        with pytest.raises(ValueError, match=rf"`python -m hycam_exp.report figures run={known}` says how to train it"):
+            generate.adapter_folder(known, "outputs")
     with pytest.raises(ValueError, match=r"^run=other: no finished run there \([^;]*\)$"):
         generate.adapter_folder("other", "outputs")
 
@@ -155,11 +157,12 @@ def test_the_readmes_python_loads_the_adapter(finished, tmp_path):
     from safetensors.torch import load_file
 
     import hycam_exp.methods  # noqa: F401
-    from hycam_exp.models import backbones
+    from hycam_exp.models.backbone import describe
+    from hycam_exp.models.load import load_model
 
     settings = json.loads((adapter / "run.json").read_text())
-    backbone = backbones.describe(generate.ModelSettings(**settings["model"]))
-    model = PeftModel.from_pretrained(backbones.load(backbone, "float32"), adapter)
+    backbone = describe(generate.ModelSettings(**settings["model"]))
+    model = PeftModel.from_pretrained(load_model(backbone, "float32"), adapter)
     state = model.state_dict()
     for name, tensor in load_file(adapter / "adapter_model.safetensors").items():
         assert torch.equal(state[f"{name}.default"], tensor)

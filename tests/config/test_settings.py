@@ -97,15 +97,15 @@ def test_every_file_in_conf_composes(path):
         ("seed=-1", r"seed=-1"),
         ("model=local", r"model\.path"),
         ("data.tasks=[]", r"data\.tasks=\[\]: needs at least one task"),
-        ("data.tasks=[dolly,dolly]", r"names a task twice"),
+        ("data.tasks=[mini_passage,mini_passage]", r"names a task twice"),
         ("data.prompt=other", r"data\.prompt=other: must be one of alpaca"),
         ("data.group=other", r"data\.group=other"),
         ("data.loss_on=other", r"data\.loss_on=other"),
         ("data.padding=none", r"data\.padding=none: must be one of longest, max_length"),
         ("data.max_length=1", r"data\.max_length=1"),
         ("data.max_per_task=1", r"data\.max_per_task=1"),
-        ("data.weights={math: 2}", r"data\.weights\.math=2\.0: data\.tasks is auto_cot"),
-        ("data.weights={dolly: 0}", r"data\.weights\.dolly=0\.0: must be above 0"),
+        ("data.weights={math: 2}", r"data\.weights\.math=2\.0: data\.tasks is mini_reasoning"),
+        ("data.weights={mini_passage: 0}", r"data\.weights\.mini_passage=0\.0: must be above 0"),
         ("recipe.precision=half", r"recipe\.precision=half: must be one of float32"),
         ("recipe.epochs=0", r"recipe\.epochs=0"),
         ("recipe.clip=0", r"recipe\.clip=0\.0"),
@@ -165,3 +165,13 @@ def test_an_experiment_that_is_not_there_is_an_error():
     """Rather than the default cell under a wrong name."""
     with pytest.raises(ValueError, match="experiment=nope: no such choice; there is "):
         compose("experiment=nope")
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "${oc.env:HOME}", "meta-llama/Llama-3", ".hidden", "a b"])
+@pytest.mark.parametrize("field", ["model.name", "data.name", "study", "data.tasks"])
+def test_names_stay_inside_the_folders(field, name, monkeypatch):
+    """What becomes part of a path is a plain name, also where it is an interpolation's value."""
+    monkeypatch.setenv("HOME", "/root")
+    value = f'["{name}"]' if field == "data.tasks" else f'"{name}"'
+    with pytest.raises(ValueError, match=rf"^(a task of )?{field}=.*: must be a plain name: [^\n]*$"):
+        compose(f"{field}={value}")

@@ -124,13 +124,13 @@ def test_interruption_leaves_nothing(
 BUILD = """
 import sys, time
 from pathlib import Path
-from hycam_exp.models import backbones
+from hycam_exp.models.backbone import examine
 from hycam_exp.config import settings as config
 from hycam_exp.data import sources
 from hycam_exp.data.token_table import token_table
 run = config.compose()
-tokenizer = backbones.examine(run.model, run.trainer, run.recipe.precision).tokenizer
-records = sources.read(["dolly", "web_gpt"], None).records
+tokenizer = examine(run.model, run.trainer, run.recipe.precision).tokenizer
+records = sources.read(["mini_passage", "mini_sources"], None).records
 print("ready", flush=True); sys.stdin.readline()
 table = token_table(records, tokenizer, "alpaca", 512, Path(sys.argv[1]))
 print(len(table), sum(table.lengths), flush=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from data_prep import auto_cot, upstream
+from data_prep import auto_cot, tables
 from data_prep.conversion import convert
 from data_prep.preview import EMBEDDED
 from hycam_exp.data.prompts import STYLES, TEMPLATES
@@ -310,7 +310,7 @@ def test_long_response_is_cut_at_max_length(real: PreTrainedTokenizerBase, max_l
 def test_auto_cot_total_is_the_papers(shared: Path) -> None:
     """With Llama 3's tokenizer the 5,816 Auto-CoT records have Table 1's 943,474 tokens, EOS not counted."""
     path = shared / "data" / "auto_cot" / "Auto-CoT.json"
-    records = [r for r in convert("auto_cot", upstream.rows(path), path.name, auto_cot.fields) if isinstance(r, Record)]
+    records = [r for r in convert("auto_cot", tables.rows(path), path.name, auto_cot.fields) if isinstance(r, Record)]
     tokenizer = AutoTokenizer.from_pretrained(shared / TOKENIZERS["llama3"])
     lengths = text_lengths(records, tokenizer, "alpaca")
     assert (len(lengths), sum(lengths)) == (5816, 943_474)

@@ -3,9 +3,13 @@
 import fcntl
 import io
 import itertools
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,13 +25,14 @@ from hycam_exp.config.identity import run_id
 from hycam_exp.config.settings import compose
 from hycam_exp.launch import local as launcher
 from hycam_exp.launch.local import LocalGrid, LocalJob
+from hycam_exp.runtime.interruption import ended_by_signals
 
 WRITE = """
 from pathlib import Path
 from hycam_exp.records.store import RunRecord, SCHEMA_VERSION, Store
 empty = dict(config={}, scores=[], metrics={}, curves={}, fit={}, routing=[], counts={}, cost={}, data={}, code={},
              versions={}, notes=[])
-Store(Path("%(folder)s/results"), Path("%(folder)s/outputs")).write(
+Store(Path("%(folder)s/results/runs"), Path("%(folder)s/outputs")).write(
     RunRecord(schema_version=SCHEMA_VERSION, run_id="%(run_id)s", **empty))
 """
 FAIL = "import sys; sys.exit('error: no luck')"
@@ -97,11 +102,39 @@ def test_a_cell_that_was_killed_is_started_again(tmp_path: Path) -> None:
     assert twice.failed[0].reason == "killed by signal 9"
 
 
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(99)"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_grid_ends_its_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    """It tells each to end, waits until they have, kills one that does not, and is told in one line."""
+    monkeypatch.setattr(launcher, "GRACE", 0.5)
+    previous = signal.signal(number, signal.SIG_DFL)  # or a shell's background ignores Ctrl-C
+    cells = [job(tmp_path, "a", "print('on', flush=True); import time; time.sleep(99)"), job(tmp_path, "b", STUBBORN)]
+    found = grid(*cells)
+
+    def interrupt() -> None:
+        while not all(cell.process is not None and cell.last_line() == "on" for cell in cells):
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(SystemExit) as ended, ended_by_signals():
+        found.run_all()
+    assert ended.value.code == 128 + number
+    statuses = [cell.process.returncode for cell in cells if cell.process is not None]
+    assert statuses == [-signal.SIGTERM, -signal.SIGKILL]
+    assert capsys.readouterr().err.count("\n") == 1
+    signal.signal(number, previous)
+
+
 def test_a_failure_of_a_grid_before_counts(tmp_path: Path) -> None:
     """A cell whose second failure this is has failed, and nothing says that it is tried again."""
     notes = (
         "from pathlib import Path; from hycam_exp.records.store import Store\n"
-        "Store(Path('%(folder)s/results'), Path('%(folder)s/outputs')).add_failure('a', ValueError('no luck'))\n"
+        "Store(Path('%(folder)s/results/runs'), Path('%(folder)s/outputs')).add_failure('a', ValueError('no luck'))\n"
     )
     cell = job(tmp_path, "a", notes + FAIL)
     cell.store.add_failure("a", ValueError("none before"))
