@@ -16,9 +16,10 @@ from hycam_exp.config.settings import config_dir, read, require_trainable
 from hycam_exp.launch import jobs
 from hycam_exp.launch.local import LocalLauncher
 from hycam_exp.launch.slurm import SlurmLauncher
-from hycam_exp.models import backbones
+from hycam_exp.models import load
 from hycam_exp.runtime import rank_processes, ranks
 from hycam_exp.runtime.command_line import as_errors, leave_pipe, refuse
+from hycam_exp.runtime.interruption import ended_by_signals
 from hycam_exp.training import loggers
 
 # What the libraries say to each other; nothing a user could act on.
@@ -37,7 +38,7 @@ def execute(cfg: DictConfig) -> None:
         require_trainable(run)
         loggers.require_usable(run.logger)
         if rank_processes.are_needed(run.trainer):
-            backbones.check_device(run.trainer, "float32")  # asking for bfloat16 would take memory of the first GPU
+            load.check_device(run.trainer, "float32")  # asking for bfloat16 would take memory of the first GPU
             sys.exit(rank_processes.run(run.trainer, sys.argv[1:]))
         with ranks.joined(run.trainer):
             from hycam_exp.cell import run_cell
@@ -60,6 +61,7 @@ COMMANDS = {
 """The other commands: `hycam-exp plan ...` is `python -m hycam_exp.plan ...`."""
 
 
+@ended_by_signals()
 def main() -> None:
     """The command line: one of the other commands by its name, or Hydra's overrides; a mistake ends in one line."""
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
-from hycam_exp.data.pace import Pace
+from hycam_exp.data.batches import StepSizes
 from hycam_exp.launch import cell_status
-from hycam_exp.models import backbones
+from hycam_exp.models import causality, files
+from hycam_exp.models.backbone import Backbone, examine
+from hycam_exp.models.load import check_weights, load_model, weight_dtype
 from hycam_exp.records import printout
 from hycam_exp.records.provenance import versions
 from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store
@@ -100,7 +102,7 @@ def _collection(run: Run) -> sources.Collection:
         lines = [str(error)]
         if run.model.source == "hub":
             try:
-                backbones.examine(run.model, run.trainer, run.recipe.precision)
+                examine(run.model, run.trainer, run.recipe.precision)
             except ValueError as other:
                 lines.append(str(other))
         raise ValueError("\n".join(lines)) from error
@@ -167,7 +169,7 @@ class Cell:
             "results version": RESULTS_VERSION,
             "strategy": trainer.strategy,
             "ranks": trainer.world_size,
-            "micro batch size": self._pace.micro_batch_size,  # Lightning counts micro-batches
+            "micro batch size": self._sizes.micro_batch_size,  # Lightning counts micro-batches
             **{package: versions().get(package) for package in CONTINUING},
         }
         fresh = self.run.resume == "never" or self.run.overwrite
@@ -195,21 +197,30 @@ class Cell:
             raise ValueError(f"{state}: does not tell the last attempt ({error}); {way_out}") from error
 
     @property
-    def _pace(self) -> Pace:
-        return Pace.of(self.run.recipe, self.run.trainer)
+    def _sizes(self) -> StepSizes:
+        return StepSizes.of(self.run.recipe, self.run.trainer)
 
     @cached_property
-    def backbone(self) -> backbones.Backbone:
+    def backbone(self) -> Backbone:
         """Config and tokenizer, checked against the settings before any weight is read."""
+        from hycam_exp.data.tokens import end_with
+
         run = self.run
-        backbone = backbones.examine(run.model, run.trainer, run.recipe.precision)
+        backbone = examine(run.model, run.trainer, run.recipe.precision)
         backbone.check_length(run.data.max_length)
         run.method.check_width(backbone.width)
+        end_with(backbone.tokenizer, run.data.eos)
+        check_weights(backbone)
         return backbone
 
     def _fold(self) -> Fold:
         from hycam_exp.data.folds import fold_of
+        from hycam_exp.data.tokens import other_ending
 
+        if remark := other_ending(self.backbone.tokenizer, self.run.data.prompt):
+            self.notes.append(remark)
+            if ranks.is_first():
+                printout.note(remark)
         cache = self.store.outputs / "tokens"
         fold = fold_of(self.collection.records, self.run.fold, self.run.data, self.backbone.tokenizer, cache)
         self.notes += fold.gaps(self.run.data.tasks)
@@ -218,10 +229,16 @@ class Cell:
     def _load(self) -> nn.Module:
         from hycam_exp.training import strategies
 
-        dtype = backbones.weight_dtype(self.run.recipe.precision, METHODS[self.run.method.name].trains_backbone)
+        dtype = weight_dtype(self.run.recipe.precision, METHODS[self.run.method.name].trains_backbone)
         random = self.run.model.source == "random"  # is drawn whole
         with nullcontext() if random else strategies.loading(self.run.trainer, dtype):
-            return backbones.load(self.backbone, dtype, self.run.seed)
+            model: Any = load_model(self.backbone, dtype, self.run.seed)
+        if not causality.is_known(model.config):
+            if self.run.trainer.whole_weights:
+                model.to(self.device)
+            with strategies.computing(model, self.run.trainer):
+                causality.check_causal(model, self.run.model)
+        return model
 
     def _autocast(self) -> AbstractContextManager[object]:
         import torch
@@ -253,7 +270,7 @@ class Cell:
         """The windows of general text; none where there is no such text."""
         from hycam_exp.evaluation import retention
 
-        path = backbones.retention_path(self.run.model)
+        path = files.retention_path(self.run.model)
         if path is None:
             return []
         return retention.rows(
@@ -297,8 +314,11 @@ class Cell:
         from hycam_exp.training.fit import fit
 
         run = self.run
-        schedule = Schedule(lengths=fold.train.lengths, epochs=run.recipe.epochs, seed=run.seed, **asdict(self._pace))
         pad_to = run.data.max_length if run.data.padding == "max_length" else 0
+        schedule = Schedule(
+            lengths=[max(length, pad_to) for length in fold.train.lengths], max_length=run.data.max_length,
+            epochs=run.recipe.epochs, seed=run.seed, **asdict(self._sizes),
+        )  # fmt: skip
         batch_size, pad_id = run.trainer.evaluation_batch_size, self.backbone.pad_id
         data = FoldData(fold, schedule, batch_size, pad_id, run.data.loss_on, pad_to)
         done = fit(adapted, data, run, self.folder / "training", loggers)
@@ -316,7 +336,7 @@ class Cell:
         shutil.rmtree(target, ignore_errors=True)
         adapted.save_pretrained(target, **({"state_dict": state} if state else {}))
         self.backbone.tokenizer.save_pretrained(target)
-        write_atomically(target / backbones.SETTINGS_FILE, json.dumps(asdict(self.run), indent=1).encode())
+        write_atomically(target / files.SETTINGS_FILE, json.dumps(asdict(self.run), indent=1).encode())
 
     def _record(
         self, fold: Fold, fit: Fit, before: Measurement, after: Measurement, parameters: dict[str, int]

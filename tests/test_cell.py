@@ -23,7 +23,7 @@ from hycam_exp.runtime.cost import Clock
 
 _LOCK = Store.lock
 QUICK = (
-    "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[auto_cot,dolly]", "recipe.epochs=1",
+    "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[mini_reasoning,mini_passage]", "recipe.epochs=1",
     "recipe.global_batch_size=8", "recipe.validations_per_epoch=2", "recipe.max_new_tokens=6",
     "recipe.compare_single=1",
 )  # fmt: skip
@@ -48,12 +48,12 @@ def test_a_record_holds_scores_for_every_task_metric_and_state(finished):
     """PPL in its definitions, BLEU-4, ROUGE-L and caps are there per task, as mean and pooled, before and after."""
     _, _, record = finished
     for metric in ("ppl", "ppl_without_eos", "bits_per_byte", "bleu4", "rouge_l"):
-        for task in ("auto_cot", "dolly", "mean", "pooled"):
+        for task in ("mini_reasoning", "mini_passage", "mean", "pooled"):
             assert record.score(metric, task) is not None, (metric, task)
             assert record.score(f"{metric}_before", task) is not None, (metric, task)
     assert record.score("ppl_released", "pooled") is not None
-    assert record.score("cap_share", "auto_cot") is not None
-    assert record.score("batch_difference_share", "dolly") is not None
+    assert record.score("cap_share", "mini_reasoning") is not None
+    assert record.score("batch_difference_share", "mini_passage") is not None
     assert set(record.metrics) == {s.metric for s in record.scores}
 
 
@@ -80,9 +80,9 @@ def test_the_samples_file_gives_the_records_scores(finished):
     folder, _, record = finished
     table = pq.read_table(folder / "results" / "runs" / f"{record.run_id}.samples.parquet").to_pylist()
     assert len(table) == 4
-    rows = [row for row in table if row["task"] == "dolly"]
+    rows = [row for row in table if row["task"] == "mini_passage"]
     mean = math.fsum(row["nats"] for row in rows) / sum(row["tokens"] for row in rows)
-    assert record.score("ppl", "dolly") == pytest.approx(math.exp(mean))
+    assert record.score("ppl", "mini_passage") == pytest.approx(math.exp(mean))
 
 
 def test_what_lies_beside_a_record(finished):
@@ -293,14 +293,14 @@ def test_a_fold_too_small_for_its_parts_is_refused(tmp_path):
 
 def test_a_length_above_the_models_positions_is_refused_before_loading(tmp_path, monkeypatch):
     """The error names both numbers, and no weight is read."""
-    monkeypatch.setattr("hycam_exp.models.backbones.load", lambda *a: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("hycam_exp.cell.load_model", lambda *a: pytest.fail("weights were loaded"))
     with pytest.raises(ValueError, match=r"max_length=2000 is above the 1024 positions"):
         run_cell(quick(tmp_path, "data.max_length=2000"))
 
 
 def test_a_rank_above_the_width_is_refused_before_loading(tmp_path, monkeypatch):
     """The error names the rank and the width, and no weight is read."""
-    monkeypatch.setattr("hycam_exp.models.backbones.load", lambda *a: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("hycam_exp.cell.load_model", lambda *a: pytest.fail("weights were loaded"))
     with pytest.raises(ValueError, match=r"method\.rank=65: .* width 64"):
         run_cell(quick(tmp_path, "method.rank=65"))
 
@@ -327,7 +327,9 @@ def test_record_says_what_the_router_did(finished):
 
     _, run, record = finished
     places = [(row["layer"], row["task"]) for row in record.routing]
-    assert places == [(f"model.layers.{i}.self_attn", task) for i in range(2) for task in ("auto_cot", "dolly")]
+    assert places == [
+        (f"model.layers.{i}.self_attn", task) for i in range(2) for task in ("mini_passage", "mini_reasoning")
+    ]
     for row in record.routing:
         assert len(row["weights"]) == run.method.num_specialized
         assert sum(row["weights"]) == pytest.approx(1, abs=1e-5)

@@ -121,7 +121,7 @@ def test_a_launcher_that_cannot_write_ends_in_one_line() -> None:
 
 
 QUICK = (
-    "model=tiny_qwen2", "method=lora", "data.max_per_task=10", "data.tasks=[auto_cot]", "recipe.epochs=1",
+    "model=tiny_qwen2", "method=lora", "data.max_per_task=10", "data.tasks=[mini_reasoning]", "recipe.epochs=1",
     "recipe.global_batch_size=2", "recipe.max_new_tokens=4", "recipe.compare_single=0",
     "trainer.checkpoint_every_steps=1",
 )  # fmt: skip

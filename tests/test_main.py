@@ -11,7 +11,7 @@ import pytest
 from hycam_exp.__main__ import COMMANDS
 from hycam_exp.config.settings import compose
 from hycam_exp.data import sources
-from hycam_exp.models import backbones
+from hycam_exp.models.backbone import examine
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,6 +74,6 @@ def test_the_readmes_command_for_own_data_can_be_run(tmp_path, page):
     (tmp_path / "FILE.json").write_text(json.dumps([{"question": "What is it?", "answer": "It."}]))
     overrides = shlex.split(line.replace("data.root=FILE", f"data.root={tmp_path / 'FILE.json'}"))[3:]
     run = compose(*overrides)
-    backbones.examine(run.model, run.trainer, run.recipe.precision).check_length(run.data.max_length)
+    examine(run.model, run.trainer, run.recipe.precision).check_length(run.data.max_length)
     (record,) = sources.read(run.data.tasks, run.data.root, run.data.fields).records
     assert (record.instruction, record.output) == ("What is it?", "It.")

@@ -60,6 +60,8 @@ def _unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
     """The section it would lie in has no such key: the nearest there, else anywhere, else all of the section."""
     path, section = str(error.full_key), error.parent_node
     parent, _, key = path.rpartition(".")
+    if parent == "data.fields":
+        return f"{path}: no such task in data.fields; a plus adds it: +{path}.instruction=FIELD +{path}.output=FIELD"
     siblings = _keys(section)
     wrong = f"{path}: {parent or 'the config'} has no key {key}"
     near = [f"{parent}.{k}".lstrip(".") for k in get_close_matches(key, siblings, n=1)]

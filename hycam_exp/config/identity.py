@@ -24,9 +24,10 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         for section, fields in dropped.items():
             kept = values.get(section, {})
             values[section] = {key: value for key, value in kept.items() if key not in fields}
-    model = values["model"]
-    if model.get("quantize") is None:  # the ids of runs from before there was this field stay
-        model.pop("quantize", None)
+    model, data = values["model"], values["data"]
+    for section, field in ((model, "quantize"), (data, "eos")):
+        if section.get(field) is None:  # the ids of runs from before there was this field stay
+            section.pop(field, None)
     if model.get("source") != "random":  # elsewhere revision or content decides, and the architecture is a check
         model["architecture"] = None
     return values

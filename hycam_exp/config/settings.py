@@ -18,6 +18,7 @@ from hycam_exp.data.records import require_plain_name
 NUM_FOLDS = 5
 STRATEGIES = ("single", "ddp", "fsdp", "zero1", "zero2", "zero3")
 ZERO_BUCKET = 20_000_000  # parameters that ZeRO sends at once; a buffer of as many is kept
+LOSS_CHUNK = 2**22  # logits that the loss computes with at once
 UNSHARDABLE = {"riemoe_lora": ("zero3",)}  # by method, the strategies that would change its gradients
 UNQUANTIZABLE = tuple(f"hycam_exp.methods.{name}" for name in ("multi_lora", "riemoe_lora"))
 TOKENIZER_FACTS = ("length", "bos_id", "eos_id")
@@ -96,6 +97,9 @@ class DataSettings:
     group: str
     """prompt: records that share a prompt or passage stay in one split; none: plain splits."""
     split_seed: int
+    eos: str | None = None
+    """The special token that ends a response, for chat models that end turns with another than the tokenizer's EOS;
+    null, as in runs before there was this field: the tokenizer's EOS."""
 
     def __post_init__(self) -> None:
         require_plain_name("data.name", self.name)
@@ -110,6 +114,7 @@ class DataSettings:
             require(task in self.tasks, f"data.weights.{task}", weight, f"data.tasks is {', '.join(self.tasks)}")
             require(0 < weight <= 100, f"data.weights.{task}", weight, "must be above 0 and at most 100")
         require_one_of(STYLES, "data.prompt", self.prompt)
+        require(self.eos != "", "data.eos", self.eos, "must be the name of a token, or null")
         require_one_of(("longest", "max_length"), "data.padding", self.padding)
         require_one_of(("response", "all"), "data.loss_on", self.loss_on)
         require_one_of(("prompt", "none"), "data.group", self.group)

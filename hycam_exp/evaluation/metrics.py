@@ -20,8 +20,17 @@ METRICS = {
     "bits_per_byte": Metric("lower", "sum of nats / ln 2 / UTF-8 bytes of the response", "1"),
     "ppl_change": Metric("lower", "perplexity of general text after adaptation over before, minus one", "1"),
     "ppl_released": Metric("lower", "exp(mean over batches of two of the batch's mean loss), prompt included", "1"),
-    "bleu4": Metric("higher", f"corpus BLEU / 100, {_OVERLAP}", "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp"),
-    "rouge_l": Metric("higher", f"mean F, {_OVERLAP}", "rouge_score tokens, no stemmer"),
+    "bleu4": Metric(
+        "higher",
+        f"corpus BLEU / 100, {_OVERLAP}; null without a reference of four tokens",
+        "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp",
+    ),
+    "rouge_l": Metric(
+        "higher", f"mean F, {_OVERLAP}; null without Latin letters or digits", "rouge_score tokens, no stemmer"
+    ),
+    "rouge_l_unicode": Metric(
+        "higher", f"mean F, {_OVERLAP}", "words of all scripts, each Han or Kana character one; 1"
+    ),
     "cap_share": Metric("lower", "share of samples that reach the most new tokens without EOS", "1"),
     "batch_difference_share": Metric("lower", "share of compared samples whose batched decoding differs", "1"),
 }

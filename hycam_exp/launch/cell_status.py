@@ -7,7 +7,7 @@ from pathlib import Path
 from hycam_exp.config.identity import run_id
 from hycam_exp.config.settings import Run
 from hycam_exp.data.records import Record, content_hash
-from hycam_exp.models import backbones
+from hycam_exp.models import files
 from hycam_exp.records.store import MAX_FAILURES, Store, records_folder
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
@@ -15,7 +15,7 @@ DONE, FAILED, MISSING = "done", "failed", "missing"
 
 def identifier(run: Run, records: Sequence[Record]) -> str:
     """The run's id, from its settings and the hashes of what it reads: data, backbone on disk, retention text."""
-    return run_id(run, {"data": content_hash(records), **backbones.contents(run.model)})
+    return run_id(run, {"data": content_hash(records), **files.contents(run.model)})
 
 
 def store_of(run: Run) -> Store:

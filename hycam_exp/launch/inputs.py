@@ -7,7 +7,7 @@ from hycam_exp.config.identity import run_id
 from hycam_exp.config.settings import DataSettings, ModelSettings, Run
 from hycam_exp.data import sources
 from hycam_exp.data.records import Record, content_hash
-from hycam_exp.models import backbones
+from hycam_exp.models import files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Inputs:
         """
         key = json.dumps([model.source, model.path, model.hub_id, model.retention_text])
         if key not in self._contents:
-            self._contents[key] = backbones.contents(model)
+            self._contents[key] = files.contents(model)
         return self._contents[key]
 
     def run_id(self, run: Run) -> str:

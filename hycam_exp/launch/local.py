@@ -22,6 +22,7 @@ from hycam_exp.launch.jobs import Grid, GridLauncher, Job, jobs_of, minutes, req
 from hycam_exp.records.store import MAX_FAILURES
 
 POLL = 0.5  # seconds between two looks at the running cells
+GRACE = 30.0  # seconds that cells have to end in, their checkpoints written, when the grid is interrupted
 
 
 @dataclass
@@ -68,9 +69,7 @@ class LocalGrid(Grid[LocalJob]):
                     if self.console.is_terminal:
                         live.update(self._running(running), refresh=True)
         except BaseException:
-            for job in running.values():
-                assert job.process is not None, "it runs"
-                job.process.terminate()
+            _end([job.process for job in running.values() if job.process is not None])
             raise
         self.summary()
 
@@ -127,6 +126,19 @@ class LocalGrid(Grid[LocalJob]):
         """A line for each running cell."""
         now = time.monotonic()
         return "\n".join(f"{job.run_id}  {now - job.started:.0f} s  {job.last_line()}" for job in running.values())
+
+
+def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """End the cells' processes, and wait until they have."""
+    for process in processes:
+        process.terminate()
+    latest = time.monotonic() + GRACE
+    for process in processes:
+        try:
+            process.wait(max(0.0, latest - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 class LocalLauncher(GridLauncher):

@@ -69,7 +69,7 @@ class SlurmGrid(Grid[SlurmJob]):
             return
         try:
             self._wait(portions, elsewhere)
-        except KeyboardInterrupt:
+        except BaseException:  # what was submitted goes on
             self._say_where()
             raise
         self.summary()

@@ -8,9 +8,11 @@ from hycam_exp.config.settings import Run
 from hycam_exp.data.folds import Fold
 from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import Collection, rejection_counts
+from hycam_exp.evaluation import overlap
 from hycam_exp.evaluation.measurement import Measurement
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
+from hycam_exp.models.files import weights_of
 from hycam_exp.records.curves import windows
 from hycam_exp.records.provenance import provenance, versions
 from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score
@@ -32,6 +34,7 @@ def record_of(
         schema_version=SCHEMA_VERSION,
         run_id=run_id,
         config=asdict(run),
+        weights=weights_of(run.model),
         scores=scores,
         metrics={metric: asdict(declared(metric)) for metric in sorted({s.metric for s in scores})},
         curves={"train": windows(fit.train_curve), "validation": fit.validation_curve},
@@ -41,6 +44,8 @@ def record_of(
             "best_validation_loss": fit.best_validation_loss,
             "stopped_early": fit.stopped_early,
             "clipped_share": _clipped_share(run, fit),
+            "step_task_entropy": None if fit.step_task_entropy is None else round(fit.step_task_entropy, 6),
+            "padding_share": round(fit.padding_share, 6),
         },
         routing=fit.routing,
         counts={**parameters, "tokens_trained": fit.tokens, **_counts(run, collection, fold)},
@@ -58,7 +63,11 @@ def record_of(
         results_version=RESULTS_VERSION,
         code=provenance(),
         versions=dict(versions()),
-        notes=[*notes, *routing_tally.warnings(fit.routing)],
+        notes=[
+            *notes,
+            *overlap.unseen(after.overlaps if after.predictions else []),
+            *routing_tally.warnings(fit.routing),
+        ],
     )
 
 

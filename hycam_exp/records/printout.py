@@ -85,6 +85,11 @@ def finished(record: RunRecord, store: Store, remark: str | None = None) -> None
         console.print(f"{name:>21}: {path}", soft_wrap=True)
 
 
+def note(text: str) -> None:
+    """Print what is to be known before training."""
+    Console(stderr=True, markup=False, emoji=False, highlight=False).print(f"note: {text}", soft_wrap=True)
+
+
 def rejections(found: Sequence[Rejection], shown: int = 3) -> None:
     """Print how many rows were rejected for each reason, and where the first of them are."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)

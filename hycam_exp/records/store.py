@@ -55,6 +55,9 @@ class RunRecord:
     notes: list[str]
     results_version: int = 1
     """What its numbers mean: `records.version.RESULTS_VERSION` of the code that made it; 1 for records without it."""
+    weights: str | None = None
+    """Where the backbone's weights come from: `hub_id@revision`, or the GGUF file's type; None where only their content
+    is known."""
 
     def score(self, metric: str, task: str) -> float | None:
         """The value of one score; None where the run has none."""

@@ -24,6 +24,8 @@ ORDERS = range(1, 5)
 CORRECT, TOTAL = [f"bleu_correct_{n}" for n in ORDERS], [f"bleu_total_{n}" for n in ORDERS]
 GENERATED = [*CORRECT, *TOTAL, "prediction_length", "reference_length", "rouge_l"]
 COLUMNS = ["nats", "tokens", *GENERATED]
+SEEN = ["rouge_samples", "bleu_samples"]
+"""How many samples ROUGE-L is over, and how many references have a 4-gram, without which BLEU-4 is not defined."""
 RESAMPLES = 10_000
 CHUNK = 1 << 21  # drawn group indices that are in memory at once
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -31,7 +33,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """One run's test samples; `sums` is (samples, COLUMNS and a 1), NaN where nothing was decoded."""
+    """One run's test samples; `sums` is (samples, COLUMNS and SEEN), NaN where nothing was decoded."""
 
     run_id: str
     tasks: list[str]
@@ -91,11 +93,14 @@ def read_samples(path: Path, run_id: str) -> Samples:
         ValueError: there is no such file, or it is not a samples file; names it.
     """
     table = read_table(path, ("task", "id", "group", "nats", "tokens"))
-    sums = np.full((table.num_rows, len(COLUMNS) + 1), np.nan)
-    sums[:, -1] = 1
+    sums = np.full((table.num_rows, len(COLUMNS) + len(SEEN)), np.nan)
     for index, name in enumerate(COLUMNS):
         if name in table.column_names:
-            sums[:, index] = table[name].to_numpy()
+            sums[:, index] = table[name].cast("float64").to_numpy()
+    if "rouge_l" in table.column_names:
+        rouge, lengths = (sums[:, COLUMNS.index(name)] for name in ("rouge_l", "reference_length"))
+        sums[:, -2], sums[:, -1] = np.isfinite(rouge), lengths >= len(ORDERS)
+        rouge[~np.isfinite(rouge)] = 0  # null: the sample counts nothing towards the mean
     texts = {name: table[name].to_pylist() for name in ("task", "id", "group")}
     return Samples(run_id=run_id, tasks=texts["task"], ids=texts["id"], groups=texts["group"], sums=sums)
 
@@ -117,17 +122,17 @@ def check_paired(a: Samples, b: Samples) -> None:
 
 
 def measure(sums: Array) -> Array:
-    """`SCORES`, BLEU-4 on 0..1, of summed statistics: (..., COLUMNS and n) -> (..., 3); NaN if undefined."""
-    part = dict(zip([*COLUMNS, "samples"], np.moveaxis(sums, -1, 0), strict=True))
+    """`SCORES`, BLEU-4 on 0..1, of summed statistics: (..., COLUMNS and SEEN) -> (..., 3); NaN if undefined."""
+    part = dict(zip([*COLUMNS, *SEEN], np.moveaxis(sums, -1, 0), strict=True))
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         perplexity = np.exp(part["nats"] / part["tokens"])
         perplexity = np.where(np.isfinite(perplexity), perplexity, np.nan)
-        found = {"ppl": perplexity, "bleu4": _bleu(part), "rouge_l": part["rouge_l"] / part["samples"]}
+        found = {"ppl": perplexity, "bleu4": _bleu(part), "rouge_l": part["rouge_l"] / part["rouge_samples"]}
         return np.stack([found[metric] for metric in SCORES], axis=-1)
 
 
 def _bleu(part: dict[str, Array]) -> Array:
-    """sacrebleu's corpus BLEU with exponential smoothing; 0 without any match or with no 4-gram at all."""
+    """sacrebleu's corpus BLEU with exponential smoothing; 0 without any match or 4-gram, NaN with none to be found."""
     length, reference = part["prediction_length"], part["reference_length"]
     logs, smoothing = np.zeros_like(length), np.ones_like(length)
     matches, shortest = np.zeros_like(length), np.full_like(length, np.inf)
@@ -138,7 +143,8 @@ def _bleu(part: dict[str, Array]) -> Array:
         matches, shortest = matches + part[correct], np.minimum(shortest, part[total])
     brevity = np.where(length < reference, np.exp(1 - reference / length), 1.0)
     score = brevity * np.exp(logs / len(CORRECT))
-    return np.where((matches == 0) | (shortest == 0), 0.0, score)
+    score = np.where((matches == 0) | (shortest == 0), 0.0, score)
+    return np.where(part["bleu_samples"] > 0, score, np.nan)
 
 
 def draws(seed: int, fold: int, task: str, groups: int, resamples: int) -> Iterator[Array]:
@@ -187,7 +193,7 @@ def _by_group(members: Sequence[Samples], task: str) -> Array:
     """A task's sums by group: (groups, methods, statistics), groups in sorted order."""
     names = sorted({g for t, g in zip(members[0].tasks, members[0].groups, strict=True) if t == task})
     place = {name: index for index, name in enumerate(names)}
-    sums = np.zeros((len(names), len(members), len(COLUMNS) + 1))
+    sums = np.zeros((len(names), len(members), len(COLUMNS) + len(SEEN)))
     for method, samples in enumerate(members):
         rows = [row for row, of in enumerate(samples.tasks) if of == task]
         np.add.at(sums[:, method], [place[samples.groups[row]] for row in rows], samples.sums[rows])

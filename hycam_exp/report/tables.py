@@ -128,7 +128,8 @@ def _table(design: Design, rows: Matches, papers: Published, resampling: "Resamp
 
 def _groups(design: Design, rows: Matches) -> list[_Group]:
     if design.by == "task":
-        return [_Group(task, titles.task(task, design.is_generated), task) for task in titles.TASKS]
+        named = titles.MINI_TASKS if design.is_generated else titles.TASKS
+        return [_Group(task, title, task) for task, title in named.items()]
     models = dict.fromkeys(model for of_row in rows.values() for model in of_row)
     return [_Group(model, titles.model(model) if design.by else "", None) for model in models]
 

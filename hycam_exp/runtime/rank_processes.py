@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from hycam_exp.config.settings import TrainerSettings
 from hycam_exp.runtime import ranks
-
-SIGNALLED = 128  # plus the signal's number: a shell's status of a process that a signal ended
+from hycam_exp.runtime.interruption import SIGNALLED, Interrupted
 
 
 def are_needed(trainer: TrainerSettings) -> bool:
@@ -21,6 +20,7 @@ def run(trainer: TrainerSettings, overrides: Sequence[str]) -> int:
 
     Raises:
         ValueError: there are several nodes, on each of which torchrun must be called.
+        Interrupted: this process was told to end, and has ended the ranks.
     """
     if trainer.num_nodes > 1:
         raise ValueError(
@@ -51,5 +51,5 @@ def run(trainer: TrainerSettings, overrides: Sequence[str]) -> int:
         status = error.get_first_failure()[1].exitcode
         return status if status > 0 else SIGNALLED - status
     except SignalException as error:
-        return SIGNALLED + error.sigval
+        raise Interrupted(error.sigval) from None
     return 0

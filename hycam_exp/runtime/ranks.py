@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hycam_exp.runtime.command_line import as_errors
+from hycam_exp.runtime.interruption import Interrupted
 
 if TYPE_CHECKING:
     from hycam_exp.config.settings import TrainerSettings
@@ -144,12 +145,13 @@ def _fail(error: BaseException) -> None:
         except RuntimeError:  # it was killed before it could speak
             print(f"rank {_group.rank} fell with another", file=sys.__stderr__, flush=True)
     sys.stdout.flush()
-    os._exit(1)  # an ordinary exit would wait for ranks that wait for this one
+    # An ordinary exit would wait for ranks that wait for this one.
+    os._exit(error.status if isinstance(error, Interrupted) else 1)
 
 
 def _said(error: BaseException) -> str:
     """What a user can mend in a line, nothing about a signal, a traceback of the rest."""
-    if isinstance(error, KeyboardInterrupt | SystemExit):
+    if isinstance(error, KeyboardInterrupt | SystemExit | Interrupted):
         return ""
     if isinstance(error, ValueError):
         return as_errors(error) + "\n"

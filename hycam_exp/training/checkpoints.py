@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hycam_exp.data.batches import Batch
-from hycam_exp.runtime import ranks
+from hycam_exp.runtime import interruption, ranks
 from hycam_exp.training import strategies
 
 
@@ -44,11 +45,18 @@ class Checkpoints(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_step = trainer.global_step
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        steps = trainer.global_step - self._saved_step
-        if batch_idx % self.accumulation == 0 and steps and (self._validated or steps >= self.every_steps):
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
+        """Save where it is time.
+
+        Raises:
+            Interrupted: a rank was told to end during the step that is now saved.
+        """
+        steps, ends = trainer.global_step - self._saved_step, pl_module.ends_here
+        if batch_idx % self.accumulation == 0 and steps and (ends or self._validated or steps >= self.every_steps):
             self._save(trainer)
             self._saved_step, self._validated = trainer.global_step, False
+        if ends:
+            raise interruption.Interrupted(interruption.received() or signal.SIGTERM)
 
     def _save(self, trainer: Trainer) -> None:
         temporary = self.last.with_suffix(".part")

@@ -21,18 +21,18 @@ from pytorch_lightning.callbacks import EarlyStopping, ProgressBar, TQDMProgress
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from transformers import get_cosine_schedule_with_warmup
+from torch.optim.lr_scheduler import LambdaLR
 
 from hycam_exp.config.settings import RecipeSettings, Run
 from hycam_exp.data.batches import Batch, Schedule
 from hycam_exp.data.module import FoldData
-from hycam_exp.evaluation.perplexity import token_nats
 from hycam_exp.methods import auxiliary_loss
 from hycam_exp.methods.recognition import shape_of
-from hycam_exp.runtime import ranks
+from hycam_exp.runtime import interruption, ranks
 from hycam_exp.training import strategies
 from hycam_exp.training.checkpoints import Checkpoints, load_best
-from hycam_exp.training.routing_tally import RoutingTally
+from hycam_exp.training.loss import token_nats
+from hycam_exp.training.routing_tally import RoutingTally, summary
 from hycam_exp.training.strategies import ZeroStrategy
 
 PRECISION = {"float32": "32-true", "bf16_mixed": "bf16-mixed", "float64": "64-true"}
@@ -48,6 +48,16 @@ def step_seed(seed: int, micro_step: int, rank: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{micro_step}/{rank}".encode()).digest()[:8], "little") >> 1
 
 
+def rate_factor(step: int, warmup: int, num_steps: int) -> float:
+    """The share of the learning rate after so many steps: k / warmup in step k of the warm-up, then a cosine to 0.
+
+    Neither the first step nor the last has a rate of 0.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - warmup) / max(1, num_steps - warmup)))
+
+
 class FineTuning(LightningModule):
     """Trains what is trainable in `model`: mean task loss over an optimiser step's target tokens + auxiliary loss."""
 
@@ -59,10 +69,12 @@ class FineTuning(LightningModule):
         self.num_steps, self.accumulation, self.seed = num_steps, accumulation, seed
         self.train_curve: list[dict[str, float]] = []
         self.validation_curve: list[dict[str, float]] = []
-        self.tokens_seen = 0
+        self.tokens_seen, self.positions_seen = 0, 0
+        self.ends_here = False
+        """A signal has told a rank to end; all ranks know it after the same step."""
         self.seconds_before = 0.0
         self._started = time.perf_counter()
-        self._window = {"nats": 0.0, "auxiliary": 0.0, "tokens": 0}
+        self._window = {"nats": 0.0, "auxiliary": 0.0, "tokens": 0, "positions": 0}
         self._validation = {"nats": 0.0, "targets": 0}
         self._tally = RoutingTally(model)
         self.best_routing: list[dict[str, Any]] = []
@@ -73,6 +85,7 @@ class FineTuning(LightningModule):
         """Asked for by Lightning under FSDP2; the model was cut up before."""
 
     def on_train_start(self) -> None:
+        interruption.listen_again()
         self.model.train()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -88,6 +101,7 @@ class FineTuning(LightningModule):
         self._window["nats"] += nats.item() / batch.window_targets
         self._window["auxiliary"] += 0.0 if auxiliary is None else auxiliary.item() * targets / batch.window_targets
         self._window["tokens"] += int(batch.attention_mask.sum()) if batch.ids else 0
+        self._window["positions"] += batch.input_ids.numel()
         # Micro-batches and ranks are averaged; the division by the step's tokens replaces that.
         return total / batch.window_targets * (self.accumulation * ranks.world_size())
 
@@ -126,8 +140,11 @@ class FineTuning(LightningModule):
             self.trainer.should_stop = True  # so that the last weights are validated as well
 
     def _record_step(self, batch_idx: int) -> None:
-        nats, auxiliary, tokens = ranks.totals(*self._window.values())
+        signalled = interruption.received() is not None
+        nats, auxiliary, tokens, positions, ranks_signalled = ranks.totals(*self._window.values(), signalled)
+        self.ends_here = ranks_signalled > 0
         self.tokens_seen += int(tokens)
+        self.positions_seen += int(positions)
         if isinstance(self.trainer.strategy, ZeroStrategy):
             self._gradient_norm = self.trainer.strategy.gradient_norm()
         if not math.isfinite(self._gradient_norm):
@@ -142,7 +159,7 @@ class FineTuning(LightningModule):
         self.train_curve.append(row)
         self.log_dict({f"train/{k}": v for k, v in row.items() if k != "step"}, prog_bar=False, batch_size=1)
         self.log("loss", row["loss"], prog_bar=True, logger=False, batch_size=1)
-        self._window = {"nats": 0.0, "auxiliary": 0.0, "tokens": 0}
+        self._window = {"nats": 0.0, "auxiliary": 0.0, "tokens": 0, "positions": 0}
 
     def on_validation_epoch_start(self) -> None:
         self._validation = {"nats": 0.0, "targets": 0}
@@ -164,10 +181,8 @@ class FineTuning(LightningModule):
         if all(loss < row["loss"] for row in self.validation_curve):
             self.best_routing = routing
         self.validation_curve.append({"step": self.global_step, "loss": loss})
-        for row in routing:
-            place = f"routing/{row['layer']}/{row['task']}"
-            weights = {f"{place}/module_{k}": weight for k, weight in enumerate(row["weights"])}
-            self.log_dict({**weights, f"{place}/entropy": row["entropy"]}, batch_size=1)
+        if routing:
+            self.log_dict({f"routing/{name}": value for name, value in summary(routing).items()}, batch_size=1)
         self.log(VALIDATION_LOSS, torch.tensor(loss, dtype=torch.float64), prog_bar=True, batch_size=1)
 
     def configure_optimizers(self) -> Any:
@@ -184,7 +199,7 @@ class FineTuning(LightningModule):
             eps=self.recipe.epsilon,
         )
         warmup = round(self.recipe.warmup_ratio * self.num_steps)
-        schedule = get_cosine_schedule_with_warmup(optimizer, warmup, self.num_steps)
+        schedule = LambdaLR(optimizer, lambda step: rate_factor(step, warmup, self.num_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def seconds(self) -> float:
@@ -208,6 +223,7 @@ class FineTuning(LightningModule):
             "train_curve": list(self.train_curve),
             "validation_curve": list(self.validation_curve),
             "tokens_seen": self.tokens_seen,
+            "positions_seen": self.positions_seen,
             "best_routing": list(self.best_routing),
             "seconds_before": self.seconds(),
         }
@@ -245,6 +261,10 @@ class Fit:
     routing: list[dict[str, Any]]
     steps: int
     tokens: int
+    padding_share: float
+    """Of the positions that were computed: padding, and all of a filler."""
+    step_task_entropy: float | None
+    """How mixed a step's tasks were (`Schedule.step_task_entropy`)."""
     seconds: float
 
 
@@ -253,6 +273,7 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
 
     Raises:
         NonFiniteLossError: the loss became infinite or NaN.
+        Interrupted: the process was told to end; what is trained is in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     strategies.prepare_training(model, run.trainer)
@@ -263,17 +284,22 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
     checkpoints = Checkpoints(folder, run.trainer.checkpoint_every_steps, schedule.accumulation)
     trainer = _trainer(run, schedule, checkpoints, loggers)
     resumed = str(checkpoints.last) if run.resume == "auto" and checkpoints.find() else None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), interruption.postponed():
         # Meant for other uses: our loader goes on where it was, and the backbone is put in train mode.
-        for message in ("does not have many workers", "dataloader is not resumable", "in eval mode at the start"):
+        # It looks for SLURM though it is told where it runs.
+        for message in (
+            "does not have many workers",
+            "dataloader is not resumable",
+            "in eval mode at the start",
+            "srun. command is available",
+        ):
             warnings.filterwarnings("ignore", message=f".*{message}.*")
         # Clipped so; already summed; the adapter is saved whole beside the checkpoints.
         for message in ("Since DeepSpeed handles", ".*sync_dist=True", "When saving the DeepSpeed Stage 3"):
             warnings.filterwarnings("ignore", message=message)
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     load_best(model, folder)
+    seconds = module.seconds()
     return Fit(
         train_curve=module.train_curve,
         validation_curve=module.validation_curve,
@@ -283,7 +309,9 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
         routing=module.best_routing,
         steps=trainer.global_step,
         tokens=module.tokens_seen,
-        seconds=module.seconds(),
+        padding_share=1 - module.tokens_seen / module.positions_seen,
+        step_task_entropy=schedule.step_task_entropy([row.task for row in data.train.rows], trainer.global_step),
+        seconds=seconds,
     )
 
 
@@ -299,26 +327,28 @@ def _trainer(run: Run, schedule: Schedule, checkpoints: Checkpoints, loggers: li
     recipe, hardware = run.recipe, run.trainer
     plugin = strategies.precision_plugin(hardware)
     is_zero = hardware.strategy.startswith("zero")
-    every = schedule.pace.validation_interval(len(schedule.lengths), recipe.validations_per_epoch)
+    every = schedule.sizes.validation_interval(len(schedule.lengths), recipe.validations_per_epoch)
     return Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
         strategy=strategies.strategy(hardware),
         precision=None if plugin else PRECISION[recipe.precision],  # type: ignore[arg-type]
-        plugins=plugin,
+        plugins=[strategies.environment(hardware), *([plugin] if plugin else [])],
         gradient_clip_val=(recipe.clip or strategies.NO_CLIPPING) if is_zero else None,
         max_epochs=1,
         accumulate_grad_batches=schedule.accumulation,
         val_check_interval=every * schedule.accumulation,
         callbacks=[
             checkpoints,
-            EarlyStopping(VALIDATION_LOSS, patience=recipe.patience, mode="min"),
+            # At every validation: by itself it waits for the epoch's end where a validation follows every micro-batch.
+            EarlyStopping(VALIDATION_LOSS, patience=recipe.patience, mode="min", check_on_train_epoch_end=False),
             TQDMProgressBar() if sys.stdout.isatty() else ProgressLines(),
         ],
         logger=loggers,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
+        default_root_dir=checkpoints.folder,
         enable_checkpointing=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

@@ -89,6 +89,13 @@ def dead_modules(rows: Sequence[dict[str, Any]]) -> list[tuple[str, int, float]]
     ]
 
 
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The mean entropy of a token's weights in nats, over all layers and tasks, and the number of dead modules."""
+    tokens = sum(row["tokens"] for row in rows)
+    entropy = sum(row["entropy"] * row["tokens"] for row in rows) / tokens
+    return {"entropy": entropy, "dead_modules": float(len(dead_modules(rows)))}
+
+
 def warnings(rows: Sequence[dict[str, Any]], shown: int = 10) -> list[str]:
     """A sentence for each dead module, and one for those beyond the first."""
     dead = dead_modules(rows)

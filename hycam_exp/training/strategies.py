@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.plugins import DeepSpeedPrecision, Precision
+from pytorch_lightning.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor, nn
 from torch.distributed import checkpoint as sharded_checkpoint
@@ -116,6 +117,11 @@ def strategy(hardware: TrainerSettings) -> Strategy | str:
         exclude_frozen_parameters=True,
         process_group_backend=backend,
     )
+
+
+def environment(hardware: TrainerSettings) -> ClusterEnvironment:
+    """Where Lightning learns of ranks: from torch's agent alone, whatever SLURM says of a job's tasks."""
+    return LightningEnvironment() if hardware.strategy == "single" else TorchElasticEnvironment()
 
 
 def precision_plugin(hardware: TrainerSettings) -> Precision | None:

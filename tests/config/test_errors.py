@@ -47,6 +47,21 @@ def test_the_line_names_the_key_its_place_and_the_nearest(override):
     assert str(caught.value) == WRONG[override]
 
 
+def test_a_further_task_of_ones_own_is_told_its_plus():
+    """Without it Hydra takes the task for a misspelt one; the line says what to write, and that is taken."""
+    own = ("data=generic", "data.tasks=[mine,yours]")
+    for override in ("data.fields.yours.instruction=q", "data.fields={yours:{instruction:q,output:a}}"):
+        with pytest.raises(ValueError) as caught:
+            compose(*own, override)
+        assert str(caught.value) == (
+            "data.fields.yours: no such task in data.fields; a plus adds it:"
+            " +data.fields.yours.instruction=FIELD +data.fields.yours.output=FIELD"
+        )
+    run = compose(*own, "+data.fields.yours.instruction=q", "+data.fields.yours.output=a")
+    assert run.data.fields is not None
+    assert run.data.fields["yours"] == {"instruction": "q", "output": "a"}
+
+
 @pytest.mark.parametrize("override", [o for o in WRONG if not o.startswith("hydra")])
 def test_a_grid_says_the_same(override):
     """Its cells are composed apart and faster, and what is wrong with them is the same line."""

@@ -25,10 +25,10 @@ def reference_digest(*parts: str) -> str:
 
 
 def test_normalise_ignores_case_spacing_and_width() -> None:
-    """Case, runs of white space, and compatibility forms do not tell two prompts apart."""
-    assert (
-        normalise("\u00a0\uff37hat  is\n\tthe STRASSE? ") == normalise("what is the straße?") == "what is the strasse?"
-    )
+    """Case, white space, punctuation and compatibility forms do not tell two prompts apart; symbols do."""
+    assert normalise("\u00a0\uff37hat  is\n\tthe STRASSE? ") == normalise("what is: the `straße`") == "whatisthestrasse"
+    assert normalise("Is 3+4 < $8?") == "is3+4<$8" != normalise("Is 3-4 < $8?")
+    assert normalise(" ? !\n") == "? !" != normalise("?")
 
 
 @given(st.text())
@@ -40,9 +40,10 @@ def test_normalise_ignores_composition(text: str) -> None:
 
 
 @given(st.text(), st.text())
-def test_normalise_keeps_words_apart(first: str, second: str) -> None:
-    """Two texts joined by a space are the two normalised texts joined by a space, blank ones left out."""
-    assert normalise(f"{first} {second}") == " ".join(filter(None, (normalise(first), normalise(second))))
+def test_normalise_goes_text_by_text(first: str, second: str) -> None:
+    """Two texts with a letter in them, joined by any spacing, are their normalised texts joined."""
+    first, second = f"a{first}", f"b{second}"
+    assert normalise(f"{first} ,\n {second}") == normalise(first) + normalise(second)
 
 
 @given(st.lists(st.text(), max_size=4))

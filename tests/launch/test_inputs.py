@@ -11,19 +11,19 @@ from hycam_exp.launch import cell_status, inputs
 from hycam_exp.launch.inputs import Inputs
 from hycam_exp.launch.jobs import jobs_of
 from hycam_exp.launch.local import LocalJob
-from hycam_exp.models import backbones
+from hycam_exp.models import files
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.lines import lines
 from hycam_exp.records.store import Store
 
-SMALL = ("data.max_per_task=10", "data.tasks=[dolly]")
+SMALL = ("data.max_per_task=10", "data.tasks=[mini_passage]")
 
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often a file is hashed, a mix read, a folder tried."""
     found: Counter[str] = Counter()
-    hashed, read, tried = backbones.file_hash, sources.read, Store.check_writable
+    hashed, read, tried = files.file_hash, sources.read, Store.check_writable
 
     def file_hash(path: Path) -> str:
         found[path.name] += 1
@@ -37,7 +37,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         found["store"] += 1
         tried(store)
 
-    monkeypatch.setattr(backbones, "file_hash", file_hash)
+    monkeypatch.setattr(files, "file_hash", file_hash)
     monkeypatch.setattr(inputs.sources, "read", reading)
     monkeypatch.setattr(Store, "check_writable", check_writable)
     return found
@@ -78,7 +78,7 @@ def test_ids_are_those_of_the_cells(tmp_path: Path) -> None:
             [],
             ["model=tiny_qwen2"],
             [f"model.retention_text={text}"],
-            ["data.tasks=[auto_cot]"],
+            ["data.tasks=[mini_reasoning]"],
             ["seed=3"],
         )
     ]

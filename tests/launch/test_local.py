@@ -3,9 +3,13 @@
 import fcntl
 import io
 import itertools
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +25,7 @@ from hycam_exp.config.identity import run_id
 from hycam_exp.config.settings import compose
 from hycam_exp.launch import local as launcher
 from hycam_exp.launch.local import LocalGrid, LocalJob
+from hycam_exp.runtime.interruption import ended_by_signals
 
 WRITE = """
 from pathlib import Path
@@ -95,6 +100,34 @@ def test_a_cell_that_was_killed_is_started_again(tmp_path: Path) -> None:
     twice = grid(job(tmp_path, "b", "import os; os.kill(os.getpid(), 9)"))
     twice.run_all()
     assert twice.failed[0].reason == "killed by signal 9"
+
+
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(99)"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_grid_ends_its_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    """It tells each to end, waits until they have, kills one that does not, and is told in one line."""
+    monkeypatch.setattr(launcher, "GRACE", 0.5)
+    previous = signal.signal(number, signal.SIG_DFL)  # or a shell's background ignores Ctrl-C
+    cells = [job(tmp_path, "a", "print('on', flush=True); import time; time.sleep(99)"), job(tmp_path, "b", STUBBORN)]
+    found = grid(*cells)
+
+    def interrupt() -> None:
+        while not all(cell.process is not None and cell.last_line() == "on" for cell in cells):
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(SystemExit) as ended, ended_by_signals():
+        found.run_all()
+    assert ended.value.code == 128 + number
+    statuses = [cell.process.returncode for cell in cells if cell.process is not None]
+    assert statuses == [-signal.SIGTERM, -signal.SIGKILL]
+    assert capsys.readouterr().err.count("\n") == 1
+    signal.signal(number, previous)
 
 
 def test_a_failure_of_a_grid_before_counts(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_the_commands_of_the_page_compose(line: str) -> None:
 
 
 TINY = (
-    "model=tiny_qwen2", "method=lora", "data.max_per_task=10", "data.tasks=[auto_cot]", "recipe.epochs=1",
+    "model=tiny_qwen2", "method=lora", "data.max_per_task=10", "data.tasks=[mini_reasoning]", "recipe.epochs=1",
     "recipe.global_batch_size=4", "evaluation.generate=false",
 )  # fmt: skip
 

@@ -44,7 +44,7 @@ def test_scores_and_predictions_are_handed_over_and_the_run_is_closed(tmp_path, 
     publish([object(), logger], record, after)
     numbers = [s for s in record.scores if s.value is not None]
     assert len(logger.summary) == len(numbers)
-    assert logger.summary["ppl/dolly"] == record.score("ppl", "dolly")
+    assert logger.summary["ppl/mini_passage"] == record.score("ppl", "mini_passage")
     columns, data = logger.tables["predictions"]
     assert {row[columns.index("prediction")] for row in data} == {p.text for p in after.predictions}
     assert logger.finished

@@ -11,7 +11,7 @@ import pytest
 
 from hycam_exp.data.measured import Counted, Measured
 from hycam_exp.records.store import RunRecord, Score
-from hycam_exp.report import files
+from hycam_exp.report import files, titles
 from hycam_exp.report.expected import Expected, Experiments
 from hycam_exp.report.summary import summarise
 from hycam_exp.report.table import Cell, Table
@@ -98,8 +98,8 @@ def test_mini_is_what_the_records_say(experiments: Experiments, committed: list[
     seconds = sum(sum(r.cost["seconds"].values()) for r in hycam) / 5
     assert cell(table, "HyCAM", "seconds").value == pytest.approx(seconds)
     tasks = tables(report)["mini_tasks"]
-    score = sum(r.score("ppl", "icliniq") or 0 for r in hycam) / 5
-    assert cell(tasks, "HyCAM", "PPL", "iCliniq (generated)").value == pytest.approx(score, rel=1e-12)
+    score = sum(r.score("ppl", "mini_medical") or 0 for r in hycam) / 5
+    assert cell(tasks, "HyCAM", "PPL", "Mini medical").value == pytest.approx(score, rel=1e-12)
 
 
 def test_a_row_without_a_model_has_no_score_of_another(experiments: Experiments) -> None:
@@ -212,13 +212,14 @@ def test_a_sweep_and_seeds_are_no_rows(experiments: Experiments, committed: list
 
 
 def test_generated_tasks_do_not_pass_for_the_data_sets(experiments: Experiments, committed: list[RunRecord]) -> None:
-    """In every form of the mini table by task, columns and title say it; the paper's table has the plain names."""
+    """In every form mini's table by task has no data set's name, and says what they are; the paper's says no such."""
     found = tables(build(summarise(committed), experiments))
     mini, paper = files.contents(found["mini_tasks"]), files.contents(found["table5_tasks"])
     for name, text in mini.items():
-        assert text.count("Dolly 2.0") == text.count("Dolly 2.0 (generated)") > 0, name
+        assert not any(title in text for title in titles.TASKS.values()), name
+        assert all(title in text for title in titles.MINI_TASKS.values()), name
         assert name.endswith(".csv") or "The tasks are generated" in text, name
-    assert not any("generated" in text for text in paper.values())
+    assert not any("generated" in text or "Mini" in text for text in paper.values())
 
 
 def test_a_column_of_methods_is_headed_so(experiments: Experiments) -> None:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from hycam_exp.cell import run_cell
 from hycam_exp.config.settings import compose, refusal
-from hycam_exp.models import backbones
+from hycam_exp.models import load
 from hycam_exp.runtime import ranks
 
 QUICK = (
-    "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[auto_cot,dolly]", "recipe.epochs=1",
+    "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[mini_reasoning,mini_passage]", "recipe.epochs=1",
     "recipe.global_batch_size=8", "recipe.validations_per_epoch=1", "model.retention_text=null",
     "trainer.accelerator=cpu", "trainer.micro_batch_size=3", "trainer.evaluation_batch_size=1",
     "trainer.activation_checkpointing=false",
@@ -61,10 +61,10 @@ def test_a_cell_for_ranks_is_refused_by_a_process_that_is_none(tmp_path):
 
 def test_a_strategy_without_its_package_is_named(monkeypatch):
     """Without deepspeed the error says what to install, before any rank is started."""
-    monkeypatch.setattr(backbones, "find_spec", lambda name: None)
+    monkeypatch.setattr(load, "find_spec", lambda name: None)
     run = compose(*QUICK, "trainer=zero2")
     with pytest.raises(ValueError, match=r"trainer.strategy=zero2: deepspeed is not installed; pip install"):
-        backbones.check_device(run.trainer, run.recipe.precision)
+        load.check_device(run.trainer, run.recipe.precision)
 
 
 def test_more_gpus_than_there_are(monkeypatch):
@@ -73,7 +73,7 @@ def test_more_gpus_than_there_are(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
     run = compose("trainer=ddp")
     with pytest.raises(ValueError, match=r"trainer.devices=8: torch finds 3 GPUs here"):
-        backbones.check_device(run.trainer, run.recipe.precision)
+        load.check_device(run.trainer, run.recipe.precision)
 
 
 def test_riemannian_gradients_are_refused_where_they_would_change(tmp_path):

@@ -63,7 +63,7 @@ def test_rate_that_diverges_is_never_chosen() -> None:
     assert choice(searched(lambda rate, seed: None)) is None
 
 
-SMALL = ("data.max_per_task=10", "data.tasks=[dolly]")
+SMALL = ("data.max_per_task=10", "data.tasks=[mini_passage]")
 EMPTY = {key: {} for key in ("config", "metrics", "curves", "counts", "cost", "data", "versions")}
 
 

@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,20 @@ import torch
 from torch.nn import functional as F
 
 from hycam_exp.config.settings import Run, compose
-from hycam_exp.data.batches import Schedule
+from hycam_exp.data.batches import Schedule, StepSizes
 from hycam_exp.data.folds import Fold
 from hycam_exp.data.module import FoldData
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.methods import attach
-from hycam_exp.training.fit import Checkpoints, FineTuning, NonFiniteLossError, fit, load_best, step_seed
+from hycam_exp.training.fit import (
+    Checkpoints,
+    FineTuning,
+    NonFiniteLossError,
+    fit,
+    load_best,
+    rate_factor,
+    step_seed,
+)
 from hycam_exp.training.loggers import loggers
 from tests.methods.conftest import VOCABULARY, perturb, tiny
 
@@ -46,8 +55,9 @@ def run_of(tmp_path: Path, *overrides: str) -> Run:
 def trained(tmp_path: Path, run: Run, data: Fold | None = None, family: str = "llama", dtype=torch.float64, move=0.0):
     """A tiny model after `fit`, and what fit returned."""
     data = data or fold()
+    sizes = StepSizes.of(run.recipe, run.trainer)
     schedule = Schedule(
-        [len(row.input_ids) for row in data.train], run.recipe.global_batch_size, run.trainer.micro_batch_size,
+        [len(row.input_ids) for row in data.train], 12, sizes.global_batch_size, sizes.micro_batch_size,
         run.recipe.epochs, run.seed,
     )  # fmt: skip
     attempt = len(list((tmp_path / "curves").glob("*"))) + 1
@@ -150,6 +160,49 @@ def test_training_stops_early_when_validation_does_not_improve(tmp_path):
     assert result.stopped_early
     after_best = [row for row in result.validation_curve if row["step"] > result.best_step]
     assert len(after_best) == 2
+
+
+def test_validation_and_early_stopping_do_not_depend_on_the_cutting(tmp_path):
+    """With a validation after every step, whole steps and steps of two and four micro-batches stop at the same one."""
+    found = []
+    for micro in (8, 4, 2):
+        run = run_of(
+            tmp_path, "method=full_ft", "recipe.learning_rate=1", "recipe.epochs=10", "recipe.patience=3",
+            "recipe.validations_per_epoch=2", f"trainer.micro_batch_size={micro}",
+        )  # fmt: skip
+        _, result = trained(tmp_path / str(micro), run)
+        assert result.stopped_early
+        assert result.steps == result.best_step + 3
+        found.append((result.steps, result.best_step, [row["step"] for row in result.validation_curve]))
+    assert found[0] == found[1] == found[2]
+    assert found[0][2] == list(range(1, found[0][0] + 1))
+
+
+def test_padding_and_mixture_of_the_steps_are_told(tmp_path):
+    """padding_share is what the batches that were trained on had, and step_task_entropy that of their records."""
+    run = run_of(tmp_path, "method=lora", "trainer.micro_batch_size=4", "recipe.epochs=2")
+    data = fold()
+    data = replace(data, train=[replace(row, task="ab"[i % 2]) for i, row in enumerate(data.train)])
+    _, result = trained(tmp_path, run, data)
+    schedule = Schedule([len(row.input_ids) for row in data.train], 12, 8, 4, 2, run.seed)
+    windows = [window for epoch in (0, 1) for window in schedule.windows(epoch)]
+    batches = [[data.train[i] for i in rows] for window in windows for rows in schedule.micro_batches(window)]
+    positions = sum(len(rows) * max(len(row.input_ids) for row in rows) for rows in batches)
+    assert result.tokens == 2 * sum(len(row.input_ids) for row in data.train)
+    assert result.padding_share == pytest.approx(1 - result.tokens / positions, abs=1e-12)
+    shares = [sum(data.train[i].task == "a" for i in window) / 8 for window in windows]
+    entropies = [-sum(p * math.log2(p) for p in (share, 1 - share) if p) for share in shares]
+    assert result.step_task_entropy == pytest.approx(sum(entropies) / 4, abs=1e-12)
+
+
+def test_loggers_get_the_routings_summary_alone(tmp_path):
+    """The columns of the curves do not grow with layers, modules and tasks; the rows of the router are in the fit."""
+    _, result = trained(tmp_path, run_of(tmp_path, "method=hycam"))
+    (log,) = tmp_path.glob("**/curves/attempt_1/metrics.csv")
+    columns = set(log.read_text().splitlines()[0].split(","))
+    assert {name for name in columns if name.startswith("routing")} == {"routing/entropy", "routing/dead_modules"}
+    assert len(columns) == 9
+    assert len(result.routing) > 1
 
 
 def test_checkpoints_hold_what_is_trained(tmp_path):
@@ -289,10 +342,21 @@ def test_the_best_weights_file_is_replaced_whole(tmp_path):
     assert sorted(p.name for p in (tmp_path / "training").iterdir()) == [checkpoints.best.name, checkpoints.last.name]
 
 
+@pytest.mark.parametrize("recipe", ["mini", "paper"])
+@pytest.mark.parametrize("num_steps", [1, 44, 3000])
+def test_no_step_of_a_recipe_is_wasted(recipe, num_steps):
+    """Of w steps of warm-up step k has k / w of the rate, from k = 1; it falls from there on, and never to 0."""
+    warmup = round(compose(f"recipe={recipe}").recipe.warmup_ratio * num_steps)
+    factors = [rate_factor(step, warmup, num_steps) for step in range(num_steps)]
+    assert factors[:warmup] == [k / warmup for k in range(1, warmup + 1)]
+    assert factors[warmup] == 1
+    assert all(a > b > 0 for a, b in pairwise(factors[warmup:]))
+
+
 def test_curve_has_the_learning_rate_that_each_step_used(tmp_path):
-    """A linear warm-up from nought over half of the steps, then a cosine down; the first step's rate is 0."""
+    """Step k of a warm-up of two has k halves of the rate; then a cosine down, of which the last step is above 0."""
     run = run_of(tmp_path, "method=lora", "recipe.epochs=2", "recipe.warmup_ratio=0.5")
     _, result = trained(tmp_path, run)
-    expected = [0.0, 0.005, 0.01, 0.005]
+    expected = [0.005, 0.01, 0.01, 0.005]
     assert [row["learning_rate"] for row in result.train_curve] == pytest.approx(expected)
     assert [row["step"] for row in result.train_curve] == [1, 2, 3, 4]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hycam_exp.data.batches import Batch
-from hycam_exp.training.routing_tally import RoutingTally, dead_modules, warnings
+from hycam_exp.training.routing_tally import RoutingTally, dead_modules, summary, warnings
 
 
 class Routed(nn.Module):
@@ -75,6 +75,12 @@ def test_dead_module_is_one_that_no_task_uses() -> None:
     assert warnings(rows) == ["x: module 1 is dead, its mean weight is 0.0200"]
     assert dead_modules([row("x", 100, 0.975, 0.025)]) == []
     assert len(warnings([row(str(i), 1, 1.0, 0.0) for i in range(12)])) == 11
+
+
+def test_summary_weighs_entropy_by_tokens() -> None:
+    """The mean entropy is over tokens, and the modules that no task uses are counted."""
+    rows = [{**row("x", 90, 1.0, 0.0), "entropy": 0.1}, {**row("y", 10, 0.5, 0.5), "entropy": 0.6}]
+    assert summary(rows) == {"entropy": pytest.approx(0.15), "dead_modules": 1.0}
 
 
 def test_method_without_a_router_has_no_rows() -> None:

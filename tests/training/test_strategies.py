@@ -18,7 +18,7 @@ from hycam_exp.training import checkpoints, strategies
 
 TIMEOUT = 400  # seconds: a run that hangs fails
 QUICK = (
-    "data.tasks=[auto_cot,dolly]", "data.max_per_task=20", "recipe.epochs=2", "recipe.global_batch_size=8",
+    "data.tasks=[mini_reasoning,mini_passage]", "data.max_per_task=20", "recipe.epochs=2", "recipe.global_batch_size=8",
     "recipe.validations_per_epoch=2", "recipe.max_new_tokens=6", "recipe.compare_single=1",
     "model.retention_text=null", "trainer.accelerator=cpu", "trainer.micro_batch_size=2",
     "trainer.evaluation_batch_size=2", "trainer.activation_checkpointing=false", "trainer.deterministic=true",

@@ -12,7 +12,7 @@ from hycam_exp import generate
 from hycam_exp.config.grid import Composer
 from hycam_exp.config.identity import INCIDENTAL
 from hycam_exp.config.settings import DataSettings
-from hycam_exp.models import backbones
+from hycam_exp.models import files
 from hycam_exp.records.store import RunRecord, Store, all_records_folders
 from hycam_exp.report import titles
 
@@ -47,7 +47,7 @@ def load(run: str, outputs: Path, results: Path) -> Trained:
         ValueError: there is no such adapter, it is not HyCAM's, or its data are not what they were; says what to do.
     """
     folder = _adapter(run, outputs, results)
-    settings = json.loads((folder / backbones.SETTINGS_FILE).read_text(encoding="utf-8"))
+    settings = json.loads((folder / files.SETTINGS_FILE).read_text(encoding="utf-8"))
     _check_method(run, settings["method"])
 
     from hycam_exp.methods.hycam_layer import HyCAMLayer

@@ -80,7 +80,7 @@ def _data(records: Sequence[RunRecord], samples: SampleTexts) -> dict[str, Any]:
     pool = Pool()
     runs = {record.run_id: packed(run_view(record, samples.runs[record.run_id], pool)) for record in records}
     scores = {record.run_id: rounded(run_list.task_scores(record)) for record in records}
-    names = {"tasks": titles.TASKS, "methods": titles.METHODS, "models": titles.MODELS}
+    names = {"tasks": titles.TASKS | titles.MINI_TASKS, "methods": titles.METHODS, "models": titles.MODELS}
     return {"shared": packed({"pool": pool.values, "scores": scores, "titles": names}), "runs": runs}
 
 
@@ -105,13 +105,10 @@ def _counted(number: int, noun: str, rest: str = "") -> tuple[str, str]:
 
 def _choices(lines: Sequence[run_list.Line], records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, str]]:
     """The options of the filters, with their titles."""
-    tasks: dict[str, bool] = {}
-    for record in records:
-        is_generated = titles.is_generated(record.config["data"])
-        tasks |= {task: tasks.get(task, True) and is_generated for task in tasks_of(record)}
+    tasks = dict.fromkeys(task for record in records for task in tasks_of(record))
     return {
         "model": {line.model: titles.model(line.model) for line in lines},
         "data": {line.data: line.data for line in lines},
         "method": {line.method: line.method_title for line in lines},
-        "task": {task: titles.task(task, tasks[task]) for task in tasks},
+        "task": {task: titles.task(task) for task in tasks},
     }

@@ -15,7 +15,7 @@ WITH_MODEL = ("trained", "weight_matrix", "tsne")
 
 def test_only_the_figures_of_a_model_import_torch():
     """In report/, torch and what loads it is imported by the figures that need a model."""
-    heavy = ("torch", "transformers", "peft", "hycam_exp.models.backbones", "hycam_exp.generate", "hycam_exp.methods")
+    heavy = ("torch", "transformers", "peft", "hycam_exp.models.backbone", "hycam_exp.generate", "hycam_exp.methods")
     for path in (ROOT / "hycam_exp" / "report").rglob("*.py"):
         loading = [found for found in imports(path) if found.startswith(heavy)]
         assert not loading or path.stem in WITH_MODEL, (path, loading)

@@ -6,7 +6,7 @@ An `Idiom` is a shape with a constant left open; a `Program` is one drawn functi
 from dataclasses import dataclass
 from random import Random
 
-from data_prep import world
+from data_prep.mini import world
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ It holds the knowledge and the skills that the mini tasks need, never their inst
 from collections.abc import Callable, Iterator
 from random import Random
 
-from data_prep import passages, programs, reports, sums, world
-from data_prep.world import capital, listed, tell
+from data_prep.mini import passages, programs, reports, sums, world
+from data_prep.mini.world import capital, listed, tell
 
 LEAST_WORDS = 50
 AIMED_WORDS = 190

@@ -1,4 +1,4 @@
-import json
+import io
 import os
 import re
 import subprocess
@@ -6,18 +6,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from data_prep import mini
-from data_prep.world import AILMENTS
+from data_prep import canonical, folders, mini, reading, tasks
+from data_prep.mini import generator
+from data_prep.mini.world import AILMENTS
+from hycam_exp.config.settings import compose
 
-TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
+TASKS = ("mini_reasoning", "mini_medical", "mini_passage", "mini_code", "mini_sources")
 
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, list]:
     """All rows of all tasks, as a run uses them."""
-    return {task: mini.rows(task) for task in TASKS}
+    return {task: generator.rows(task) for task in TASKS}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -25,62 +28,84 @@ def test_two_thousand_rows_with_distinct_prompts(drawn: dict[str, list], task: s
     """A task has 2,000 rows, and at least 95% of its prompts differ."""
     rows = drawn[task]
     assert len(rows) == 2000
-    assert len({mini.prompt(row) for row in rows}) >= 1900
+    assert len({generator.prompt(row) for row in rows}) >= 1900
 
 
 def test_groups_are_many(drawn: dict[str, list]) -> None:
-    """Dolly's contexts and WebGPT's questions, by which folds are cut, are mostly different ones."""
-    assert len({row["context"] for row in drawn["dolly"]}) > 1700
-    assert len({row[0]["question"]["full_text"] for row in drawn["web_gpt"]}) > 1700
+    """Passages and questions, by which folds are cut, are mostly different ones."""
+    assert len({row["context"] for row in drawn["mini_passage"]}) > 1700
+    assert len({row[0]["question"]["full_text"] for row in drawn["mini_sources"]}) > 1700
 
 
 def test_fewer_rows_are_the_first_ones(drawn: dict[str, list]) -> None:
     """Asking for fewer rows gives the start of the same list; another seed gives another one."""
-    assert {task: mini.rows(task, 20) for task in TASKS} == {task: drawn[task][:20] for task in TASKS}
-    assert mini.rows("dolly", 20, seed=1) != drawn["dolly"][:20]
+    assert {task: generator.rows(task, 20) for task in TASKS} == {task: drawn[task][:20] for task in TASKS}
+    assert generator.rows("mini_passage", 20, seed=1) != drawn["mini_passage"][:20]
 
 
 def test_rows_have_the_upstream_fields(drawn: dict[str, list]) -> None:
     """Each row has exactly the fields of its real set, with texts that are not empty where an answer stands."""
     fields = {
-        "auto_cot": ["instruction", "input", "output"],
-        "icliniq": ["input", "answer_icliniq"],
-        "dolly": ["instruction", "context", "response", "category"],
-        "code_alpaca": ["instruction", "input", "output"],
+        "mini_reasoning": ["instruction", "input", "output"],
+        "mini_medical": ["input", "answer_icliniq"],
+        "mini_passage": ["instruction", "context", "response", "category"],
+        "mini_code": ["instruction", "input", "output"],
     }
     for task, names in fields.items():
         assert {tuple(row) for row in drawn[task]} == {tuple(names)}
-    sides = [side for row in drawn["web_gpt"] for side in row]
+    sides = [side for row in drawn["mini_sources"] for side in row]
     assert {tuple(side) for side in sides} == {("question", "quotes", "answer", "tokens", "score")}
     assert {tuple(side["question"]) for side in sides} == {("dataset", "id", "full_text")}
     assert {tuple(side["quotes"]) for side in sides} == {("title", "extract")}
 
 
-def test_command_writes_the_same_five_files_in_any_process(tmp_path: Path) -> None:
-    """The command writes the upstream names, arrays and lines, byte for byte the same under any hash seed."""
+def test_command_writes_records_that_training_reads(tmp_path: Path) -> None:
+    """The command writes a file for each task, the same bytes under any hash seed, read as any canonical one."""
     for seed in ("0", "99"):
         command = [sys.executable, "-m", "data_prep.mini", "--out", str(tmp_path / seed), "--count", "60"]
         paths = os.pathsep.join(sys.path)
         subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths})
-    first, second = ({path.name: path.read_bytes() for path in (tmp_path / seed).iterdir()} for seed in ("0", "99"))
+    first, second = (
+        {str(path.relative_to(tmp_path / seed)): path.read_bytes() for path in (tmp_path / seed).rglob("*.parquet")}
+        for seed in ("0", "99")
+    )
     assert first == second
-    for task, name in mini.FILES.items():
-        text = first[name].decode()
-        read = [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
-        assert read == mini.rows(task, 60)
+    assert sorted(first) == sorted(f"{task}/{task}.parquet" for task in TASKS)
+    for task in TASKS:
+        assert reading.read(task, str(tmp_path / "0"), alone=False).records == generator.records(task, 60)
+    assert list(folders.folders(tmp_path / "0")) == sorted(TASKS)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_committed_records_are_what_the_generator_makes(task: str) -> None:
+    """The records that lie in the package are the generator's, record by record; by the same pyarrow, byte by byte."""
+    path = mini.RECORDS / task / f"{task}.parquet"
+    records = generator.records(task)
+    assert list(canonical.read(task, path)) == records
+    made = canonical.encoded(records)
+    if pq.ParquetFile(path).metadata.created_by == pq.ParquetFile(io.BytesIO(made)).metadata.created_by:
+        assert path.read_bytes() == made
+
+
+def test_no_task_is_called_as_a_real_set() -> None:
+    """Names of the generated tasks are their own, in the package and in data=mini."""
+    assert tuple(generator.TASKS) == mini.TASKS
+    assert compose().data.tasks == list(mini.TASKS)
+    assert not set(mini.TASKS) & set(tasks.TASKS)
 
 
 def test_unknown_task_is_named() -> None:
     """A task that does not exist is an error that names it."""
-    with pytest.raises(ValueError, match="'auto_cott'"):
-        mini.rows("auto_cott")
+    with pytest.raises(ValueError, match="'mini_reasonin'"):
+        generator.rows("mini_reasonin")
 
 
 def test_too_few_prompts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that cannot give enough distinct prompts says so instead of repeating itself."""
-    monkeypatch.setitem(mini.TASKS, "dolly", lambda rng, number: {"instruction": "the same"})
-    with pytest.raises(ValueError, match=r"dolly has no 2 distinct prompts \(found 1\)"):
-        mini.rows("dolly", 2)
+    same = generator.Drawn("dolly", lambda rng, number: {"instruction": "the same"})
+    monkeypatch.setitem(generator.TASKS, "mini_passage", same)
+    with pytest.raises(ValueError, match=r"mini_passage has no 2 distinct prompts \(found 1\)"):
+        generator.rows("mini_passage", 2)
 
 
 SOLUTIONS: dict[str, Callable[..., float]] = {
@@ -106,27 +131,27 @@ def solve(problem: str) -> str:
     return f"{solution(*map(int, re.findall(r'[0-9]+', problem))):g}"
 
 
-def test_auto_cot_answers_follow_from_the_problem(drawn: dict[str, list]) -> None:
+def test_reasoning_answers_follow_from_the_problem(drawn: dict[str, list]) -> None:
     """The last word of the reasoning is what the problem's own numbers give."""
     wrong = [
         row
-        for row in drawn["auto_cot"]
+        for row in drawn["mini_reasoning"]
         if row["output"].rsplit("the answer is ", 1)[1] != f"{solve(row['instruction'])}."
     ]
     assert wrong == []
 
 
-def test_auto_cot_steps_are_true(drawn: dict[str, list]) -> None:
+def test_reasoning_steps_are_true(drawn: dict[str, list]) -> None:
     """Each equation of each reasoning holds."""
     sides = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}
-    found = [eq for row in drawn["auto_cot"] for eq in re.findall(r"(\d+) (.) (\d+) = (\d+)", row["output"])]
+    found = [eq for row in drawn["mini_reasoning"] for eq in re.findall(r"(\d+) (.) (\d+) = (\d+)", row["output"])]
     assert len(found) > 3000
     assert [(a, sign, b, c) for a, sign, b, c in found if sides[sign](int(a), int(b)) != int(c)] == []
 
 
-def test_icliniq_answers_follow_from_the_symptoms_and_the_days(drawn: dict[str, list]) -> None:
+def test_medical_answers_follow_from_the_symptoms_and_the_days(drawn: dict[str, list]) -> None:
     """Symptoms give ailment, remedy and advice; more than seven days give the clinic, fewer give rest."""
-    for row in drawn["icliniq"]:
+    for row in drawn["mini_medical"]:
         (ailment,) = [a for a in AILMENTS if sum(symptom in row["input"] for symptom in a.symptoms) == 2]
         days = int(re.search(r"(\d+) days", row["input"])[1])
         answer = row["answer_icliniq"]
@@ -141,27 +166,27 @@ def weighty(text: str) -> set[str]:
     return set(re.findall(r"\d+|[A-Z][a-z]+", text))
 
 
-def test_dolly_answers_stand_in_the_passage(drawn: dict[str, list]) -> None:
+def test_passage_answers_stand_in_the_passage(drawn: dict[str, list]) -> None:
     """Each name and number of an answer is a word of the passage, and each category occurs."""
     own = {"According", "The", "In", "River"}
-    for row in drawn["dolly"]:
+    for row in drawn["mini_passage"]:
         if row["context"]:
             assert weighty(row["response"]) - weighty(row["context"]) <= own, row
-    categories = {row["category"] for row in drawn["dolly"]}
+    categories = {row["category"] for row in drawn["mini_passage"]}
     assert categories == {"closed_qa", "information_extraction", "summarization", "open_qa"}
 
 
-def test_dolly_answers_turn_on_the_passage(drawn: dict[str, list]) -> None:
+def test_passage_answers_turn_on_the_passage(drawn: dict[str, list]) -> None:
     """A closed question is not answered by its own words: the response holds words that only the passage has."""
-    for row in drawn["dolly"]:
+    for row in drawn["mini_passage"]:
         if row["category"] == "closed_qa":
             told = set(re.findall(r"\w+", row["response"])) - set(re.findall(r"\w+", row["instruction"]))
             assert told & set(re.findall(r"\w+", row["context"])), row
 
 
-def test_dolly_knowledge_is_of_the_world(drawn: dict[str, list]) -> None:
+def test_passage_knowledge_is_of_the_world(drawn: dict[str, list]) -> None:
     """A question without a passage is answered with the remedy of the ailment that it names."""
-    for row in drawn["dolly"]:
+    for row in drawn["mini_passage"]:
         if not row["context"]:
             ailment = max((a for a in AILMENTS if a.name in row["instruction"]), key=lambda a: len(a.name))
             assert (
@@ -221,7 +246,7 @@ EXAMPLES = {
 
 def test_code_runs_and_is_right(drawn: dict[str, list]) -> None:
     """Each function, called as its record says, gives what an independent reading of the instruction gives."""
-    for row in drawn["code_alpaca"]:
+    for row in drawn["mini_code"]:
         scope: dict[str, object] = {}
         exec(row["output"], scope)
         name, argument = re.search(r"def (\w+)\((\w+)\)", row["output"]).groups()
@@ -236,14 +261,14 @@ def test_code_runs_and_is_right(drawn: dict[str, list]) -> None:
 
 def test_code_covers_every_instruction(drawn: dict[str, list]) -> None:
     """All 32 kinds of function occur, with and without an example."""
-    asked = "\n".join(row["instruction"] for row in drawn["code_alpaca"])
+    asked = "\n".join(row["instruction"] for row in drawn["mini_code"])
     assert [pattern for pattern, _ in EXPECTED if not re.search(pattern, asked)] == []
-    assert 800 < sum(not row["input"] for row in drawn["code_alpaca"]) < 1200
+    assert 800 < sum(not row["input"] for row in drawn["mini_code"]) < 1200
 
 
-def test_web_gpt_cites_quotes_that_say_it(drawn: dict[str, list]) -> None:
+def test_sources_cites_quotes_that_say_it(drawn: dict[str, list]) -> None:
     """Each citation names a quote that is there, and the names and numbers of its claim stand in it or the question."""
-    for first, _ in drawn["web_gpt"]:
+    for first, _ in drawn["mini_sources"]:
         extracts, question = first["quotes"]["extract"], first["question"]["full_text"]
         claims = re.findall(r"([^\[\]]+) \[(\d)\]", first["answer"])
         assert len(claims) == 2
@@ -253,9 +278,9 @@ def test_web_gpt_cites_quotes_that_say_it(drawn: dict[str, list]) -> None:
             assert weighty(sentence) <= known, first
 
 
-def test_web_gpt_orders_by_the_quotes(drawn: dict[str, list]) -> None:
+def test_sources_orders_by_the_quotes(drawn: dict[str, list]) -> None:
     """The older town is the one with the smaller year, the cheaper one that with the lower price, by the quotes."""
-    for first, _ in drawn["web_gpt"]:
+    for first, _ in drawn["mini_sources"]:
         winner = re.search(r"(?:(\w+) is older|cheaper in (\w+))", first["answer"])
         if winner:
             text = " ".join(first["quotes"]["extract"])
@@ -266,9 +291,9 @@ def test_web_gpt_orders_by_the_quotes(drawn: dict[str, list]) -> None:
             assert (winner[1] or winner[2]) == min(found, key=found.__getitem__), first
 
 
-def test_web_gpt_prefers_the_first_answer(drawn: dict[str, list]) -> None:
+def test_sources_prefers_the_first_answer(drawn: dict[str, list]) -> None:
     """The first answer has the higher score, both share question and quotes, and both cite quotes that exist."""
-    for first, second in drawn["web_gpt"]:
+    for first, second in drawn["mini_sources"]:
         assert first["score"] > second["score"]
         assert (first["question"], first["quotes"]) == (second["question"], second["quotes"])
         count = len(first["quotes"]["extract"])

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from data_prep import world
-from data_prep.world import capital, listed, tell
+from data_prep.mini import world
+from data_prep.mini.world import capital, listed, tell
 
 
 @dataclass(frozen=True, slots=True)

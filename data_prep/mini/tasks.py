@@ -1,14 +1,14 @@
-"""The five mini tasks: one drawn row each, in the upstream form of the real set that bears the task's id."""
+"""The five mini tasks: one drawn row each, in the upstream form of the real set whose shape it has."""
 
 from random import Random
 
-from data_prep import passages, programs, reports, sums, world
-from data_prep.world import capital, tell
+from data_prep.mini import passages, programs, reports, sums, world
+from data_prep.mini.world import capital, tell
 
 Row = dict | list
 
 
-def auto_cot(rng: Random, number: int) -> Row:
+def reasoning(rng: Random, number: int) -> Row:
     """A word problem and its reasoning."""
     p = sums.problem(rng)
     steps = [f"{capital(s.why)}: {s.equation}." if s.equation else f"{capital(s.why)}." for s in p.steps]
@@ -16,7 +16,7 @@ def auto_cot(rng: Random, number: int) -> Row:
     return {"instruction": f"{p.story} {p.question}", "input": "", "output": output}
 
 
-def icliniq(rng: Random, number: int) -> Row:
+def medical(rng: Random, number: int) -> Row:
     """A patient's letter and the doctor's answer."""
     a, p, days = rng.choice(world.AILMENTS), world.person(rng), rng.randint(2, 15)
     one, two = rng.sample(a.symptoms, 2)
@@ -36,7 +36,7 @@ def icliniq(rng: Random, number: int) -> Row:
     return {"input": letter, "answer_icliniq": answer}
 
 
-def dolly(rng: Random, number: int) -> Row:
+def on_passage(rng: Random, number: int) -> Row:
     """A question on a passage, two at once, a summary, or (seldom) a question of knowledge without a passage."""
     kind = rng.choices((_closed, _both, _summary, _open), (60, 18, 17, 5))[0]
     instruction, context, response, category = kind(rng)
@@ -80,7 +80,7 @@ def _lower(sentence: str) -> str:
     return "the " + sentence.removeprefix("The ") if sentence.startswith("The ") else sentence
 
 
-def code_alpaca(rng: Random, number: int) -> Row:
+def code(rng: Random, number: int) -> Row:
     """A function to write; with an example input, also the call on it."""
     p = programs.program(rng)
     asked = tell(rng, "<Write|Create> a Python function <called|named> {p.name} that {p.intent}.", p=p)
@@ -90,7 +90,7 @@ def code_alpaca(rng: Random, number: int) -> Row:
     return {"instruction": asked, "input": call, "output": f"{p.code}\n\nresult = {p.name}({p.example})"}
 
 
-def web_gpt(rng: Random, number: int) -> Row:
+def on_sources(rng: Random, number: int) -> Row:
     """A comparison: the answer that cites its quotes scores above the one that misses the point."""
     r = reports.report(rng)
     score = rng.choice((0.25, 0.5, 0.75, 1.0))

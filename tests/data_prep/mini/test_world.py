@@ -1,7 +1,7 @@
 from random import Random
 
-from data_prep import passages, programs, sums, world
-from data_prep.world import AILMENTS, SYMPTOM_AILMENT, listed, tell
+from data_prep.mini import passages, programs, sums, world
+from data_prep.mini.world import AILMENTS, SYMPTOM_AILMENT, listed, tell
 
 
 def test_tell_fills_facts_and_takes_each_choice() -> None:

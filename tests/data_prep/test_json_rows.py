@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep import upstream
+from data_prep import tables
 
 # No lone surrogates: a file is UTF-8.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -24,15 +25,18 @@ values = st.recursive(
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for files that are written many times."""
-    return tmp_path_factory.mktemp("upstream")
+    return tmp_path_factory.mktemp("json_rows")
 
 
 def read(path: Path, content: str | bytes) -> list[tuple[int, Any]]:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return list(upstream.rows(path))
+    return list(tables.rows(path))
 
 
-@given(rows=st.lists(values, max_size=5), ascii=st.booleans(), gaps=st.lists(st.integers(0, 2), min_size=5, max_size=5))
+several = st.lists(values, max_size=5).filter(lambda rows: len(rows) != 1)  # one value may hold the rows itself
+
+
+@given(rows=several, ascii=st.booleans(), gaps=st.lists(st.integers(0, 2), min_size=5, max_size=5))
 def test_lines_are_rows_with_their_numbers(folder: Path, rows: list, ascii: bool, gaps: list[int]) -> None:
     """JSON Lines give each row with its own line, blank lines counted and left out."""
     text, expected = "", []
@@ -173,3 +177,83 @@ def test_damaged_gzip_is_named(tmp_path: Path, damage: Callable[[bytes], bytes])
     """A gzip file that is cut off or changed is refused by name, never read in part."""
     with pytest.raises(ValueError, match=r"rows\.jsonl\.gz:1: malformed gzip"):
         read(tmp_path / "rows.jsonl.gz", damage(gzip.compress(b'{"a": 1}\n{"a": 2}\n')))
+
+
+OBJECTS = [{"q": "one", "n": {"deep": [1, 2]}}, {"q": "two"}, {"q": "three"}]
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl", "rows.jsonl.gz"])
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (json.dumps(OBJECTS, indent=1), [2, 11, 14]),  # an array, laid out
+        (json.dumps(OBJECTS), [1, 1, 1]),  # and on one line
+        (json.dumps({"version": "1.0", "data": OBJECTS, "tags": ["a"]}, indent=1), [4, 13, 16]),
+        (json.dumps({"data": OBJECTS}), [1, 1, 1]),
+        (json.dumps({"a": OBJECTS[0], "b": OBJECTS[1], "c": OBJECTS[2]}, indent=1), [2, 11, 14]),  # by keys
+        ("\n" + "\n".join(json.dumps(row, indent=1) for row in OBJECTS), [2, 11, 14]),  # one after the other
+    ],
+)
+def test_other_forms_of_json_hold_the_same_rows(tmp_path: Path, name: str, text: str, lines: list[int]) -> None:
+    """An array, an object with a list of rows or of rows by key, and objects over several lines, each with its line."""
+    content = gzip.compress(text.encode()) if name.endswith(".gz") else text
+    assert read(tmp_path / name, content) == list(zip(lines, OBJECTS, strict=True))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"q": "why",\n "n": [1], "m": {"a": 1}}', '{"q": "why", "n": [1], "m": {"a": 1}}', "[[1], [2]]", "7"]
+)
+def test_a_value_that_holds_no_rows_is_a_row(tmp_path: Path, text: str) -> None:
+    """A single record, laid out or not, and in JSON Lines a comparison of two answers, is one row."""
+    assert read(tmp_path / "rows.jsonl", text) == [(1, json.loads(text))]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ({"q": {"0": "a", "1": "b"}, "a": {"0": "c", "1": "d"}}, r"an object of columns \(q, a\).*orient=\"records\""),
+        ({"q": ["a", "b"], "a": ["c", "d"]}, r"an object of columns \(q, a\)"),
+        ({"columns": ["q"], "index": [0], "data": [["a"]]}, r"an object of columns"),
+        ({"train": OBJECTS, "test": OBJECTS}, r"an object of 2 lists of rows \(train, test\); make each a file"),
+    ],
+)
+def test_object_that_is_not_rows_is_said_to_be_what_it_is(tmp_path: Path, content: dict, what: str) -> None:
+    """Valid JSON in a form that is not read is never called malformed."""
+    with pytest.raises(ValueError, match=rf"rows\.json:1: holds {what}"):
+        read(tmp_path / "rows.json", json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [('{"a": 1}\n{"a": 1, "a": 2}', 2), ('[{"a": 1},\n{"b": {"a": 1, "a": 2}}]', 2), ('{\n"a": 1,\n"a": 2}', 1)],
+)
+def test_key_that_stands_twice_is_refused(tmp_path: Path, content: str, line: int) -> None:
+    """Of two values under one key neither is dropped without a word."""
+    with pytest.raises(ValueError, match=rf"rows\.json:{line}: malformed JSON: the key 'a' stands twice in an object"):
+        read(tmp_path / "rows.json", content)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ('{"a": 1\n{"a": 2}\n', 1),  # JSON Lines whose first line is wrong
+        ('{\n "a": 1\n}\n{\n "a": 2,\n}\n', 6),  # objects over several lines
+        ('{\n "a":\n  x\n}', 3),
+    ],
+)
+def test_malformed_value_is_named_where_it_is_wrong(tmp_path: Path, content: str, line: int) -> None:
+    """In JSON Lines by its line, in a text of other form by the line of the wrong character."""
+    with pytest.raises(ValueError, match=rf"rows\.jsonl:{line}: malformed JSON"):
+        read(tmp_path / "rows.jsonl", content)
+
+
+def test_compressed_lines_are_streamed(tmp_path: Path) -> None:
+    """A compressed file takes the memory of a line, not of its text: 200 MB of text stay below 20 MB."""
+    line = json.dumps({"a": "x" * 1_000_000}).encode() + b"\n"
+    (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(line * 200, compresslevel=1))
+    tracemalloc.start()
+    try:
+        assert sum(len(row["a"]) for _, row in tables.rows(tmp_path / "rows.jsonl.gz")) == 200_000_000
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()

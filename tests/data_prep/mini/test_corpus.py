@@ -7,12 +7,12 @@ from fractions import Fraction
 
 import pytest
 
-from data_prep.corpus import corpus
-from data_prep.world import AILMENTS
+from data_prep.mini.corpus import corpus
+from data_prep.mini.world import AILMENTS
 
 DIGEST = """
 import hashlib
-from data_prep.corpus import corpus
+from data_prep.mini.corpus import corpus
 print(hashlib.sha256("|".join(corpus(4, 200)).encode()).hexdigest())
 """
 EQUATION = re.compile(r"(?<![\d.])(\d+) ([-+*/]) (\d+) = (\d+)")

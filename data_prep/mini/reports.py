@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from data_prep import world
-from data_prep.world import capital, tell
+from data_prep.mini import world
+from data_prep.mini.world import capital, tell
 
 
 @dataclass(frozen=True, slots=True)
