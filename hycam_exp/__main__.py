@@ -11,8 +11,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from hycam_exp.config.compose import config_dir, read
 from hycam_exp.config.errors import explain
-from hycam_exp.config.settings import config_dir, read, require_trainable
+from hycam_exp.config.settings import require_trainable
 from hycam_exp.launch import jobs
 from hycam_exp.launch.local import LocalLauncher
 from hycam_exp.launch.slurm import SlurmLauncher

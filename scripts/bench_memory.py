@@ -17,8 +17,9 @@ import torch
 from torch.distributed._tools.mem_tracker import MemTracker
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.methods import METHODS
-from hycam_exp.config.settings import Run, compose
+from hycam_exp.config.settings import Run
 from hycam_exp.data.batches import IGNORE
 from hycam_exp.data.batches import Batch as Tokens
 from hycam_exp.methods import attach

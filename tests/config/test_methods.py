@@ -5,9 +5,9 @@ from contextlib import nullcontext
 
 import pytest
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.dimensions import Dimensions
 from hycam_exp.config.methods import METHODS
-from hycam_exp.config.settings import compose
 
 D, HIDDEN, BLOCKS = 4096, 11008, 32
 LLAMA2_7B = Dimensions(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.config.settings import Run, compose
+from hycam_exp.config.compose import compose
+from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
 from hycam_exp.launch import cell_status
 from hycam_exp.launch.cell_status import DONE, MISSING, Inputs, standing, store_of

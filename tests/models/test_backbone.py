@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.models import files
 from hycam_exp.models.backbone import describe, examine
 from hycam_exp.models.load import load_model

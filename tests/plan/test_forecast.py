@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from hycam_exp.config.settings import Run, compose
+from hycam_exp.config.compose import compose
+from hycam_exp.config.settings import Run
 from hycam_exp.plan.devices import GPUS
 from hycam_exp.plan.forecast import Forecast, forecast, work
 from hycam_exp.plan.method_costs import costs_of

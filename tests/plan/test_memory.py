@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.data.batches import Schedule
 from hycam_exp.plan.devices import GPUS
 from hycam_exp.plan.memory import MemoryParts, TrainingStep, fits, step_of

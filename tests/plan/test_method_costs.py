@@ -2,8 +2,8 @@
 
 import pytest
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.methods import METHODS, MethodSettings
-from hycam_exp.config.settings import compose
 from hycam_exp.plan.memory import TrainingStep
 from hycam_exp.plan.method_costs import COSTS, costs_of
 from hycam_exp.plan.sizes import MicroBatch, bytes_of, shape_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.plan.method_costs import costs_of
 from hycam_exp.plan.saved_tensors import Block, Kept, Op, Tape, Tensor, worst
 from hycam_exp.plan.sizes import MicroBatch, bytes_of, shape_of

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hycam_exp.cell import run_cell
-from hycam_exp.config.settings import compose, refusal
+from hycam_exp.config.compose import compose
+from hycam_exp.config.settings import refusal
 from hycam_exp.models import load
 from hycam_exp.runtime import ranks
 
