@@ -7,9 +7,9 @@ A cell of another version is not continued, and the report puts two versions int
 HISTORY = {
     1: "Until November 2026: steps sorted by length across the epoch, prompt and response tokenised as one text.",
     2: (
-        "Prompt and response tokenised apart; ROUGE-L and BLEU-4 null where no reference can be seen. An optimiser "
-        "step is a random draw of the mix, cut into micro-batches by the least padding; early stopping comes at the same "
-        "steps however a step is cut; warm-up starts above zero; on a CPU the loss is float64's."
+        "Prompt and response tokenised apart; ROUGE-L and BLEU-4 null where no reference can be seen. "
+        "An optimiser step is a random draw of the mix, cut into micro-batches by the least padding; early stopping "
+        "comes at the same steps however a step is cut; warm-up starts above zero; on a CPU the loss is float64's."
     ),
 }
 """A line a version: what changed in the results with it."""
