@@ -19,7 +19,7 @@ $(VENV)/.ready: constraints.txt pyproject.toml
 run: $(VENV)/.ready  ## adapt the embedded backbone to the mini set (ARGS="method=lora" to override)
 	$(RUN) -m hycam_exp $(ARGS)
 
-tables: $(VENV)/.ready  ## the paper's tables and ours from results/runs (ARGS="--results DIR")
+tables: $(VENV)/.ready  ## the tables of every study, and of your runs (ARGS="--results DIR")
 	$(RUN) -m hycam_exp.report $(ARGS)
 
 test: $(VENV)/.ready  ## the tests: at most 8 minutes, no network, no GPU

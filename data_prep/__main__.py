@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep import folders, tasks
 from hycam_exp.data.prompts import STYLES
+from hycam_exp.data.records import require_plain_name
 from hycam_exp.runtime.command_line import Parser
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def convert(options: argparse.Namespace) -> int:
     from data_prep import generic
 
     _require(options, "task_name", "what to call it")
-    if not re.fullmatch(r"[a-z0-9_]{1,64}", options.task_name):
-        raise ValueError(f"--task {options.task_name}: lower-case letters, digits and underscores only")
+    require_plain_name("--task", options.task_name)
     _refuse(options, "answer", "answers")
     mapping = {name: getattr(options, name) for name in FIELDS if getattr(options, name)}
     _done(options.task_name, _one(options.task_name, options, generic.reading(mapping, "generic")))
@@ -130,6 +129,7 @@ def preview(options: argparse.Namespace) -> int:
     """Records as training sees them."""
     from data_prep import preview as view
 
+    require_plain_name("TASK", options.task)
     tokenizer = view.tokenizer_at(options.tokenizer)
     if note := view.ended(tokenizer, options.prompt, options.eos):
         print(f"note: {note}", file=sys.stderr)

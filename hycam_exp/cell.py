@@ -172,16 +172,18 @@ class Cell:
             "micro batch size": self._sizes.micro_batch_size,  # Lightning counts micro-batches
             **{package: versions().get(package) for package in CONTINUING},
         }
+        fresh = self.run.resume == "never" or self.run.overwrite
+        self.notes += [] if fresh else previous.get("notes", [])
         other = [f"{key} {previous.get(key)}, now {now}" for key, now in made_by.items() if previous.get(key) != now]
         same = not previous["attempt"] or not other
         if not same:
             self.notes.append(f"an earlier attempt was not continued: it was made with {'; '.join(other)}")
             print(f"{self.identifier}: {self.notes[-1]}", flush=True)
-        if not same or self.run.resume == "never" or self.run.overwrite:
+        if not same or fresh:
             for name in ("training", "predictions"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
         attempt = previous["attempt"] + 1
-        write_atomically(state, json.dumps({"attempt": attempt, **made_by}).encode())
+        write_atomically(state, json.dumps({"attempt": attempt, **made_by, "notes": self.notes}).encode())
         return attempt
 
     def _previous_attempt(self, state: Path) -> dict[str, Any]:
@@ -302,7 +304,7 @@ class Cell:
         return adapted, {"parameters_trainable": trainable, "parameters_total": total, **chosen}
 
     def _loggers(self, attempt: int) -> list[Logger]:
-        from hycam_exp.training.fit import loggers
+        from hycam_exp.training.loggers import loggers
 
         return loggers(self.run, self.identifier, self.folder, attempt)
 

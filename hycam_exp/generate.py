@@ -13,6 +13,7 @@ from hycam_exp.config.settings import ModelSettings
 from hycam_exp.models import files
 from hycam_exp.models.backbone import Backbone, describe
 from hycam_exp.models.load import load_model, weight_dtype
+from hycam_exp.records.store import all_records_folders
 from hycam_exp.runtime.command_line import as_errors, key_values, refuse
 from hycam_exp.runtime.interruption import ended_by_signals
 
@@ -38,7 +39,7 @@ def adapter_folder(run: str, outputs: str) -> Path:
     candidates = [Path(run), Path(run) / "adapter", Path(outputs) / run / "adapter"]
     found = next((folder for folder in candidates if (folder / files.SETTINGS_FILE).is_file()), None)
     if found is None:
-        recorded = (Path("results") / "runs" / f"{run}.json").is_file()
+        recorded = any((of / f"{run}.json").is_file() for of in all_records_folders(Path("results")))
         again = f"; it has a record, and no adapter here: `python -m hycam_exp.report figures run={run}` says how to"
         raise ValueError(
             f"run={run}: no finished run there ({files.SETTINGS_FILE} looked for in {_listed(candidates)})"

@@ -39,7 +39,7 @@ EXPERIMENTS = (
     "figure_loss_curves", "figure_num_specialized", "figure_tau",
 )  # fmt: skip
 """What the paper's tables and figures need: 400 cells."""
-COMMITTED = Path("results")
+COMMITTED = Path("results/studies/mini/records")
 CONTENT = {"data": "paper_mix", "retention": "retention"}
 VALIDATIONS, TEXT = 12, 600  # of a run; characters of a prediction
 
@@ -83,7 +83,7 @@ def write(run: Run, store: Store, length: Length) -> None:
 def _template(method: str, fold: int) -> RunRecord:
     """The committed run of a method; of another method, LoRA's."""
     store = Store(COMMITTED, COMMITTED)
-    found = {name: sorted((COMMITTED / "runs").glob(f"*-{name}-mini-f{fold}-*.json")) for name in (method, "lora")}
+    found = {name: sorted(COMMITTED.glob(f"*-{name}-mini-f{fold}-*.json")) for name in (method, "lora")}
     record = store.read((found[method] or found["lora"])[0].stem)
     assert record is not None, "its file is there"
     return record
@@ -149,7 +149,7 @@ def _processor() -> float:
 
 def measure(found: Sequence[Run], folder: Path, length: Length) -> dict[str, dict[str, float]]:
     """The three reports, one after the other; the record that is added is the first cell's with another seed."""
-    store = Store(folder, folder)
+    store = Store(folder / "runs", folder)
     for run in found:
         write(run, store, length)
     first = report(folder)

@@ -15,6 +15,7 @@ from hycam_exp.launch.slurm_queue import Request
 
 FIELDS: dict[str, Any] = yaml.safe_load((config_dir() / "hydra" / "launcher" / "slurm.yaml").read_text())
 del FIELDS["_target_"]
+FIELDS["sbatch"] = {}  # as the launcher makes of the file's null
 GATE = "import time, pathlib\nwhile not pathlib.Path('%(folder)s/go').exists(): time.sleep(0.02)\n"
 
 

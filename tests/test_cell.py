@@ -244,6 +244,19 @@ def test_an_attempt_of_another_version_or_strategy_is_not_continued(tmp_path, na
     assert cell.notes[0] in capsys.readouterr().out
 
 
+def test_the_notes_of_an_attempt_outlive_it(tmp_path):
+    """An attempt that is interrupted tells the one that goes on from it, for the record; a fresh start has none."""
+    run = quick(tmp_path)
+    other = replace(run, trainer=replace(run.trainer, micro_batch_size=1))
+    told = []
+    for of in (run, other, other, replace(other, resume="never")):
+        cell = Cell(of, "cell", store_of(of), Collection(records=[], rejections=[], sources=[]), Clock())
+        cell._begin_attempt()
+        told.append(cell.notes)
+    assert [len(notes) for notes in told] == [0, 1, 1, 0]
+    assert told[2] == told[1]
+
+
 def test_a_damaged_state_of_an_attempt_is_named(tmp_path):
     """The error has the file, and what to do."""
     run = quick(tmp_path)

@@ -104,11 +104,13 @@ def test_a_run_is_found_by_id_by_folder_and_by_adapter(finished):
 
 def test_a_record_without_its_adapter_says_how_to_train_it_again(tmp_path, monkeypatch):
     """As the committed ones are; a run that nothing is known of is not said to have a record."""
-    (tmp_path / "results" / "runs").mkdir(parents=True)
-    (tmp_path / "results" / "runs" / "known.json").write_text("{}")
+    for folder, known in (("runs", "known"), ("studies/mini/records", "committed")):
+        (tmp_path / "results" / folder).mkdir(parents=True)
+        (tmp_path / "results" / folder / f"{known}.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"`python -m hycam_exp.report figures run=known` says how to train it again$"):
-        generate.adapter_folder("known", "outputs")
+    for known in ("known", "committed"):
+        with pytest.raises(ValueError, match=rf"`python -m hycam_exp.report figures run={known}` says how to train it"):
+            generate.adapter_folder(known, "outputs")
     with pytest.raises(ValueError, match=r"^run=other: no finished run there \([^;]*\)$"):
         generate.adapter_folder("other", "outputs")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hycam_exp.__main__ import COMMANDS
 from hycam_exp.config.settings import compose
 from hycam_exp.data import sources
 from hycam_exp.models.backbone import examine
@@ -43,6 +44,18 @@ def test_a_users_mistake_is_one_line(tmp_path, arguments, message):
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(("name", "module"), COMMANDS.items())
+def test_every_command_is_a_word_of_the_installed_one(tmp_path, name, module):
+    """`hycam-exp plan` is `python -m hycam_exp.plan`, and so for the others: the same help, from any folder."""
+    code = "from hycam_exp.__main__ import main; main()"
+    said = [
+        subprocess.run([sys.executable, *words, "--help"], capture_output=True, text=True, cwd=tmp_path)
+        for words in (("-c", code, name), ("-m", module))
+    ]
+    assert [(done.returncode, done.stdout) for done in said] == [(0, said[1].stdout)] * 2
+    assert said[1].stdout
 
 
 def test_an_unwritable_results_folder_is_named(tmp_path):

@@ -39,3 +39,11 @@ def test_an_installed_wheel_composes_its_own_config_from_any_folder(tmp_path):
 
     assert run("-c", code).split() == [str(packages / "hycam_exp" / "conf"), "hycam", "True", "5", "2000"]
     assert "method: cam, full_ft, hycam" in run("-m", "hycam_exp", "--help")
+    installed = subprocess.run(
+        [str(python.with_name("hycam-exp")), "plan", "--help"],
+        cwd=tmp_path,
+        env=outside,
+        capture_output=True,
+        text=True,
+    )
+    assert installed.stdout.startswith("usage: python -m hycam_exp.plan"), installed.stderr

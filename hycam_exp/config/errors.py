@@ -1,8 +1,12 @@
 """What is wrong with a config in one line, with the key or choice that comes nearest to what was written."""
 
+import os
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import Container, DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -22,13 +26,34 @@ def explain(error: HydraException | OmegaConfBaseException) -> str:
         return _unknown_choice(str(error.missing_cfg_file), error.options)
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: {first}"
+        return _unparsed(error.override, first)
     key = getattr(error, "full_key", None)
     if str(error).strip().startswith(SWEPT):
         return f"{first}: several values are a grid, with -m; one list is in brackets, [1,2]"
     if NO_LIST in first:
         return f"{key}: must be a list, in brackets: {key}=[...]"
     return f"{key}: {first}" if key else first
+
+
+def _unparsed(override: str, reason: str) -> str:
+    """Why Hydra cannot read an override, and where quotes help, what to type: a text that holds ~ = ( # or Chinese."""
+    key, is_pair, value = override.partition("=")
+    if not is_pair:
+        return f"{override}: must be key=value"
+    if value.startswith(("[", "{")):
+        return f"{override}: {reason}"
+    texts = [os.path.expanduser(text.strip("'\"")) for text in value.split(",")]
+    quoted = f"{key}={','.join(map(_quoted, texts))}"
+    try:
+        OverridesParser.create().parse_override(quoted)
+    except HydraException:
+        return f"{override}: {reason}"
+    return f"{override}: Hydra reads such characters in quotes only, and the shell needs its own: {shlex.quote(quoted)}"
+
+
+def _quoted(text: str) -> str:
+    """As Hydra's command line reads a text, which takes backslashes as such but for those before a quote."""
+    return '"' + re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), text) + '"'
 
 
 def _unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:

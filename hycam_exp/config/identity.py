@@ -11,7 +11,7 @@ from typing import Any
 
 from hycam_exp.config.settings import Run
 
-INCIDENTAL = ("trainer", "logger", "paths", "overwrite", "retry", "resume")
+INCIDENTAL = ("trainer", "logger", "paths", "study", "overwrite", "retry", "resume")
 """Hardware, places and switches of the command line: they decide nothing."""
 _CONTENT = {"data": ("root", "fields"), "model": ("path", "retention_text")}  # what lies there decides, by its hash
 _CHECKS = {"recipe": ("learning_rates",), "model": ("tokenizer",)}  # a choice that was taken; a fact that is compared

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hycam_exp.config.errors import explain
 from hycam_exp.config.methods import METHODS, require
 from hycam_exp.data.prompts import STYLES
+from hycam_exp.data.records import require_plain_name
 
 NUM_FOLDS = 5
 STRATEGIES = ("single", "ddp", "fsdp", "zero1", "zero2", "zero3")
@@ -60,6 +61,7 @@ class ModelSettings:
     """nf4: the frozen weights are read into four bits by bitsandbytes; null, as in runs before there was this field."""
 
     def __post_init__(self) -> None:
+        require_plain_name("model.name", self.name)
         require_one_of(("embedded", "random", "folder", "hub"), "model.source", self.source)
         require(self.quantize in (None, "nf4"), "model.quantize", self.quantize, "must be null or nf4")
         stored = self.quantize is None or self.source != "random"
@@ -100,6 +102,9 @@ class DataSettings:
     null, as in runs before there was this field: the tokenizer's EOS."""
 
     def __post_init__(self) -> None:
+        require_plain_name("data.name", self.name)
+        for task in self.tasks:
+            require_plain_name("a task of data.tasks", task)
         require(bool(self.tasks), "data.tasks", self.tasks, "needs at least one task")
         require(len(set(self.tasks)) == len(self.tasks), "data.tasks", self.tasks, "names a task twice")
         require(self.max_length >= 8, "data.max_length", self.max_length, "must be at least 8")
@@ -204,11 +209,12 @@ class LoggerSettings:
 
     name: str
     project: str | None
+    """Of Weights & Biases; the experiment of MLflow."""
     mode: str | None
     """Weights & Biases: offline or online."""
 
     def __post_init__(self) -> None:
-        require_one_of(("csv", "wandb"), "logger.name", self.name)
+        require_one_of(("csv", "wandb", "tensorboard", "mlflow"), "logger.name", self.name)
         if self.name == "wandb":
             require_one_of(("offline", "online"), "logger.mode", self.mode)
 
@@ -256,6 +262,8 @@ class Run:
     paths: PathSettings
     seed: int
     fold: int
+    study: str | None = None
+    """The study in results/studies that the record is read from and written to; null: the user's own results/runs."""
     overwrite: bool
     """Run a finished cell again and replace its record."""
     retry: bool
@@ -267,6 +275,8 @@ class Run:
         require(0 <= self.fold < NUM_FOLDS, "fold", self.fold, f"must be in 0..{NUM_FOLDS - 1}")
         require(self.seed >= 0, "seed", self.seed, "must not be negative")
         require_one_of(("auto", "never"), "resume", self.resume)
+        if self.study is not None:
+            require_plain_name("study", self.study)
         self._check_strategy()
         if self.model.quantize is not None:
             self._check_quantize()

@@ -113,7 +113,9 @@ def prompt_ids(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, st
 
 def beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids that a tokenizer puts before a text: BOS, or none."""
-    (encoding,) = tokenizer(["a"]).encodings or ()
+    encodings = tokenizer(["a"]).encodings
+    assert encodings is not None, "a fast tokenizer"
+    (encoding,) = encodings
     special = takewhile(lambda pair: pair[1], zip(encoding.ids, encoding.special_tokens_mask, strict=True))
     return [id for id, _ in special]
 

@@ -6,7 +6,6 @@ words of all scripts. Each sample keeps its sufficient statistics; a corpus's BL
 """
 
 import math
-import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from hycam_exp.evaluation.perplexity import mean_over_tasks
 from hycam_exp.records.store import Score
 
 ORDERS = 4
-# The words of rouge_score's tokenizer (whose package imports nltk, and nltk a home folder).
-_LATIN_WORD = re.compile(r"[a-z0-9]+")
 # Chinese and Japanese set no space between words: there a character stands for a word, as in BERT's tokenizer.
 _UNICODE_WORD = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}]\p{M}*|[[\p{L}\p{M}\p{N}]--[\p{Han}\p{Hiragana}\p{Katakana}]]+", regex.V1
@@ -54,7 +51,10 @@ def _bleu() -> Any:
 
 def latin_words(text: str) -> list[str]:
     """The text's words as rouge_score's tokenizer has them, unstemmed: runs of a to z and 0 to 9, lower-cased."""
-    return _LATIN_WORD.findall(text.lower())
+    from rouge_score.tokenize import tokenize  # its scorer imports nltk, and nltk needs a home folder
+
+    words: list[str] = tokenize(text, None)
+    return words
 
 
 def unicode_words(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from hycam_exp.config.identity import run_id
 from hycam_exp.config.settings import Run
 from hycam_exp.data.records import Record, content_hash
 from hycam_exp.models import files
-from hycam_exp.records.store import MAX_FAILURES, Store
+from hycam_exp.records.store import MAX_FAILURES, Store, records_folder
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
 
@@ -19,8 +19,8 @@ def identifier(run: Run, records: Sequence[Record]) -> str:
 
 
 def store_of(run: Run) -> Store:
-    """The store that a run's record goes to."""
-    return Store(Path(run.paths.results), Path(run.paths.outputs))
+    """The store that a run's record goes to, and where a finished one is looked for."""
+    return Store(records_folder(Path(run.paths.results), run.study), Path(run.paths.outputs))
 
 
 @dataclass(frozen=True)

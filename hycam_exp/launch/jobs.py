@@ -20,6 +20,7 @@ from hycam_exp.launch.cell_status import DONE, FAILED, Standing, standing, store
 from hycam_exp.launch.inputs import Inputs
 from hycam_exp.records.store import Store
 from hycam_exp.runtime.command_line import MARK, as_errors, noting
+from hycam_exp.training import loggers
 
 PLUGIN = "hydra_plugins.hycam_exp"
 
@@ -168,6 +169,8 @@ def jobs_of(kind: type[J], job_overrides: Sequence[Sequence[str]]) -> list[J]:
     for overrides, run in zip(job_overrides, runs, strict=True):
         with noting(wrong):
             require_trainable(run)
+        with noting(wrong):
+            loggers.require_usable(run.logger)
         with noting(wrong):
             run_id = inputs.run_id(run)
             jobs[run_id] = kind(list(overrides), run, run_id)

@@ -10,7 +10,7 @@ from typing import Any
 PACKAGE = Path(__file__).parents[1]
 RECORDED_PACKAGES = (
     "torch", "pytorch-lightning", "transformers", "tokenizers", "peft", "hydra-core", "omegaconf", "sacrebleu",
-    "rapidfuzz", "regex", "numpy",
+    "rouge-score", "rapidfuzz", "regex", "numpy",
 )  # fmt: skip
 
 

@@ -64,26 +64,41 @@ class RunRecord:
         return next((s.value for s in self.scores if s.metric == metric and s.task == task), None)
 
 
+def records_folder(results: Path, study: str | None) -> Path:
+    """Where run records lie in a results folder: those of a study, which are committed, or the user's own."""
+    return results / "runs" if study is None else results / "studies" / study / "records"
+
+
+def all_records_folders(results: Path) -> list[Path]:
+    """Every folder of run records in a results folder that is there: the studies' by name, then the user's own.
+
+    Of a study's folder (results/studies/NAME) it is the study's own alone.
+    """
+    studies = sorted((results / "studies").glob("*/records"))
+    return [path for path in (results / "records", *studies, results / "runs") if path.is_dir()]
+
+
 @dataclass(frozen=True)
 class Store:
-    """The folder of records, `results/runs`, and the folder of everything else about a cell, `outputs/<run_id>`."""
+    """A folder of records, a study's or the user's own, and the folder of all else about a cell, `outputs/<run_id>`."""
 
-    results: Path
+    records: Path
+    """See `records_folder`."""
     outputs: Path
     observer: lease.Observer = field(default_factory=lease.Observer, compare=False, repr=False)
 
     def record_path(self, run_id: str) -> Path:
-        return self.results / "runs" / f"{run_id}.json"
+        return self.records / f"{run_id}.json"
 
     def samples_path(self, run_id: str) -> Path:
-        return self.results / "runs" / f"{run_id}.samples.parquet"
+        return self.records / f"{run_id}.samples.parquet"
 
     def folder(self, run_id: str) -> Path:
         return self.outputs / run_id
 
     def check_writable(self) -> None:
         """Raise a `ValueError` that names the folder if a record or an output could not be written."""
-        for name, folder in (("paths.results", self.results / "runs"), ("paths.outputs", self.outputs)):
+        for name, folder in (("paths.results", self.records), ("paths.outputs", self.outputs)):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder) as stream:
@@ -98,7 +113,7 @@ class Store:
         if disk_error(error) is None:
             return ValueError(f"{run_id}: {error}")
         mend = "make room in" if error.errno in FULL else "see that this process can write in"
-        way_out = f"{mend} {self.outputs} and {self.results}, then the same command goes on"
+        way_out = f"{mend} {self.outputs} and {self.records}, then the same command goes on"
         return ValueError(f"{run_id}: {error.strerror or error}{where}; {way_out}; what is finished is whole")
 
     def write(self, record: RunRecord) -> Path:

@@ -1,4 +1,4 @@
-"""`python -m hycam_exp.report [--results DIR]`: the paper's tables, and ours, from the run records.
+"""`python -m hycam_exp.report [--results DIR]`: the tables of every study, and of the user's own runs.
 
 `python -m hycam_exp.report claims` recomputes the paper's statements, `statistics` tests HyCAM against the others,
 `figures` draws.
@@ -7,6 +7,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from hycam_exp.report.expected import Experiments, Memo
 from hycam_exp.report.ground import left_out
 from hycam_exp.report.page import sample_texts
 from hycam_exp.report.progress import progress
-from hycam_exp.report.records import Collection, Problem, read
+from hycam_exp.report.records import Collection, Problem, folder, read
 from hycam_exp.report.summary import Summary, summarise
 from hycam_exp.report.tables import Report, build
 from hycam_exp.runtime.command_line import Parser, as_errors, leave_pipe, refuse
@@ -33,21 +34,59 @@ FiguresAndAbsent = tuple[list[Path], list[tuple[str, str]]]
 def everything(arguments: Sequence[str]) -> int:
     """Write all that follows from the records and print means over folds; 1 if a record or a row was refused."""
     parser = Parser(prog="python -m hycam_exp.report", description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="holds runs/; tables/ is written there")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="holds studies/ and runs/; or a study's folder"
+    )
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="what is kept between two reports")
     parser.add_argument("--allow-mixed", action="store_true", help="rows of differing recipe, split or code, marked")
     chosen = parser.parse_args(arguments)
+    found = sources(chosen.results)
+    if not found:
+        sys.exit(as_errors(f"--results={chosen.results}: no study, and no record in {chosen.results / 'runs'}"))
+    return max(_of_source(source, chosen) for source in found)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Records that enter one report: a study's, or the user's own; never both."""
+
+    records: Path
+    """What holds them: the study's folder, or the results folder."""
+    out: Path
+    """Gets tables/, figures/ and report.html."""
+    datasets: Path
+    """The file of what was measured of the data sets."""
+
+    @property
+    def name(self) -> str:
+        """Of the source among all, as a relative path."""
+        return f"studies/{self.out.name}" if self.out == self.records else "runs"
+
+
+def sources(results: Path) -> list[Source]:
+    """The studies of a results folder by name, then the user's own runs where there are any; or the one study."""
+    studies = sorted(path.parent for path in (results / "studies").glob("*/records"))
+    if (results / "records").is_dir():
+        studies = [results]
+    own = [results] if any((results / "runs").glob("*.json")) else []
+    return [
+        *(Source(study, study, study.parents[1] / measured.FILE) for study in studies),
+        *(Source(folder, folder / "report", folder / measured.FILE) for folder in own),
+    ]
+
+
+def _of_source(source: Source, chosen: Namespace) -> int:
+    """Write all that follows from the records of one source; 1 if a record or a row was refused."""
     from hycam_exp.report.figures.catalogue import Drawing
     from hycam_exp.report.figures.drawn import Drawn
 
-    collection = read(chosen.results)
-    if not collection.records and not collection.problems:
-        sys.exit(as_errors(f"--results={chosen.results}: no record in {chosen.results / 'runs'}"))
-    summaries, kept = summarise(collection.records), _kept(chosen.outputs)
-    drawn = Drawn(kept / "figures.json", chosen.results / "runs")
-    with Drawing(summaries, chosen.results / "figures", drawn) as drawing:
-        content = _content(chosen, collection, summaries, Memo(kept), drawing)
-    path = chosen.results / "report.html"
+    print(f"== {source.out} ==")
+    collection = read(source.records)
+    summaries, kept = summarise(collection.records), _kept(chosen.outputs, source.name)
+    drawn = Drawn(kept / "figures.json", folder(source.records))
+    with Drawing(summaries, source.out / "figures", drawn) as drawing:
+        content = _content(source, chosen, collection, summaries, kept, drawing)
+    path = source.out / "report.html"
     print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
     for problem in content.problems:
         print(as_errors(problem), file=sys.stderr)
@@ -55,15 +94,21 @@ def everything(arguments: Sequence[str]) -> int:
 
 
 def _content(
-    chosen: Namespace, collection: Collection, summaries: Sequence[Summary], memo: Memo, drawing: "Drawing"
+    source: Source,
+    chosen: Namespace,
+    collection: Collection,
+    summaries: Sequence[Summary],
+    kept: Path,
+    drawing: "Drawing",
 ) -> page.PageContent:
     """All that the page shows; on the way the means are printed and the tables written."""
     from hycam_exp.report.claims.catalogue import statements
     from hycam_exp.report.resampling import Resampling
 
+    memo = Memo(chosen.outputs / "report")
     experiments = Experiments(memo)
-    resampling = Resampling(chosen.results, memo.path.with_name("bootstrap.json") if memo.path else None)
-    counts, unread = _measured(chosen.results / measured.FILE)
+    resampling = Resampling(source.records, kept / "bootstrap.json")
+    counts, unread = _measured(source.datasets)
     report = build(summaries, experiments, chosen.allow_mixed, resampling, counts)
     resampling.save()
     grids = progress(experiments, summaries)
@@ -71,14 +116,14 @@ def _content(
     memo.save()
     scored = [summary for summary in summaries if summary.mean("ppl") is not None]
     printed.means(scored, Console(markup=False, highlight=False))
-    _write(chosen.results, report)
+    _write(source.out, report)
     run_ids = [record.run_id for summary in summaries for record in summary.records]
-    samples = sample_texts.read(chosen.results, run_ids)
-    drawn, absent = _drawn(chosen.results, summaries, drawing)
+    samples = sample_texts.read(source.records, run_ids)
+    drawn, absent = _drawn(source.out, summaries, drawing)
     return page.PageContent(
         summaries=summaries, samples=samples, tables=report.tables, grids=grids,
         problems=[*collection.problems, *unread, *report.problems, *samples.problems],
-        figures=pictures(chosen.results / "figures", drawn, run_ids), missing_figures=absent, claims=found,
+        figures=pictures(source.out / "figures", drawn, run_ids), missing_figures=absent, claims=found,
     )  # fmt: skip
 
 
@@ -90,9 +135,9 @@ def _measured(path: Path) -> tuple[measured.Measured | None, list[Problem]]:
         return None, [Problem(str(path), str(error).removeprefix(f"{path}: "))]
 
 
-def _kept(outputs: Path) -> Path:
-    """The folder of what is kept between two reports, which is there from now on."""
-    folder = outputs / "report"
+def _kept(outputs: Path, source: str) -> Path:
+    """The folder of what is kept between two reports of a source, which is there from now on."""
+    folder = outputs / "report" / source
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -15,6 +15,7 @@ import numpy as np
 
 from hycam_exp.evaluation.metrics import SCORES, declared
 from hycam_exp.records.store import Store
+from hycam_exp.report.records import folder
 from hycam_exp.report.samples_file import read_table
 from hycam_exp.report.statistics import LEVEL, check_same_records
 from hycam_exp.report.summary import Summary
@@ -215,7 +216,7 @@ def _fold_scores(totals: Sequence[Array]) -> Array:
 def resample_settings(
     settings: Sequence[Summary], results: Path, resamples: int = RESAMPLES, seed: int = 0
 ) -> Resamples:
-    """Resamples of settings over the folds that all of them have; `results` holds runs/.
+    """Resamples of settings over the folds that all of them have; `results` holds their records.
 
     Raises:
         ValueError: no fold is common, a samples file is missing, or test records differ; names what.
@@ -225,7 +226,7 @@ def resample_settings(
     shared = sorted(set.intersection(*(set(setting.folds) for setting in settings)))
     if not shared:
         raise ValueError(f"no fold is common to {', '.join(setting.label for setting in settings)}")
-    store = Store(results, results)
+    store = Store(folder(results), results)
     folds = {fold: [_samples_of(store, setting, fold) for setting in settings] for fold in shared}
     found = resample(folds, resamples, seed)
     return replace(found, names=[setting.label for setting in settings])

@@ -64,7 +64,7 @@ def lines(summaries: Sequence[Summary], results: Path, resamples: int) -> Iterat
 def main(arguments: Sequence[str]) -> int:
     """Print the lines; 1 if a record was left out."""
     parser = Parser(prog="python -m hycam_exp.report statistics", description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--results", type=Path, default=Path("results"), help="holds runs/, or a study's")
     parser.add_argument("--resamples", type=int, default=RESAMPLES)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.config.settings import NUM_FOLDS
+from hycam_exp.data.records import require_plain_name
 from hycam_exp.evaluation.metrics import AGGREGATES
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.records.store import RunRecord, Store
@@ -37,20 +38,26 @@ class Collection:
     problems: list[Problem]
 
 
+def folder(results: Path) -> Path:
+    """Where records lie: in `records` of a study's folder (results/studies/NAME), else in `runs`, the user's own."""
+    study = results / "records"
+    return study if study.is_dir() else results / "runs"
+
+
 def read(results: Path) -> Collection:
-    """Every record of a results folder. One that is not whole, of a newer schema, with a number that is not finite, or
-    of the same setting and fold as another is left out, and named.
+    """Every record of a study's folder, or the user's own of a results folder. One that is not whole, of a newer
+    schema, with a number that is not finite, or of the same setting and fold as another is left out, and named.
     """
-    store = Store(results, results)
+    store = Store(folder(results), results)
     records: list[RunRecord] = []
     problems: list[Problem] = []
-    for path in sorted((results / "runs").glob("*.json")):
+    for path in sorted(store.records.glob("*.json")):
         record, fault = _read(store, path)
         if record is not None:
             records.append(record)
         else:
             problems.append(Problem(str(path), fault))
-    doubled = _doubled(records, results)
+    doubled = _doubled(records, store)
     kept = [record for record in records if record.run_id not in doubled]
     return Collection(kept, sorted([*problems, *doubled.values()]))
 
@@ -65,7 +72,10 @@ def _read(store: Store, path: Path) -> tuple[RunRecord | None, str]:
         return None, f"cannot be read: {error.strerror or error}"
     if record is None:
         return None, "is no file, or a link to none"
-    fault = _fault(record, path)
+    try:
+        fault = _fault(record, path)
+    except ValueError as error:
+        return None, str(error)
     return (record, "") if fault is None else (None, fault)
 
 
@@ -76,6 +86,10 @@ def _fault(record: RunRecord, path: Path) -> str | None:
         return fault
     if record.config["fold"] not in range(NUM_FOLDS):
         return f"config.fold={record.config['fold']}: must be in 0..{NUM_FOLDS - 1}"
+    for key in ("model", "method", "data"):
+        require_plain_name(f"config.{key}.name", record.config[key]["name"])
+    for task in record.config["data"].get("tasks") or []:
+        require_plain_name("a task of config.data.tasks", task)
     if record.run_id != path.stem:
         return f"holds the record of {record.run_id}"
     return next((f"{place} is {value}" for place, value in _numbers(record) if not _is_finite(value)), None)
@@ -128,13 +142,12 @@ def _within(place: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _within(f"{place}[{position}]", inner)
 
 
-def _doubled(records: list[RunRecord], results: Path) -> dict[str, Problem]:
+def _doubled(records: list[RunRecord], store: Store) -> dict[str, Problem]:
     """For each record whose setting and fold another has too, the problem."""
     cells: dict[tuple[Any, ...], list[RunRecord]] = {}
     for record in records:
         decisive = setting.decisive(record.config, record.data["content"])
         cells.setdefault((record.config["fold"], *map(str, sorted(decisive.items()))), []).append(record)
-    store = Store(results, results)
     return {
         record.run_id: Problem(
             str(store.record_path(record.run_id)),

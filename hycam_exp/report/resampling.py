@@ -16,7 +16,7 @@ from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.records.store import Store
 from hycam_exp.report import bootstrap, samples_file, statistics
 from hycam_exp.report.bootstrap import Resampled, resample_settings
-from hycam_exp.report.records import Problem
+from hycam_exp.report.records import Problem, folder
 from hycam_exp.report.summary import Summary
 from hycam_exp.runtime.files import write_atomically
 
@@ -79,7 +79,7 @@ class Resampling:
 
     @cached_property
     def _store(self) -> Store:
-        return Store(self.results, self.results)
+        return Store(folder(self.results), self.results)
 
     @cached_property
     def _held(self) -> dict[str, Scores]:

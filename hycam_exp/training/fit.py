@@ -7,20 +7,18 @@ micro-step, rank), and checkpoints are taken between optimiser steps only, so a 
 import hashlib
 import logging
 import math
-import os
 import sys
 import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from importlib.util import find_spec
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ProgressBar, TQDMProgressBar
-from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
@@ -356,21 +354,3 @@ def _trainer(run: Run, schedule: Schedule, checkpoints: Checkpoints, loggers: li
         use_distributed_sampler=False,
         deterministic=hardware.deterministic,
     )
-
-
-def loggers(run: Run, run_id: str, folder: Path, attempt: int) -> list[Logger]:
-    """Curves as CSV, a folder for each attempt so that none overwrites another's, and W&B where it is asked for."""
-    found: list[Logger] = [CSVLogger(folder, name="curves", version=f"attempt_{attempt}")]
-    if run.logger.name == "wandb":
-        if find_spec("wandb") is None:
-            raise ValueError("logger=wandb: wandb is not installed; pip install 'hycam-exp[wandb]', or logger=csv")
-        from pytorch_lightning.loggers import WandbLogger
-
-        os.environ["WANDB_MODE"] = str(run.logger.mode)
-        offline = run.logger.mode == "offline"
-        found.append(
-            WandbLogger(
-                name=run_id, id=run_id, project=run.logger.project, save_dir=folder, offline=offline, config=asdict(run)
-            )
-        )
-    return found

@@ -1,5 +1,6 @@
 """A misspelt key or choice is one line with what was meant, wherever it is composed."""
 
+import shlex
 import subprocess
 import sys
 
@@ -8,6 +9,8 @@ import pytest
 from hycam_exp.config import grid
 from hycam_exp.config.settings import compose
 
+ITS = 'data.root="it\'s"'
+QUOTES = "Hydra reads such characters in quotes only, and the shell needs its own"
 WRONG = {
     "metod=hycam": "metod: the config has no key metod; nearest: method",
     "method.num_specialised=3": "method.num_specialised: method has no key num_specialised; "
@@ -25,6 +28,13 @@ WRONG = {
     "model=/home/models/mine": "model=/home/models/mine: no such choice; "
     "a folder is given by model=local model.path=FOLDER",
     "data.tasks=dolly": "data.tasks: must be a list, in brackets: data.tasks=[...]",
+    "data.root=/a=b": f"data.root=/a=b: {QUOTES}: 'data.root=\"/a=b\"'",
+    "data.root=/a (1)/b": f"data.root=/a (1)/b: {QUOTES}: 'data.root=\"/a (1)/b\"'",
+    "data.root=/a#b": f"data.root=/a#b: {QUOTES}: 'data.root=\"/a#b\"'",
+    "data.root=/a~b": f"data.root=/a~b: {QUOTES}: 'data.root=\"/a~b\"'",
+    "data.root=/数据": f"data.root=/数据: {QUOTES}: 'data.root=\"/数据\"'",
+    "data.root=it's": f"data.root=it's: {QUOTES}: {shlex.quote(ITS)}",
+    "method": "method: must be key=value",
     "method.layers=[1": "method.layers=[1: no viable alternative at input '[1'",
 }
 
@@ -60,6 +70,22 @@ def test_a_grid_says_the_same(override):
     assert str(caught.value) == WRONG[override]
 
 
+@pytest.mark.parametrize("value", ["/a=b", "/a b(1)", "/数据#1", "it's", 'a"b', 'a\\\\"b', "/x;y&z!{}"])
+def test_what_the_line_says_can_be_typed(value):
+    """The quoted form, split as a shell splits it, is the value."""
+    with pytest.raises(ValueError) as caught:
+        compose(f"data.root={value}")
+    (typed,) = shlex.split(str(caught.value).partition(f"{QUOTES}: ")[2])
+    assert compose(typed).data.root == value
+
+
+def test_a_home_folder_is_written_out(monkeypatch):
+    """Within quotes no shell replaces ~."""
+    monkeypatch.setenv("HOME", "/home/someone")
+    with pytest.raises(ValueError, match=r"'data\.root=\"/home/someone/data\"'$"):
+        compose("data.root=~/data")
+
+
 @pytest.mark.parametrize("override", ["method=lora,hycam", "recipe.learning_rate=0,01"])
 def test_commas_without_a_grid_say_what_makes_one(override):
     """A sweep needs -m; a decimal comma or a list that was meant is told apart by it."""
@@ -76,7 +102,7 @@ def test_a_key_of_another_method_is_no_guess():
 
 
 @pytest.mark.parametrize("module", [("hycam_exp",), ("hycam_exp", "-m"), ("hycam_exp.plan",)], ids=" ".join)
-@pytest.mark.parametrize("override", ["method.num_specialised=3", "+method.ranks=1", "method=hycm"])
+@pytest.mark.parametrize("override", ["method.num_specialised=3", "+method.ranks=1", "method=hycm", "data.root=/数据"])
 def test_every_command_ends_in_the_line(tmp_path, module, override):
     """Exit status 1, the line alone on standard error, and torch is not loaded for it."""
     code = (

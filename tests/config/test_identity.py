@@ -16,8 +16,9 @@ def test_the_identity_ignores_where_and_how_a_run_is_made():
     same = [
         compose("trainer=gpu"),
         compose("logger=wandb"),
+        compose("logger=tensorboard"),
         compose("paths.results=/r", "paths.outputs=/o", "paths.data=/d"),
-        compose("overwrite=true", "retry=true", "resume=never"),
+        compose("overwrite=true", "retry=true", "resume=never", "study=mine"),
         compose("recipe.learning_rates.lora=1"),
     ]
     assert {run_id(other, CONTENT) for other in same} == {run_id(run, CONTENT)}

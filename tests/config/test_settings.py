@@ -165,3 +165,13 @@ def test_an_experiment_that_is_not_there_is_an_error():
     """Rather than the default cell under a wrong name."""
     with pytest.raises(ValueError, match="experiment=nope: no such choice; there is "):
         compose("experiment=nope")
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "${oc.env:HOME}", "meta-llama/Llama-3", ".hidden", "a b"])
+@pytest.mark.parametrize("field", ["model.name", "data.name", "study", "data.tasks"])
+def test_names_stay_inside_the_folders(field, name, monkeypatch):
+    """What becomes part of a path is a plain name, also where it is an interpolation's value."""
+    monkeypatch.setenv("HOME", "/root")
+    value = f'["{name}"]' if field == "data.tasks" else f'"{name}"'
+    with pytest.raises(ValueError, match=rf"^(a task of )?{field}=.*: must be a plain name: [^\n]*$"):
+        compose(f"{field}={value}")

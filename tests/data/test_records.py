@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hycam_exp.data.records import Record, content_hash, digest, identified, normalise
+from hycam_exp.data.records import Record, content_hash, digest, identified, normalise, require_plain_name
 
 ROW = Record(task="dolly", instruction="Sum up.", input="A text.", output="A word.", group="a text.")
 
@@ -105,3 +105,19 @@ def test_content_hash_forgets_order_and_sees_ids_and_groups() -> None:
     regrouped = [replace(records[0], group="other"), *records[1:]]
     assert content_hash(records) == content_hash(records[::-1])
     assert len({content_hash(records), content_hash(records[1:]), content_hash(regrouped), content_hash([])}) == 4
+
+
+@pytest.mark.parametrize("name", ["mini", "Llama-3.1_8B", "x" * 80, "0", "_x", "-", "a..b"])
+def test_a_plain_name_is_part_of_a_file_s_name(name: str) -> None:
+    """Letters, digits and ._- are."""
+    require_plain_name("data.name", name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".x", "../x", "/x", "a/b", "a b", "a\nb", "é", "世", "x" * 81, "a\n", None, 3]
+)
+def test_any_other_name_is_refused_in_one_line(name: object) -> None:
+    """With its field and, however long it is or whatever it holds, a line that can be read."""
+    with pytest.raises(ValueError, match=r"^data\.name=[ -~]*: must be a plain name: [ -~]*$") as caught:
+        require_plain_name("data.name", name)
+    assert len(str(caught.value)) < 200

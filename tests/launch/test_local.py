@@ -32,7 +32,7 @@ from pathlib import Path
 from hycam_exp.records.store import RunRecord, SCHEMA_VERSION, Store
 empty = dict(config={}, scores=[], metrics={}, curves={}, fit={}, routing=[], counts={}, cost={}, data={}, code={},
              versions={}, notes=[])
-Store(Path("%(folder)s/results"), Path("%(folder)s/outputs")).write(
+Store(Path("%(folder)s/results/runs"), Path("%(folder)s/outputs")).write(
     RunRecord(schema_version=SCHEMA_VERSION, run_id="%(run_id)s", **empty))
 """
 FAIL = "import sys; sys.exit('error: no luck')"
@@ -134,7 +134,7 @@ def test_a_failure_of_a_grid_before_counts(tmp_path: Path) -> None:
     """A cell whose second failure this is has failed, and nothing says that it is tried again."""
     notes = (
         "from pathlib import Path; from hycam_exp.records.store import Store\n"
-        "Store(Path('%(folder)s/results'), Path('%(folder)s/outputs')).add_failure('a', ValueError('no luck'))\n"
+        "Store(Path('%(folder)s/results/runs'), Path('%(folder)s/outputs')).add_failure('a', ValueError('no luck'))\n"
     )
     cell = job(tmp_path, "a", notes + FAIL)
     cell.store.add_failure("a", ValueError("none before"))

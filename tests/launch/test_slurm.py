@@ -1,11 +1,17 @@
 """The SLURM launcher, with submitit's own executors: on a small imitation of SLURM's commands, and on this machine."""
 
 import re
+import shlex
 import time
 from pathlib import Path
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
 
+from hycam_exp.config.grid import expand
+from hycam_exp.config.settings import config_dir
 from hycam_exp.launch import slurm
 from hycam_exp.records import lease
 from hycam_exp.records.lease import Observer, take
@@ -178,6 +184,40 @@ def test_without_slurm_the_launcher_says_so(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(expected)
     assert done.stderr.count("\n") == 1
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
+FIELD = re.compile(r"`'(hydra\.launcher\.\w+=[^'`]+)'`")
+COMMANDS = re.findall(r"^    python -m hycam_exp (-m .*)$", PAGE.replace("\\\n", " "), flags=re.MULTILINE)
+
+
+def launcher_of(*overrides: str) -> slurm.SlurmLauncher:
+    """The launcher that Hydra makes of a command line."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        fields = hydra_compose("config", ["hydra/launcher=slurm", *overrides], return_hydra_config=True).hydra.launcher
+    found = OmegaConf.to_container(fields, resolve=True)
+    assert isinstance(found, dict), "a launcher has fields"
+    found.pop("_target_")
+    return slurm.SlurmLauncher(**{str(name): value for name, value in found.items()})
+
+
+def test_the_fields_of_the_page_are_taken_as_they_stand(fake_slurm: Path) -> None:
+    """Options of sbatch and lines of shell, in the form that docs/scaling.md gives, go through Hydra to the request."""
+    asked = FIELD.findall(PAGE)
+    assert len(asked) == 2
+    request = launcher_of(*asked).grid([["fold=0"]]).request
+    assert (request.sbatch, request.setup) == ({"exclude": "node7"}, ["module load cuda"])
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_commands_of_the_page_compose(line: str) -> None:
+    """Every grid of docs/scaling.md as it stands: its cells, and the launcher's fields."""
+    words = [word for word in shlex.split(line, comments=True) if word != "-m"]
+    of_launcher = [word for word in words if word.startswith("hydra.launcher.")]
+    assert expand([word for word in words if word not in of_launcher], multirun=True)
+    for word in of_launcher if "hydra/launcher=slurm" in words else ():
+        field, _, value = word.removeprefix("hydra.launcher.").partition("=")
+        assert str(launcher_of(word).fields[field]).lower() == value
 
 
 TINY = (

@@ -55,7 +55,7 @@ def planned(tmp_path: Path, *overrides: str) -> list[Line]:
 def test_cells_that_a_grid_would_run_are_jobs(tmp_path):
     """A cell that failed once is one, one that failed twice is named; the hours are the forecast's."""
     (line,) = planned(tmp_path, "fold=0,1,2")
-    store = Store(tmp_path / "r", tmp_path / "o")
+    store = Store(tmp_path / "r" / "runs", tmp_path / "o")
     for cell, times in zip(line.cells, (0, 1, 2), strict=True):
         for _ in range(times):
             store.add_failure(cell.run_id or "", ValueError("no luck"))

@@ -10,7 +10,7 @@ from hycam_exp.records import printout
 from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score, Store
 
 ID = "tiny-lora-mini-f0-s1-0123abcd"
-STORE = Store(Path("/data/[old]/results"), Path("/data/[/old]/outputs"))
+STORE = Store(Path("/data/[old]/results/runs"), Path("/data/[/old]/outputs"))
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score, Store
+from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score, Store, all_records_folders, records_folder
 from hycam_exp.runtime.files import write_atomically
 
 RECORD = RunRecord(
@@ -37,7 +37,7 @@ ID = RECORD.run_id
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "results", tmp_path / "outputs")
+    return Store(tmp_path / "records", tmp_path / "outputs")
 
 
 def files(folder: Path) -> list[str]:
@@ -51,10 +51,23 @@ def test_record_is_read_as_it_was_written(store: Store) -> None:
 
 
 def test_places(store: Store) -> None:
-    """Record and samples lie in results/runs under the run's id, everything else in outputs/<run_id>."""
-    assert store.record_path(ID) == store.results / "runs" / f"{ID}.json"
-    assert store.samples_path(ID) == store.results / "runs" / f"{ID}.samples.parquet"
+    """Record and samples lie in the folder of records under the run's id, everything else in outputs/<run_id>."""
+    assert store.record_path(ID) == store.records / f"{ID}.json"
+    assert store.samples_path(ID) == store.records / f"{ID}.samples.parquet"
     assert store.folder(ID) == store.outputs / ID
+
+
+def test_a_study_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    """A user's own runs lie in results/runs, a study's in results/studies/NAME/records, and nothing finds both."""
+    own, study = records_folder(tmp_path, None), records_folder(tmp_path, "mini")
+    assert (own, study) == (tmp_path / "runs", tmp_path / "studies" / "mini" / "records")
+    assert all_records_folders(tmp_path) == []
+    for folder in (own, study):
+        folder.mkdir(parents=True)
+    assert all_records_folders(tmp_path) == [study, own]
+    assert all_records_folders(study.parent) == [study]
+    Store(study, tmp_path).write(RECORD)
+    assert Store(own, tmp_path).read(ID) is None
 
 
 def test_unfinished_cell_has_no_record(store: Store) -> None:
@@ -73,7 +86,7 @@ def test_number_that_is_none_is_refused(store: Store, value: float) -> None:
     """NaN and infinity are no JSON: a record with them is not written at all."""
     with pytest.raises(ValueError, match="not JSON compliant"):
         store.write(replace(RECORD, scores=[Score(task="dolly", metric="ppl", value=value, n=3)]))
-    assert files(store.results / "runs") == []
+    assert files(store.records) == []
 
 
 def test_truncated_record_is_named(store: Store) -> None:
@@ -114,19 +127,19 @@ def test_newer_schema_is_named(store: Store) -> None:
         store.read(ID)
 
 
-@pytest.mark.parametrize("field", ["results", "outputs"])
-def test_unwritable_folder_is_named(tmp_path: Path, field: str) -> None:
+@pytest.mark.parametrize(("folder", "field"), [("records", "results"), ("outputs", "outputs")])
+def test_unwritable_folder_is_named(tmp_path: Path, folder: str, field: str) -> None:
     """A folder that cannot be made is named with its setting, before anything is computed."""
     (tmp_path / "file").write_text("not a folder")
-    places = {"results": tmp_path / "results", "outputs": tmp_path / "outputs", field: tmp_path / "file" / field}
-    with pytest.raises(ValueError, match=rf"paths\.{field}: cannot write in .*file.{field}.*: Not a directory"):
+    places = {"records": tmp_path / "records", "outputs": tmp_path / "outputs", folder: tmp_path / "file" / folder}
+    with pytest.raises(ValueError, match=rf"paths\.{field}: cannot write in .*file.{folder}.*: Not a directory"):
         Store(**places).check_writable()
 
 
 def test_check_leaves_the_folders_empty(store: Store) -> None:
     """Asking whether a folder can be written in makes it and leaves nothing in it."""
     store.check_writable()
-    assert (files(store.results), files(store.results / "runs"), files(store.outputs)) == (["runs"], [], [])
+    assert (files(store.records), files(store.outputs)) == ([], [])
 
 
 def test_failures_are_appended(store: Store) -> None:
@@ -157,7 +170,7 @@ with Store(Path(sys.argv[1]), Path(sys.argv[2])).lock(sys.argv[3]):
 @contextmanager
 def holder(store: Store) -> Iterator[subprocess.Popen]:
     """Another process that holds the cell until its input is closed."""
-    command = [sys.executable, "-c", HOLDER, str(store.results), str(store.outputs), ID]
+    command = [sys.executable, "-c", HOLDER, str(store.records), str(store.outputs), ID]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -206,7 +219,7 @@ def test_lock_is_released_by_an_error(store: Store) -> None:
 
 def test_a_failures_file_that_was_cut_off_still_counts_and_is_appended_to(tmp_path):
     """Half a line is a failure without details, and the next entry starts on a line of its own."""
-    store = Store(tmp_path / "results", tmp_path / "outputs")
+    store = Store(tmp_path / "records", tmp_path / "outputs")
     path = store.folder("cell") / "failures.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text('{"attempt": 1, "mess')

@@ -12,7 +12,7 @@ from hycam_exp.report.summary import summarise
 from hycam_exp.report.tables import build
 from tests.report.page_reader import address, browser, reader  # noqa: F401 - fixtures
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = Path(__file__).parents[2] / "results" / "studies" / "mini"
 
 
 def mini_records() -> list[RunRecord]:

@@ -89,7 +89,7 @@ def png() -> bytes:
 def content(results: Path, folds: int = 2) -> PageContent:
     """All that a page may have; the samples and the figure are written to the folder."""
     records = [record(method, fold) for method in METHODS for fold in range(folds)]
-    store = Store(results, results)
+    store = Store(results / "runs", results)
     for made in records:
         path = store.samples_path(made.run_id)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def runs() -> Runs:
     found = {}
     for record in mini_records():
         if record.config["fold"] == 0 and record.config["method"]["name"] in ("hycam", "lora", "full_ft"):
-            fields = json.loads((RESULTS / "runs" / f"{record.run_id}.json").read_text())
+            fields = json.loads((RESULTS / "records" / f"{record.run_id}.json").read_text())
             fields["curves"] = {name: rows[:3] for name, rows in fields["curves"].items()}
             found[fields["config"]["method"]["name"]] = fields
     assert set(found) == {"hycam", "lora", "full_ft"}

@@ -21,10 +21,11 @@ SUFFIXES = {".md", ".tex", ".csv"}
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """A copy of the committed records."""
-    shutil.copytree(RESULTS / "runs", tmp_path / "runs", ignore=shutil.ignore_patterns("*.parquet"))
-    shutil.copy(RESULTS / FILE, tmp_path)
-    return tmp_path
+    """A copy of the committed study's records."""
+    study = tmp_path / "studies" / "mini"
+    shutil.copytree(RESULTS / "records", study / "records", ignore=shutil.ignore_patterns("*.parquet"))
+    shutil.copy(RESULTS.parents[1] / FILE, tmp_path)
+    return study
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +47,8 @@ def change(path: Path, how: Callable[[dict[str, Any]], object]) -> None:
 
 def test_the_committed_tables_are_those_of_the_committed_records(results: Path, kept: Path) -> None:
     """Byte for byte, and again; a second time nothing is written."""
-    for path in (RESULTS / "runs").glob("*.parquet"):  # of which the bootstrap is
-        (results / "runs" / path.name).symlink_to(path)
+    for path in (RESULTS / "records").glob("*.parquet"):  # of which the bootstrap is
+        (results / "records" / path.name).symlink_to(path)
     assert report(results, kept) == 0
     written = {path.name: path.read_bytes() for path in (results / "tables").iterdir()}
     assert {Path(name).suffix for name in written} == SUFFIXES
@@ -89,7 +90,7 @@ def test_bad_input_is_named_and_the_rest_reported(
     results: Path, kept: Path, capsys: pytest.CaptureFixture[str], how: Callable[[dict[str, Any]], object], said: str
 ) -> None:
     """With exit status 1; LoRA's row is as before."""
-    change(results / "runs" / HYCAM, how)
+    change(results / "records" / HYCAM, how)
     assert report(results, kept) == 1
     assert said in capsys.readouterr().err
     page = (results / "tables" / "mini.md").read_text()
@@ -103,9 +104,9 @@ def test_a_duplicate_and_a_truncated_file_are_named(
     results: Path, kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each of the two records of one cell, and the file."""
-    shutil.copy(results / "runs" / HYCAM, results / "runs" / "again.json")
-    change(results / "runs" / "again.json", lambda f: f.update(run_id="again"))
-    lora = next((results / "runs").glob("tiny_llama-lora-mini-f1*.json"))
+    shutil.copy(results / "records" / HYCAM, results / "records" / "again.json")
+    change(results / "records" / "again.json", lambda f: f.update(run_id="again"))
+    lora = next((results / "records").glob("tiny_llama-lora-mini-f1*.json"))
     lora.write_bytes(lora.read_bytes()[:1000])
     assert report(results, kept) == 1
     said = capsys.readouterr().err
@@ -116,7 +117,7 @@ def test_a_duplicate_and_a_truncated_file_are_named(
 
 def test_mixed_rows_are_marked_where_the_user_allows_them(results: Path, kept: Path) -> None:
     """And the exit status is 0."""
-    change(results / "runs" / HYCAM, lambda f: f.update(results_version=2))
+    change(results / "records" / HYCAM, lambda f: f.update(results_version=2))
     assert report(results, kept, "--allow-mixed") == 0
     page = (results / "tables" / "mini.md").read_text()
     (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
@@ -149,9 +150,9 @@ def test_a_broken_file_of_counts_is_named_and_the_rest_reported(
     results: Path, kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With exit status 1; Table 1 is then without tokens of ours."""
-    (results / FILE).write_text("{")
+    (results.parents[1] / FILE).write_text("{")
     assert report(results, kept) == 1
-    assert f"error: {results / FILE}: not a whole file of counts" in capsys.readouterr().err
+    assert f"error: {results.parents[1] / FILE}: not a whole file of counts" in capsys.readouterr().err
     assert "943474" in (results / "tables" / "table1_datasets.csv").read_text()
     assert "data_prep stats" in (results / "tables" / "table1_datasets.csv").read_text().splitlines()[1]
 
@@ -160,7 +161,7 @@ def test_a_damaged_samples_file_is_named_and_the_page_written(
     results: Path, kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With exit status 1; every line of what is said is marked, and the page names the file too."""
-    samples = results / "runs" / HYCAM.replace(".json", ".samples.parquet")
+    samples = results / "records" / HYCAM.replace(".json", ".samples.parquet")
     samples.write_bytes(b"PAR1 cut off")
     assert report(results, kept) == 1
     said = capsys.readouterr().err.splitlines()

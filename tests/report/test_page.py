@@ -277,7 +277,7 @@ def test_a_perplexity_that_no_float_holds_is_none(tmp_path: Path) -> None:
     made = content(tmp_path)
     run_id = made.summaries[0].records[0].run_id
     rows = [row | {"nats": nats} for row, nats in zip(samples(run_id)[:3], (60.0 * 4, 1e4, None), strict=True)]
-    pq.write_table(pa.Table.from_pylist(rows), Store(tmp_path, tmp_path).samples_path(run_id))
+    pq.write_table(pa.Table.from_pylist(rows), Store(tmp_path / "runs", tmp_path).samples_path(run_id))
     (shown,) = sample_texts.read(tmp_path, [run_id]).runs[run_id].values()
     assert [row["ppl"] for row in shown] == [math.exp(60), None, None]
 

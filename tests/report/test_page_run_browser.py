@@ -100,7 +100,7 @@ def test_samples_of_all_runs_are_searched(reader: Reader) -> None:
 
 def test_a_committed_run_fits_a_phone(reader: Reader, tmp_path: Path) -> None:
     """Real ids, curves and texts: nothing is wider than the screen, and every part of the record is there."""
-    results = Path(__file__).parents[2] / "results"
+    results = Path(__file__).parents[2] / "results" / "studies" / "mini"
     found = records.read(results).records
     summaries, samples = summarise(found), sample_texts.read(results, [record.run_id for record in found])
     path = tmp_path / "report.html"

@@ -16,6 +16,8 @@ from tests.report.toy import record
 
 Break = Callable[[dict[str, Any]], object]
 
+PLAIN = "must be a plain name: letters, digits, '.', '_' and '-', at most 80, and no '.' in front"
+
 
 def _score(fields: dict[str, Any], value: object) -> None:
     fields["scores"][0]["value"] = value
@@ -53,11 +55,14 @@ def _score(fields: dict[str, Any], value: object) -> None:
         (lambda f: f["config"].update(model={}), "has no config.model.name"),
         (lambda f: f.update(code=None), "code is null, must be a mapping"),
         (lambda f: f.update(run_id="other"), "holds the record of other"),
+        (lambda f: f["config"]["model"].update(name="../../etc/x"), f"config.model.name=../../etc/x: {PLAIN}"),
+        (lambda f: f["config"]["data"].update(name="x" * 300), f"config.data.name={'x' * 80}...: {PLAIN}"),
+        (lambda f: f["config"]["data"].update(tasks=["../x"]), f"a task of config.data.tasks=../x: {PLAIN}"),
     ],
 )
 def test_a_record_that_cannot_be_used_is_named(tmp_path: Path, change: Break, reason: str) -> None:
     """With its file and the reason; the others are read."""
-    Store(tmp_path, tmp_path).write(record(1, 3.0))
+    Store(tmp_path / "runs", tmp_path).write(record(1, 3.0))
     fields = asdict(record(0, 2.0))
     change(fields)
     path = tmp_path / "runs" / f"{record(0, 2.0).run_id}.json"
@@ -79,7 +84,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link to nothing, a folder, and what the file system refuses; the others are read."""
-    Store(tmp_path, tmp_path).write(record(1, 3.0))
+    Store(tmp_path / "runs", tmp_path).write(record(1, 3.0))
     runs = tmp_path / "runs"
     (runs / "link.json").symlink_to(tmp_path / "nowhere")
     (runs / "folder.json").mkdir()
@@ -103,7 +108,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pyte
 
 def test_two_records_of_one_cell_are_both_left_out(tmp_path: Path) -> None:
     """Nothing says which of them to believe; each is named with the other."""
-    store = Store(tmp_path, tmp_path)
+    store = Store(tmp_path / "runs", tmp_path)
     first, second = record(0, 2.0), record(0, 3.0)
     object.__setattr__(second, "run_id", "second")
     for one in (first, second, record(1, 2.5)):

@@ -20,14 +20,14 @@ HYCAM, LORA = FOUND["hycam"], FOUND["lora"]
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """The samples of two settings."""
-    for path in (Store(RESULTS, RESULTS).samples_path(r.run_id) for s in (HYCAM, LORA) for r in s.records):
+    for path in (Store(RESULTS / "records", RESULTS).samples_path(r.run_id) for s in (HYCAM, LORA) for r in s.records):
         (tmp_path / "runs").mkdir(exist_ok=True)
         shutil.copy(path, tmp_path / "runs")
     return tmp_path
 
 
 def sampled(results: Path, summary: Summary) -> Path:
-    return Store(results, results).samples_path(summary.records[0].run_id)
+    return Store(results / "runs", results).samples_path(summary.records[0].run_id)
 
 
 def made(results: Path) -> Resampling:

@@ -13,12 +13,12 @@ def test_made_records_are_read_as_those_of_their_experiment(tmp_path: Path) -> N
     runs = benchmark(["table4_llama32"])
     assert len(runs) == 50
     for run in runs[:2]:
-        write(run, Store(tmp_path, tmp_path), Length(steps=24, samples=150))
+        write(run, Store(tmp_path / "runs", tmp_path), Length(steps=24, samples=150))
     collection = read(tmp_path)
     assert collection.problems == []
     assert [record.config["fold"] for record in collection.records] == [0, 1]
     record = collection.records[0]
     assert (len(record.curves["train"]), len(record.curves["validation"])) == (24, 12)
-    table = read_table(Store(tmp_path, tmp_path).samples_path(record.run_id), ("task", "id", "prediction"))
+    table = read_table(Store(tmp_path / "runs", tmp_path).samples_path(record.run_id), ("task", "id", "prediction"))
     assert table.num_rows == 150
     assert table["prediction"].null_count == 50

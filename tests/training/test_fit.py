@@ -22,10 +22,10 @@ from hycam_exp.training.fit import (
     NonFiniteLossError,
     fit,
     load_best,
-    loggers,
     rate_factor,
     step_seed,
 )
+from hycam_exp.training.loggers import loggers
 from tests.methods.conftest import VOCABULARY, perturb, tiny
 
 

@@ -41,7 +41,9 @@ def lines(statements: Sequence[Statement], width: int) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the statements, or as JSON; 1 if a record was left out. Without the tables it ends in one line."""
     parser = Parser(prog="python -m hycam_exp.report claims", description=__doc__)
-    parser.add_argument("--results", type=Path, help="the folder that holds runs/; default: results, if it is there")
+    parser.add_argument(
+        "--results", type=Path, help="holds runs/, or a study's folder; default: results, if it is there"
+    )
     parser.add_argument("--published", type=Path, help="another copy of the paper's tables, as in results/published")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(arguments)

@@ -56,12 +56,13 @@ def main(arguments: Sequence[str]) -> None:
 def _of_records(results: Path, folder: Path) -> tuple[list[Path], list[Problem]]:
     """The files, and the records that were left out."""
     from hycam_exp.report.figures.catalogue import missing, write_all
+    from hycam_exp.report.records import folder as folder_of
     from hycam_exp.report.records import read
     from hycam_exp.report.summary import summarise
 
     collection = read(results)
     summaries = summarise(collection.records)
-    require(bool(summaries), "results", results, f"no record in {results / 'runs'}")
+    require(bool(summaries), "results", results, f"no record in {folder_of(results)}")
     files = write_all(summaries, folder)
     for figure, command in missing(summaries, files):
         print(f"{figure}: no records yet; they come from {command}", file=sys.stderr)

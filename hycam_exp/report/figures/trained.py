@@ -13,7 +13,7 @@ from hycam_exp.config.grid import Composer
 from hycam_exp.config.identity import INCIDENTAL
 from hycam_exp.config.settings import DataSettings
 from hycam_exp.models import files
-from hycam_exp.records.store import RunRecord, Store
+from hycam_exp.records.store import RunRecord, Store, all_records_folders
 from hycam_exp.report import titles
 
 REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter
@@ -65,7 +65,7 @@ def load(run: str, outputs: Path, results: Path) -> Trained:
         tokenizer=backbone.tokenizer,
         layers=layers,
         adapter=model.active_adapter,
-        rows=_test_rows(data, settings["fold"], backbone.tokenizer, outputs, Store(results, outputs).read(name)),
+        rows=_test_rows(data, settings["fold"], backbone.tokenizer, outputs, _record(name, outputs, results)),
         tasks=data.tasks,
         is_generated=titles.is_generated(settings["data"]),
     )
@@ -89,16 +89,22 @@ def _test_rows(data: DataSettings, fold: int, tokenizer: Any, outputs: Path, rec
     return list(found.test)
 
 
+def _record(run: str, outputs: Path, results: Path) -> RunRecord | None:
+    """The run's record, a study's or the user's own; None where there is none."""
+    found = (Store(folder, outputs).read(run) for folder in all_records_folders(results))
+    return next((record for record in found if record is not None), None)
+
+
 def _adapter(run: str, outputs: Path, results: Path) -> Path:
     try:
         return generate.adapter_folder(run, str(outputs))
     except ValueError as error:
-        record = Store(results, outputs).read(run)
+        record = _record(run, outputs, results)
         if record is None:
             raise ValueError(f"{error}; a finished HyCAM run is needed: python -m hycam_exp method=hycam") from error
         _check_method(run, record.config["method"])
         raise ValueError(
-            f"run={run}: no adapter in {outputs / run} (records are kept in {results / 'runs'}, adapters are not); "
+            f"run={run}: no adapter in {outputs / run} (records are kept, adapters are not); "
             f"this trains it again: {command(record.config, outputs)}"
         ) from error
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hycam_exp.evaluation.metrics import perplexity
 from hycam_exp.records.store import Store
-from hycam_exp.report.records import Problem
+from hycam_exp.report.records import Problem, folder
 from hycam_exp.report.samples_file import read_table
 
 LONGEST_TEXT = 1_500
@@ -31,7 +31,7 @@ class SampleTexts:
 
 def read(results: Path, run_ids: Sequence[str]) -> SampleTexts:
     """The samples of these runs; a run whose file is not there, is damaged (a problem) or has no texts has none."""
-    store = Store(results, results)
+    store = Store(folder(results), results)
     found: dict[str, dict[str, Rows]] = {}
     problems = []
     for run_id in run_ids:

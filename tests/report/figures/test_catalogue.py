@@ -43,7 +43,7 @@ def paths(files: catalogue.Files) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def committed():
-    return summarise(read(ROOT / "results").records)
+    return summarise(read(ROOT / "results" / "studies" / "mini").records)
 
 
 def test_a_curve_is_the_mean_over_its_runs():
@@ -153,7 +153,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
     runs = [record(fold=fold, ppl=None) for fold in (0, 1)]
     for run in runs:
         run.config["model"] = {"name": "llama2_7b"}
-        Store(tmp_path, tmp_path).write(run)
+        Store(tmp_path / "runs", tmp_path).write(run)
     code = (
         "import sys; from hycam_exp.report.figures.__main__ import main; "
         f"main(['results={tmp_path}', 'folder={tmp_path}']); sys.exit('torch' in sys.modules)"
@@ -186,7 +186,7 @@ def test_a_record_more_draws_only_what_shows_it(tmp_path, monkeypatch):
 
     def written(runs) -> dict[str, int]:
         for run in runs:
-            Store(tmp_path, tmp_path).write(run)
+            Store(tmp_path / "runs", tmp_path).write(run)
         memory = Drawn(tmp_path / "figures.json", tmp_path / "runs")
         with catalogue.Drawing(summarise(runs), tmp_path / "figures", memory, processes=1) as drawing:
             return {path.stem: path.stat().st_mtime_ns for path in paths(drawing.files())}
@@ -210,7 +210,7 @@ def test_several_processes_write_the_same_bytes(tmp_path):
 def test_the_committed_figures_are_the_committed_records(committed, tmp_path):
     """Drawn again they are the same, byte for byte, and none is left of records that are gone."""
     written = paths(catalogue.write_all(committed, tmp_path))
-    folder = ROOT / "results" / "figures"
+    folder = ROOT / "results" / "studies" / "mini" / "figures"
     for path in written:
         assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), (
             f"{path.name}: python -m hycam_exp.report figures"

@@ -24,7 +24,7 @@ def shown(folder, *, folds=(0,), **changes):
     """The lines of records that lie in a results folder."""
     records = [replace(record(fold=fold), **changes) for fold in folds]
     for one in records:
-        Store(folder, folder).write(one)
+        Store(folder / "runs", folder).write(one)
     return over_folds(summarise(records))
 
 

@@ -35,7 +35,7 @@ def test_only_the_figures_of_a_model_import_torch():
 def test_a_users_mistake_is_one_line(arguments, message, tmp_path):
     """It names the argument and the way out."""
     if any("m-lora" in argument for argument in arguments):
-        Store(tmp_path, tmp_path).write(record("lora"))
+        Store(tmp_path / "runs", tmp_path).write(record("lora"))
     with pytest.raises(SystemExit, match=message):
         main([*arguments, f"results={tmp_path}", f"outputs={tmp_path}"])
 

@@ -16,16 +16,16 @@ from hycam_exp.records.store import Store
 from hycam_exp.report.figures import trained, tsne, weight_matrix
 from hycam_exp.report.figures.__main__ import main
 
-RESULTS = Path(__file__).parents[3] / "results"
+RESULTS = Path(__file__).parents[3] / "results" / "studies" / "mini"
 
 
 @pytest.mark.parametrize("method", ["hycam", "riemoe_lora"])
 def test_the_command_makes_the_same_run(method):
     """What an absent adapter's message says to run has the run's id, for a recorded run with settings of its own."""
     path = next(
-        path for path in sorted((RESULTS / "runs").glob(f"*-{method}-*-f3-*.json")) if "null" in path.read_text()
+        path for path in sorted((RESULTS / "records").glob(f"*-{method}-*-f3-*.json")) if "null" in path.read_text()
     )
-    record = Store(RESULTS, RESULTS).read(path.stem)
+    record = Store(RESULTS / "records", RESULTS).read(path.stem)
     words = shlex.split(trained.command(record.config))
     assert words[:3] == ["python", "-m", "hycam_exp"]
     run = compose(*words[3:])
@@ -55,7 +55,7 @@ def test_the_command_composes_to_the_config(overrides):
 
 def test_an_absent_adapter_names_the_command(tmp_path):
     """A recorded run without its adapter is one line, with the command that trains it again."""
-    run_id = next((RESULTS / "runs").glob("*-hycam-*-f3-*.json")).stem
+    run_id = next((RESULTS / "records").glob("*-hycam-*-f3-*.json")).stem
     with pytest.raises(SystemExit, match=f"error: run={run_id}: no adapter in .*python -m hycam_exp .*fold=3"):
         main([f"run={run_id}", f"results={RESULTS}", f"outputs={tmp_path}"])
 
