@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hycam_exp.models.backbones import ASSETS
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
@@ -20,6 +19,7 @@ from hycam_exp.config.methods import HyCAMSettings
 from hycam_exp.methods import attach, auxiliary_loss
 from hycam_exp.methods.hycam import HyCAMConfig, peft_config
 from hycam_exp.methods.hycam_layer import HyCAMLayer, HyCAMNorm
+from hycam_exp.models.files import ASSETS
 from tests.methods.conftest import LAYERS, perturb, tiny, tokens
 
 TINY_LLAMA = ASSETS / "tiny_llama"
