@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.methods import attach
 from hycam_exp.runtime.command_line import Parser
 from hycam_exp.runtime.cost import hardware

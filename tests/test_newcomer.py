@@ -53,7 +53,7 @@ def make(clone: Path, environment: dict[str, str], target: str) -> str:
 
 NOBODY = ("unshare", "--user", "--map-user=54321", "--map-group=54321", "env", "--ignore-environment")
 TINY = (
-    "model=tiny_qwen2", "method=lora", "data.max_per_task=10", "data.tasks=[auto_cot]", "recipe.epochs=1",
+    "model=tiny_qwen2", "method=lora", "data.max_per_task=10", "data.tasks=[mini_reasoning]", "recipe.epochs=1",
     "recipe.global_batch_size=4", "evaluation.generate=false",
 )  # fmt: skip
 

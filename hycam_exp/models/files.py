@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.config.settings import ModelSettings
+from hycam_exp.runtime.git_lfs import refuse_pointer
 
 ASSETS = Path(__file__).parents[1] / "assets"
 WEIGHTS = (".safetensors", ".bin")
@@ -28,7 +29,6 @@ DECIDE_TOKENS = (
 DECIDE_MODEL = ("config.json", "generation_config.json", "*.index.json", *(f"*{ending}" for ending in WEIGHTS))
 """The generation config decides where decoding ends; an index which of the weights are read."""
 ORIGIN_FILE = "origin.json"  # {"weights": ...}: where weights come from that are not what their authors published
-LFS_POINTER = b"version https://git-lfs"  # how the text begins that Git LFS leaves in a file's place
 
 
 def folder(settings: ModelSettings) -> Path | None:
@@ -167,11 +167,7 @@ def check_files(settings: ModelSettings, path: Path) -> None:
             adapter beside its weights.
     """
     for file in _decisive_files(settings, path):
-        with file.open("rb") as stream:
-            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise ValueError(
-                    f"{file}: a Git LFS pointer in place of the file itself; `git lfs pull` in {path} fetches it"
-                )
+        refuse_pointer(file)
     if gguf_file(settings) is not None:
         if find_spec("gguf") is None:
             raise ValueError(f"model.path={settings.path}: gguf is not installed; pip install 'hycam-exp[gguf]'")

@@ -19,5 +19,5 @@ def refuse_pointer(path: Path) -> None:
     with path.open("rb") as stream:
         if stream.read(len(POINTER)) == POINTER:
             raise ValueError(
-                f"{path}: is a pointer of Git LFS, not the file itself; `git lfs pull` in its clone gets the file"
+                f"{path}: a Git LFS pointer in place of the file itself; `git lfs pull` in {path.parent} fetches it"
             )

@@ -15,6 +15,7 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 from transformers import AutoTokenizer
 
+from data_prep import mini
 from data_prep.preview import EMBEDDED
 from hycam_exp.data import sources
 from hycam_exp.data.records import Record
@@ -233,6 +234,7 @@ def test_short_references_have_no_bleu() -> None:
 
 
 TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
+MINI = ("mini_reasoning", "mini_medical", "mini_passage", "mini_code", "mini_sources")
 TOKENIZERS = ("llama2", "llama3", "mistral_v0_3", "qwen2_5")
 
 
@@ -274,7 +276,7 @@ def assert_all_are_one(samples: list[Overlap]) -> None:
     assert {(s.metric, s.value) for s in scores(samples)} == {(m, 1.0) for m in ("bleu4", "rouge_l", "rouge_l_unicode")}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", mini.TASKS)
 def test_repeated_references_of_mini_score_one(task: str) -> None:
     """A model that repeats mini's references scores exactly one, through the embedded tokenizer and decoding."""
     assert_all_are_one(repeated(AutoTokenizer.from_pretrained(EMBEDDED), task, None, 100))

@@ -6,7 +6,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from hycam_exp.cell import run_cell
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.models import causality
 from tests.models.conftest import local
 
@@ -79,7 +79,7 @@ def test_a_cell_refuses_an_encoder_before_training(embedded, tmp_path, letters):
     ).save_pretrained(folder)
     letters.save_pretrained(folder)
     run = compose(
-        "model=local", f"model.path={folder}", "method=lora", "data.max_per_task=20", "data.tasks=[auto_cot]",
+        "model=local", f"model.path={folder}", "method=lora", "data.max_per_task=20", "data.tasks=[mini_reasoning]",
         "data.max_length=1000", f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}",
     )  # fmt: skip
     with pytest.raises(

@@ -62,7 +62,9 @@ def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> N
     """Before anything is composed or written."""
     file = results / "file"
     file.touch()
-    with pytest.raises(ValueError, match=rf"^--outputs={file}: {file}/report cannot be made \(Not a directory\)$"):
+    with pytest.raises(
+        ValueError, match=rf"^--outputs={file}: {file}/report/studies/mini cannot be made \(Not a directory\)$"
+    ):
         report(results, file)
     assert not (results / "tables").exists()
 
@@ -70,8 +72,8 @@ def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> N
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (lambda f: f.update(schema_version=2), f"runs/{HYCAM}: schema version 2 is newer than this software's 1"),
-        (lambda f: f["scores"][0].update(value=float("nan")), f"runs/{HYCAM}: the score ppl of auto_cot is nan"),
+        (lambda f: f.update(schema_version=2), f"records/{HYCAM}: schema version 2 is newer than this software's 1"),
+        (lambda f: f["scores"][0].update(value=float("nan")), f"records/{HYCAM}: the score ppl of auto_cot is nan"),
         (
             lambda f: f["config"]["recipe"].update(epochs=9),
             "tiny_llama x hycam x mini: refused: fold 0 with recipe.epochs=9",
@@ -110,8 +112,8 @@ def test_a_duplicate_and_a_truncated_file_are_named(
     lora.write_bytes(lora.read_bytes()[:1000])
     assert report(results, kept) == 1
     said = capsys.readouterr().err
-    assert f"runs/{HYCAM}: the same cell as again" in said
-    assert "runs/again.json: the same cell as tiny_llama-hycam-mini-f0" in said
+    assert f"records/{HYCAM}: the same cell as again" in said
+    assert "records/again.json: the same cell as tiny_llama-hycam-mini-f0" in said
     assert f"{lora}: not a whole run record" in said
 
 
@@ -195,7 +197,7 @@ def test_pictures_of_records_that_are_gone_are_not_shown(tmp_path: Path) -> None
 
 def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
     """Nothing is written there."""
-    with pytest.raises(SystemExit, match=r"^error: --results=.*: no record in .*runs$"):
+    with pytest.raises(SystemExit, match=r"^error: --results=.*: no study, and no record in .*runs$"):
         command.everything(["--results", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
 
@@ -246,3 +248,20 @@ def test_a_pipe_that_its_reader_closed_is_no_error() -> None:
     line = f"{sys.executable} -m hycam_exp.report claims --json | head -c 100"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert (len(done.stdout), done.stderr) == (100, "")
+
+
+def test_studies_and_runs_never_enter_one_report(results: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each has its own tables and page: the user's run, in results/report, is in no study's table and alone in its."""
+    root = results.parents[1]
+    for path in (results / "records").iterdir():
+        if "-lora-mini-" not in path.name:
+            path.unlink()
+    (root / "runs").mkdir()
+    shutil.copy(next((RESULTS / "records").glob("tiny_llama-full_ft-mini-f0-s0-*.json")), root / "runs")
+    assert [source.out for source in command.sources(root)] == [results, root / "report"]
+    assert report(root, kept) == 0
+    means = capsys.readouterr().out.split(f"== {root / 'report'} ==")
+    assert [("lora" in part.split(), "full_ft" in part.split()) for part in means] == [(True, False), (False, True)]
+    assert (results / "report.html").is_file()
+    assert (root / "report" / "report.html").is_file()
+    assert not (root / "tables").exists()
