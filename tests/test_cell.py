@@ -91,6 +91,9 @@ def test_what_lies_beside_a_record(finished):
     outputs = folder / "outputs" / record.run_id
     assert (outputs / "adapter" / "adapter_model.safetensors").is_file()
     assert (outputs / "adapter" / "tokenizer.json").is_file()
+    card = (outputs / "adapter" / "README.md").read_text()
+    assert "import hycam_exp.methods" in card
+    assert f"| pooled | ppl | {record.score('ppl', 'pooled'):.4g} |" in card
     assert (outputs / "curves" / "attempt_1" / "metrics.csv").is_file()
     assert len((outputs / "predictions" / "after.jsonl").read_text().splitlines()) == 4
     assert not (outputs / "training").exists()

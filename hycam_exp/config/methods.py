@@ -61,7 +61,7 @@ class LoRASettings(MethodSettings):
 
 @dataclass(kw_only=True)
 class RoutingSettings:
-    """How HyCAM's router chooses; the released code differs from the paper in all three."""
+    """How HyCAM's router starts and chooses; the released code differs from the paper in all four."""
 
     hard: bool
     """One module a token, with the gradient of the soft weights (straight-through)."""
@@ -69,6 +69,12 @@ class RoutingSettings:
     """Gumbel noise in evaluation as well."""
     trainable: bool
     """Train the router; otherwise it stays at its random initial value."""
+    init: str
+    """That value: kaiming_uniform (entries within 1 / sqrt(d)), or normal (deviation 0.02; released code)."""
+
+    def __post_init__(self) -> None:
+        options = ("kaiming_uniform", "normal")
+        require(self.init in options, "method.routing.init", self.init, f"must be one of {', '.join(options)}")
 
 
 @dataclass(kw_only=True)

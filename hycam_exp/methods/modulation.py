@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from hycam_exp.methods.first_derivative import first_derivative_only
 
 
 def low_rank_codes(h_norm: Tensor, a: Tensor, n: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ class _Modulate(torch.autograd.Function):
         return h_att + (h_att if stream is None else stream) * fuse(*modules)  # Eqs. 4, 12
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         h_att, stream, shared, codes, b, p = ctx.saved_tensors
         grad_a = grad * (h_att if stream is None else stream)  # (..., d)

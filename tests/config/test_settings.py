@@ -3,10 +3,12 @@
 import subprocess
 import sys
 from dataclasses import asdict
+from importlib import import_module
 
 import pytest
 
 from hycam_exp.config.identity import identity
+from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import compose, config_dir, read
 
 
@@ -54,8 +56,10 @@ def test_under_the_papers_recipe_hycam_has_the_papers_values():
 def test_hycam_configs_defaults_equal_the_yaml_under_the_papers_recipe():
     """HyCAMConfig() alone is the paper's setting: the one value that stands in code and in YAML."""
     from hycam_exp import HyCAMConfig
+    from hycam_exp.methods.hycam import peft_config
 
-    assert HyCAMConfig().settings() == compose("recipe=paper", "recipe.learning_rate=1").method
+    settings = compose("recipe=paper", "recipe.learning_rate=1").method
+    assert HyCAMConfig(task_type="CAUSAL_LM") == peft_config(settings, num_blocks=3)
 
 
 @pytest.mark.parametrize(("config", "method"), [("MultiLoRAConfig", "multi_lora"), ("RieMoELoRAConfig", "riemoe_lora")])
@@ -63,7 +67,9 @@ def test_a_stacked_methods_defaults_equal_its_yaml_under_the_papers_recipe(confi
     """The config alone is the setting of the paper's comparison."""
     import hycam_exp
 
-    assert getattr(hycam_exp, config)().settings() == compose(f"method={method}", "recipe=paper").method
+    module = import_module(METHODS[method].module)
+    settings = compose(f"method={method}", "recipe=paper").method
+    assert getattr(hycam_exp, config)(task_type="CAUSAL_LM") == module.peft_config(settings)
 
 
 @pytest.mark.parametrize("path", sorted(config_dir().rglob("*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
