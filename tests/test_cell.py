@@ -14,7 +14,8 @@ import pytest
 
 from hycam_exp import cell
 from hycam_exp.cell import CONTINUING, Cell, run_cell
-from hycam_exp.config.settings import Run, compose
+from hycam_exp.config.compose import compose
+from hycam_exp.config.settings import Run
 from hycam_exp.data.sources import Collection
 from hycam_exp.evaluation.generation import Decoder
 from hycam_exp.launch.cell_status import store_of

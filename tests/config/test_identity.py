@@ -4,8 +4,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.identity import identity, run_id
-from hycam_exp.config.settings import compose
 
 CONTENT = {"data": "d", "model": "m", "retention": None}
 

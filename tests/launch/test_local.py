@@ -20,9 +20,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.grid import runs as runs_of
 from hycam_exp.config.identity import run_id
-from hycam_exp.config.settings import compose
 from hycam_exp.launch import local as launcher
 from hycam_exp.launch.local import LocalGrid, LocalJob
 from hycam_exp.runtime.interruption import ended_by_signals
@@ -340,7 +340,7 @@ def cells_of(experiment: str) -> list[list[str]]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
-    from hycam_exp.config.settings import config_dir
+    from hycam_exp.config.compose import config_dir
 
     chosen = OmegaConf.load(config_dir() / "experiment" / f"{experiment}.yaml")
     params: dict[str, str] = dict(chosen.hydra.sweeper.params)

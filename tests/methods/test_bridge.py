@@ -8,7 +8,7 @@ import pytest
 from peft import PeftConfig
 from peft.utils.peft_types import PeftType
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.methods import attach, bridge
 from hycam_exp.methods.hycam import HyCAMConfig, HyCAMModel
 from tests.methods.conftest import tiny

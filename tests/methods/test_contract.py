@@ -15,8 +15,8 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.methods import METHODS, HyCAMSettings
-from hycam_exp.config.settings import compose
 from hycam_exp.methods import attach, auxiliary_loss, backbone_of
 from hycam_exp.methods.recognition import dimensions
 from tests.methods.conftest import FAMILIES, perturb, tiny, tokens

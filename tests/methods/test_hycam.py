@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel, get_peft_model
 from torch.nn import functional as F
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.methods import attach, auxiliary_loss
 from hycam_exp.methods.hycam import HyCAMConfig
 from hycam_exp.methods.hycam_layer import HyCAMLayer

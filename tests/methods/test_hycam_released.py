@@ -14,12 +14,12 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.methods import HyCAMSettings
-from hycam_exp.config.settings import compose
 from hycam_exp.methods import attach, auxiliary_loss
 from hycam_exp.methods.hycam import HyCAMConfig, peft_config
 from hycam_exp.methods.hycam_layer import HyCAMLayer, HyCAMNorm
-from hycam_exp.models.backbones import ASSETS
+from hycam_exp.models.files import ASSETS
 from tests.methods.conftest import LAYERS, perturb, tiny, tokens
 
 TINY_LLAMA = ASSETS / "tiny_llama"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from peft import PeftConfig, get_peft_model
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.methods import attach, model_card
 from hycam_exp.methods.hycam import HyCAMConfig
 from tests.methods.conftest import tiny

@@ -14,7 +14,7 @@ from transformers import (
     MambaForCausalLM,
 )
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.methods import attach
 from hycam_exp.methods.hycam import HyCAMConfig
 from hycam_exp.methods.recognition import attention_modules, dimensions, layer_norms, num_blocks, vectors

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hycam_exp.config.settings import Run, compose
+from hycam_exp.config.compose import compose
+from hycam_exp.config.settings import Run
 from hycam_exp.data.batches import Schedule, StepSizes
 from hycam_exp.data.folds import Fold
 from hycam_exp.data.module import FoldData
