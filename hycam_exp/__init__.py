@@ -18,6 +18,8 @@ _PUBLIC = {
     "MOELoRAConfig": "hycam_exp.methods.moelora",
     "LoRAMoEConfig": "hycam_exp.methods.loramoe",
     "MoLAConfig": "hycam_exp.methods.mola",
+    "MixLoRAConfig": "hycam_exp.methods.mixlora",
+    "MtLoRAConfig": "hycam_exp.methods.mtlora",
 }
 __all__ = [
     "CoMoLConfig",

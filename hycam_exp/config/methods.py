@@ -13,9 +13,11 @@ from hycam_exp.config.multi_task import (
     CoMoLSettings,
     HydraLoRASettings,
     LoRAMoESettings,
+    MixLoRASettings,
     MOELoRASettings,
     MoLASettings,
     MTLLoRASettings,
+    MtLoRASettings,
 )
 
 
@@ -280,5 +282,10 @@ METHODS = {
         unshardable=dict.fromkeys(("fsdp", "zero3"), "would cut up its gate, which every layer reads"),
     ),
     "loramoe": Method(LoRAMoESettings, "hycam_exp.methods.loramoe", "LoRAMoE", quantizable=False),
+    "mixlora": Method(
+        MixLoRASettings, "hycam_exp.methods.mixlora", "MixLoRA", quantizable=False,
+        unshardable={"zero3": "would have cut up an MLP's router before it is read"},
+    ),
+    "mtlora": Method(MtLoRASettings, "hycam_exp.methods.mtlora", "mtLoRA", quantizable=False),
     "mola": Method(MoLASettings, "hycam_exp.methods.mola", "MoLA", quantizable=False),
 }  # fmt: skip

@@ -177,6 +177,72 @@ class MoLASettings(MethodSettings):
         return sum(num * size for num, size in zip(numbers, sizes, strict=True))
 
 
+@dataclass(kw_only=True)
+class MtLoRASettings(MethodSettings):
+    """mtLoRA beside the MLP of every block."""
+
+    rank: int
+    alpha: int
+    """The update is scaled by alpha / rank."""
+    num_experts: int
+    """Up-projections B of a block, which share one A."""
+    num_groups: int
+    """Groups of output dimensions, each with routing weights of its own; it divides the backbone's width."""
+    balance_weight: float
+    """Weight of the squared coefficient of variation of the mean routing weights."""
+    balance_masks_padding: bool
+    """Padding does not count in it (it does in the authors' code)."""
+    spectral_weight: float
+    """Weight of the spectral term, at every step (the authors' scripts compute it once in a run); 0: off."""
+
+    def __post_init__(self) -> None:
+        self.require_positive("rank", "alpha", "num_experts", "num_groups")
+        require(self.balance_weight >= 0, "method.balance_weight", self.balance_weight, "must not be negative")
+        require(self.spectral_weight >= 0, "method.spectral_weight", self.spectral_weight, "must not be negative")
+
+    def check_width(self, width: int) -> None:
+        """Groups are of one size."""
+        fits = width % self.num_groups == 0
+        require(fits, "method.num_groups", self.num_groups, f"must divide the backbone's width {width}")
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """r d (1 + N) + d N g of every block."""
+        d, num = backbone.width, self.num_experts
+        return backbone.num_blocks * d * (self.rank * (1 + num) + num * self.num_groups)
+
+
+@dataclass(kw_only=True)
+class MixLoRASettings(MethodSettings):
+    """MixLoRA: every MLP a mixture of experts, and LoRA on all other linear layers but the output embedding."""
+
+    rank: int
+    alpha: int
+    """The update is scaled by alpha / rank."""
+    num_experts: int
+    """Experts of an MLP: the frozen MLP, each time with a LoRA of its own on all its linear layers."""
+    top_k: int
+    """Experts that a token uses."""
+    balance_weight: float
+    """Weight of the load-balancing loss, the paper's a."""
+    balance_scope: str
+    """pooled: one loss over the tokens of all layers (the authors' code); per_layer: the mean of the layers'."""
+
+    def __post_init__(self) -> None:
+        self.require_positive("rank", "alpha", "num_experts")
+        fits = 1 <= self.top_k <= self.num_experts
+        require(fits, "method.top_k", self.top_k, f"must be in 1..method.num_experts={self.num_experts}")
+        require(self.balance_weight >= 0, "method.balance_weight", self.balance_weight, "must not be negative")
+        scopes = ("pooled", "per_layer")
+        known = self.balance_scope in scopes
+        require(known, "method.balance_scope", self.balance_scope, f"must be one of {', '.join(scopes)}")
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """r (inputs + outputs) of every linear layer, N times that of an MLP's, and N d of every block."""
+        every, mlp = (sum(i + o for i, o in sizes) for sizes in (backbone.linears, backbone.mlp_linears))
+        router = self.num_experts * backbone.width * backbone.num_blocks
+        return self.rank * (every + (self.num_experts - 1) * mlp) + router
+
+
 def experts_at(experts_by_depth: list[int], block: int, num_blocks: int) -> int:
     """The number of experts in a block."""
     return experts_by_depth[block * len(experts_by_depth) // num_blocks]

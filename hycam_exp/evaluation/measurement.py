@@ -44,9 +44,7 @@ class Measurement:
             return []
         rows = perplexity.scores(self.nats, suffix)
         if self.withheld:
-            rows += [
-                score for score in perplexity.scores(self.withheld, f"{WITHHELD}{suffix}") if score.task != "pooled"
-            ]
+            rows += perplexity.scores(self.withheld, f"{WITHHELD}{suffix}")
         if self.retention:
             value = metrics.perplexity(sum(s.nats for s in self.retention), sum(s.tokens for s in self.retention))
             rows.append(Score(task=RETENTION, metric=f"ppl{suffix}", value=value, n=len(self.retention)))

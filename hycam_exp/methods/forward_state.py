@@ -66,6 +66,10 @@ class ForwardState:
         owners = (getattr(hook, "__self__", None) for hook in model._forward_hooks.values())
         return next((owner for owner in owners if isinstance(owner, cls)), None)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: nothing that hangs on the graph of the last forward pass."""
+        return {**vars(self), "_collected": {}}
+
     def remove(self) -> None:
         """Leave the base model as it was."""
         for handle in self._handles:

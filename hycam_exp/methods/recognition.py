@@ -45,6 +45,17 @@ def attention_modules(model: nn.Module) -> set[str]:
     return _names(model, "Attention", "no attention module recognised; name it with target_modules")
 
 
+def mlp_modules(model: nn.Module) -> set[str]:
+    """The full names of the feed-forward parts of a model's blocks.
+
+    Raises:
+        ValueError: no module of a numbered block has a class whose name ends in MLP.
+    """
+    if not (found := set(_of_class(model, "MLP"))):
+        raise ValueError(f"{type(model).__name__}: no MLP recognised; name it with target_modules")
+    return found
+
+
 def mlp_linears(model: nn.Module) -> set[str]:
     """The full names of the linear layers in the feed-forward parts of a model's blocks.
 

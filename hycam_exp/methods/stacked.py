@@ -64,12 +64,17 @@ class StackedLinear(nn.Module, BaseTunerLayer):
     def __init__(self, base_layer: nn.Linear, adapter_name: str, config: StackedConfig) -> None:
         super().__init__()
         self.base_layer = base_layer
-        self.in_features, self.out_features = base_layer.in_features, base_layer.out_features
+        self.in_features, self.out_features = self.width_of(base_layer)
         self.config: dict[str, Any] = {}
         self.merged_adapters: list[str] = []
         for name in self.adapter_layer_names:
             setattr(self, name, nn.ParameterDict())
         self.update_layer(adapter_name, config)
+
+    @staticmethod
+    def width_of(base_layer: Any) -> tuple[int, int]:
+        """The widths of what goes in and of what comes out."""
+        return base_layer.in_features, base_layer.out_features
 
     @staticmethod
     def shapes(base_layer: nn.Linear, config: Any) -> tuple[tuple[int, ...] | None, ...]:
@@ -94,7 +99,7 @@ class StackedLinear(nn.Module, BaseTunerLayer):
 
     def update_layer(self, adapter_name: str, config: StackedConfig) -> None:
         """Add an adapter's parameters, on the base layer's device and in its dtype."""
-        like = self.base_layer.weight
+        like = next(self.base_layer.parameters())
         for name, shape in zip(self.adapter_layer_names, self.shapes(self.base_layer, config), strict=True):
             if shape is None:
                 continue
@@ -150,14 +155,18 @@ class StackedModel(CheckedTuner):
     def _prepare_model(self, peft_config: PeftConfig, model: nn.Module) -> None:
         whole = _maybe_include_all_linear_layers(copy.copy(peft_config), model)
         for key, module in self.matched(model, whole).items():
-            if not (isinstance(module, nn.Linear) and module.weight.is_floating_point()):
-                raise ValueError(
-                    f"target_modules names {key}, a {type(module).__name__}: {self.tuner_layer_cls.__name__} wraps "
-                    "torch.nn.Linear with floating-point weights"
-                )
+            self._check_target(key, module)
         assert isinstance(whole, StackedConfig)
         self._places = self._configs(model, whole)
         super()._prepare_model(peft_config, model)
+
+    def _check_target(self, key: str, module: nn.Module) -> None:
+        """Raise a `ValueError` unless a module that the config targets can be wrapped."""
+        if not (isinstance(module, nn.Linear) and module.weight.is_floating_point()):
+            raise ValueError(
+                f"target_modules names {key}, a {type(module).__name__}: {self.tuner_layer_cls.__name__} wraps "
+                "torch.nn.Linear with floating-point weights"
+            )
 
     def _create_and_replace(
         self,
@@ -175,8 +184,8 @@ class StackedModel(CheckedTuner):
         if isinstance(target, layer_class):
             target.update_layer(adapter_name, config)
             return
-        assert isinstance(target, nn.Linear), "checked before"
-        self._replace_module(parent, target_name, layer_class(target, adapter_name, config), target)
+        layer = layer_class(cast(nn.Linear, target), adapter_name, config)
+        self._replace_module(parent, target_name, layer, target)
 
 
 def kaiming(stack: Tensor) -> None:

@@ -70,7 +70,7 @@ def test_the_mean_rule_of_mtl_lora_is_the_mean_of_matrices_and_of_weights():
 
 
 def test_the_gate_of_moelora_is_a_softmax_of_the_tasks_embedding():
-    """A known task's update from the equation: embeddings' row 0 is no task's, and the first layer's gate serves all."""
+    """A known task's update from the equation: row 0 is no task's, and the first layer's gate serves all."""
     model = adapted("moelora")
     first, last = (model.get_base_model().model.layers[i].mlp.down_proj for i in (0, 1))
     owner = model.get_base_model().model.layers[0].self_attn.q_proj

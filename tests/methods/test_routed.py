@@ -12,9 +12,11 @@ from hycam_exp.methods import adapter_file
 from hycam_exp.methods.comol import CoMoLConfig
 from hycam_exp.methods.hydralora import HydraLoRAConfig
 from hycam_exp.methods.loramoe import LoRAMoEConfig
+from hycam_exp.methods.mixlora import MixLoRAConfig
 from hycam_exp.methods.moelora import MOELoRAConfig
 from hycam_exp.methods.mola import MoLAConfig
 from hycam_exp.methods.mtl_lora import MTLLoRAConfig
+from hycam_exp.methods.mtlora import MtLoRAConfig
 from hycam_exp.methods.routed import RoutedLinear
 from hycam_exp.models import causality
 from tests.config.test_methods import LLAMA2_7B
@@ -32,6 +34,8 @@ CONFIGS: dict[str, Any] = {
     "moelora": MOELoRAConfig(r=4, lora_alpha=8, num_experts=2, tasks=TASKS),
     "loramoe": LoRAMoEConfig(r=4, lora_alpha=8, num_experts=4),
     "mola": MoLAConfig(r=4, lora_alpha=8, experts_by_depth=[2, 4], top_k=2),
+    "mixlora": MixLoRAConfig(r=4, lora_alpha=8, num_experts=3, top_k=2),
+    "mtlora": MtLoRAConfig(r=4, lora_alpha=8, num_experts=3, num_groups=2),
 }
 
 
@@ -72,6 +76,9 @@ def llama2_7b() -> LlamaConfig:
         (LoRAMoEConfig(r=4, num_experts=8), 51_314_688),
         (LoRAMoEConfig(r=4, num_experts=6), 38_486_016),
         (MoLAConfig(r=8), 105_635_840),
+        (MixLoRAConfig(r=16), 203_423_744),
+        (MixLoRAConfig(r=8), 102_236_160),
+        (MtLoRAConfig(r=16), 39_845_888),
         (MoLAConfig(r=8, experts_by_depth=[8]), 169_017_344),
     ],
     ids=lambda value: getattr(value, "peft_type", value),
@@ -92,6 +99,8 @@ def test_counts_on_llama2_7b_are_those_of_the_papers(config, expected, llama2_7b
         (("method=moelora", "method.rank=8"), 19_989_120),
         (("method=loramoe", "method.rank=8", "method.num_experts=5"), 61_071_360),
         (("method=mola", "method.rank=8"), 105_635_840),
+        (("method=mixlora", "method.rank=8", "method.num_experts=5"), 67_043_328),
+        (("method=mtlora", "method.rank=8", "method.num_experts=5"), 7_602_176),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else value,
 )
@@ -109,6 +118,7 @@ def test_closed_forms_on_llama2_7b(override, expected):
         MOELoRAConfig(r=4, lora_alpha=8, num_experts=1, tasks=["one"]),
         LoRAMoEConfig(r=4, lora_alpha=8, num_experts=1, target_modules="all-linear"),
         MoLAConfig(r=4, lora_alpha=8, experts_by_depth=[1], top_k=1),
+        MixLoRAConfig(r=4, lora_alpha=8, num_experts=1, top_k=1),
     ],
     ids=lambda config: config.peft_type,
 )
@@ -185,7 +195,8 @@ def layers(model: PeftModel):
 def test_its_weights_are_heard_for_every_token(method):
     """A listener gets (B, L, N), which sums to 1."""
     model, heard = adapted(method).eval(), []
-    next(layers(model)).routing_listener = heard.append
+    for layer in layers(model):
+        layer.routing_listener = heard.append
     model(tokens())
     assert heard[0].shape[:2] == tokens().shape
     torch.testing.assert_close(heard[0].sum(-1), torch.ones(tokens().shape, dtype=torch.float64))
@@ -227,6 +238,12 @@ def test_the_update_is_the_papers_sum(name):
         (("method=mtl_lora", "method.tau=0"), r"method\.tau=0.*: must be above 0"),
         (("method=mtl_lora", "method.tasks=[mine]"), r"method\.tasks=\[mine\]: method=mtl_lora is told the task"),
         (("method=moelora", "method.tasks=[a, a]"), r"method\.tasks=\[a, a\]: must name each task once"),
+        (("method=mixlora", "method.top_k=9"), r"method\.top_k=9: must be in 1\.\.method\.num_experts=8"),
+        (
+            ("method=mixlora", "method.balance_scope=all"),
+            r"method\.balance_scope=all: must be one of pooled, per_layer",
+        ),
+        (("method=mtlora", "method.spectral_weight=-1"), r"method\.spectral_weight=-1.*: must not be negative"),
         (("method=loramoe", "method.knowledge_tasks=[x]"), r"method\.knowledge_tasks=x: method\.tasks is \["),
         (("method=loramoe", "method.balance_weight=0.1"), r"method\.knowledge_tasks=\[\]: must name some"),
     ],
@@ -237,10 +254,11 @@ def test_what_cannot_be_is_refused_before_weights_are_loaded(overrides, message)
         compose(*overrides)
 
 
-def test_loramoe_wants_an_mlp():
+@pytest.mark.parametrize("config", [LoRAMoEConfig(), MixLoRAConfig(), MtLoRAConfig()], ids=lambda c: c.peft_type)
+def test_an_mlp_is_wanted(config):
     """A backbone without modules that are MLPs by their class is refused with the way out."""
     model = tiny("llama")
     for block in model.model.layers:
         block.mlp = torch.nn.Identity()
-    with pytest.raises(ValueError, match="no linear layers of an MLP recognised; name them with target_modules"):
-        get_peft_model(model, LoRAMoEConfig())
+    with pytest.raises(ValueError, match=r"LlamaForCausalLM: no .*MLP recognised; name (it|them) with target_modules"):
+        get_peft_model(model, config)

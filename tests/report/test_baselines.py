@@ -15,5 +15,6 @@ def test_a_form_of_hycam_is_peft_and_no_baseline() -> None:
     assert {name for name in METHODS if not is_peft(name)} == {"full_ft"}
     assert {name for name in METHODS if is_peft_baseline(name)} == {
         *PEFT_BASELINES, "lora_matched", "hydralora", "comol", "mtl_lora", "moelora", "loramoe", "mola",
+        "mixlora", "mtlora",
     }  # fmt: skip
     assert is_peft_baseline("gone")
