@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from hycam_exp.methods.adapter_file import Shapes
 from hycam_exp.methods.hycam_config import HyCAMConfig
-from hycam_exp.methods.modulation import fuse, low_rank_codes, modulate, with_bias
+from hycam_exp.methods.modulation import decode, fuse, low_rank_codes, modulate, with_bias
 from hycam_exp.methods.recognition import float_parameter
 from hycam_exp.methods.routing import gumbel_noise, router_logits, routing_weights, token_means
 
@@ -186,21 +186,36 @@ class HyCAMLayer(HyCAMModule):
         if self.configs[adapter_name].modulate == "residual_stream":
             assert self.block_input is not None, "the block was watched"
             stream = self.block_input + h_att
+        if self._decodes(adapter_name, h_norm):
+            x = self._read(adapter_name, h_norm)  # (B, 1, d)
+            a, n, b = (self._get(adapter_name, name) for name in ("a", "n", "b"))
+            base = h_att if stream is None else stream
+            return decode(h_att, self._shared(adapter_name, x), x, a, n, b, self._route(adapter_name, x), base)
         return modulate(h_att, *self._parts(adapter_name, h_norm), stream)  # (B, L, d)
+
+    def _decodes(self, adapter_name: str, h_norm: Tensor) -> bool:
+        """One token of every row, without gradients, for specialized CAMs that are B N A as in the paper."""
+        if torch.is_grad_enabled() or h_norm.shape[-2] != 1 or torch.is_autocast_enabled(h_norm.device.type):
+            return False
+        config = self.configs[adapter_name]
+        plain = not config.projection_bias and config.scale_numerator is None
+        return plain and config.num_specialized > 0 and config.specialized == "low_rank"
+
+    def _read(self, adapter_name: str, h_norm: Tensor) -> Tensor:
+        """The attention's input in the dtype of an adapter's parameters."""
+        named = (getattr(self, name) for name in self.adapter_layer_names)
+        return h_norm.to(next(of_name[adapter_name] for of_name in named if adapter_name in of_name).dtype)
 
     def _parts(
         self, adapter_name: str, h_norm: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
         """The shared CAM's product, and the specialized CAMs' codes, B and weights; None for what is not there."""
-        x = h_norm.to(next(p[adapter_name] for p in self._parameters_of(adapter_name)).dtype)  # (B, L, d)
+        x = self._read(adapter_name, h_norm)  # (B, L, d)
         shared = self._shared(adapter_name, x)  # (B, L, d)
         if not self.configs[adapter_name].num_specialized:
             return shared, None, None, None
         codes, b = self._specialized(adapter_name, x)  # (B, L, N_s or 1, r), (N_s, d, r)
         return shared, codes, b, self._route(adapter_name, x)  # (B, L, N_s)
-
-    def _parameters_of(self, adapter_name: str) -> list[nn.ParameterDict]:
-        return [d for d in (getattr(self, name) for name in self.adapter_layer_names) if adapter_name in d]
 
     def _shared(self, adapter_name: str, x: Tensor) -> Tensor | None:
         """The input of the shared CAM's SiLU."""

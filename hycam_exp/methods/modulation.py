@@ -20,6 +20,24 @@ def low_rank_codes(h_norm: Tensor, a: Tensor, n: Tensor) -> Tensor:
     return F.linear(h_norm, folded).unflatten(-1, (num_modules, rank))  # (..., N_s, r)
 
 
+def decode(
+    h_att: Tensor, shared: Tensor | None, h_norm: Tensor, a: Tensor, n: Tensor, b: Tensor, p: Tensor, stream: Tensor
+) -> Tensor:
+    """h_att + stream * A_Fusion for one token of every row, without gradients: `modulate` of low-rank CAMs, sooner.
+
+    A row is a token: h_att, h_norm and stream are (B, 1, d), p is (B, 1, N_s). For so few, N is cheaper applied to the
+    codes than folded into A, and the specialized CAMs are one batched product.
+    """
+    num_modules, rank, width = a.shape
+    low = F.linear(h_norm, a.view(num_modules * rank, width)).view(-1, num_modules, rank)  # (B, N_s, r)
+    codes = torch.bmm(low.transpose(0, 1), n.mT)  # Eq. 7 without B: (N_s, B, r)
+    specialized = F.silu(torch.bmm(codes, b.mT)).transpose(0, 1)  # Eq. 6: (B, N_s, d)
+    a_fusion = torch.bmm(p.to(specialized.dtype), specialized)  # Eq. 11: (B, 1, d)
+    if shared is not None:
+        a_fusion = F.silu(shared) + a_fusion
+    return (h_att + stream * a_fusion).to(h_att.dtype)  # Eq. 12
+
+
 def with_bias(codes: Tensor, b: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Codes and B with one column more, so that their product is B_k code_k + bias_k; `bias` is (N_s, d)."""
     one = torch.ones_like(codes[..., :1])

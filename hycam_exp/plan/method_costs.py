@@ -279,47 +279,30 @@ class Modulation:
 
         With a shared CAM its gradient as well, and with specialized ones their sum, before, a_spec and its gradient.
         """
-        settings, m = self.settings, self.compute
-        num, one = settings.num_specialized, self.tokens * self.d * m
-        name = "stream" if settings.modulate == "residual_stream" else "h_att"
-        saves = [Tensor(name, one, method=True)]
-        wide = 5
+        settings, num, m = self.settings, self.settings.num_specialized, self.compute
+        one = self.tokens * self.d * m
+        saves = [Tensor("stream" if settings.modulate == "residual_stream" else "h_att", one, method=True)]
+        wide, codes, parameters = 5, 0, 0
         if settings.shared != "none":
             saves.append(Tensor("shared", one, method=True))
             wide += 1 if num else 0
-        parameters = 0
         if num:
             wide += 4
-            b, parameters = self._bank(num)
-            saves += b
-        narrow = parameters * m + 2 * self._code_bytes(num)
+            low = settings.specialized == "low_rank"
+            codes = self.tokens * (num * (settings.rank + self._bias(1)) if low else self.d) * m
+            parameters = num * self.d * (settings.rank if low else self.d) + self._bias(num * self.d)
+            own = low or settings.projection_bias
+            saves.append(Tensor("codes", codes, method=True) if own else self._wide_x)
+            saves.append(Tensor("p", self.tokens * num * m, method=True))
+            if settings.projection_bias or (low and self.width.mixed):  # B with a column more, or narrower
+                saves.append(Tensor("B", parameters * m, method=True))
         return Op(
             name="modulate",
             saves=saves,
             passing=held + 4 * one,  # h_att or stream, the sum so far, before and a_spec
-            working=held + wide * one + narrow,
+            working=held + wide * one + parameters * m + 2 * codes,
             trained=parameters * self.width.trained,
-            cached=0,
         )
-
-    def _code_bytes(self, num: int) -> int:
-        r = self.settings.rank + self._bias(1)
-        width = num * r if self.settings.specialized == "low_rank" else self.d
-        return self.tokens * width * self.compute if num else 0
-
-    def _bank(self, num: int) -> tuple[list[Tensor], int]:
-        """Codes, B and p of the specialized CAMs, and how many parameters B has."""
-        d, r, m = self.d, self.settings.rank, self.compute
-        p = Tensor("p", self.tokens * num * m, method=True)
-        low = self.settings.specialized == "low_rank"
-        size = num * d * (r if low else d)
-        changed = self.settings.projection_bias or (low and self.width.mixed)  # with a column more, or narrower
-        b = [Tensor("B", (size + self._bias(num * d)) * m, method=True)] if changed else []
-        if low or self.settings.projection_bias:
-            codes = Tensor("codes", self._code_bytes(num), method=True)
-        else:
-            codes = self._wide_x
-        return [codes, p, *b], size + self._bias(num * d)
 
 
 COSTS: dict[type[MethodSettings], type[MethodCosts]] = {

@@ -52,6 +52,37 @@ def test_a_layer_computes_the_papers_equations(family):
     torch.testing.assert_close(seen["out"], seen["att"] + seen["att"] * total)
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {"shared": "none"}, {"shared": "low_rank"}, {"modulate": "residual_stream"}], ids=str
+)
+def test_a_decoded_token_has_the_logits_of_the_whole_sequence(family, changes, monkeypatch):
+    """With a cache one token of every row takes the form for decoding, without `modulate`, and agrees with it."""
+    model = adapted(family, **changes).eval()
+    with torch.no_grad():
+        whole = model(tokens()).logits[:, -1]
+        past = model(tokens()[:, :-1], use_cache=True).past_key_values
+        monkeypatch.setattr("hycam_exp.methods.hycam_layer.modulate", None)
+        decoded = model(tokens()[:, -1:], past_key_values=past).logits[:, 0]
+    torch.testing.assert_close(decoded, whole, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("adapter_dtype", [torch.float32, torch.bfloat16])
+def test_decoding_over_half_precision_keeps_its_dtype(adapter_dtype):
+    """Adapters in float32, or in the backbone's bfloat16, give tokens in the backbone's dtype near the whole's."""
+    model = get_peft_model(
+        tiny("llama", torch.bfloat16), config(), autocast_adapter_dtype=adapter_dtype == torch.float32
+    )
+    perturb(model)
+    model.eval()
+    assert {p.dtype for n, p in model.named_parameters() if "hycam" in n} == {adapter_dtype}
+    with torch.no_grad():
+        whole = model(tokens()).logits[:, -1]
+        past = model(tokens()[:, :-1], use_cache=True).past_key_values
+        decoded = model(tokens()[:, -1:], past_key_values=past).logits[:, 0]
+    assert decoded.dtype == torch.bfloat16
+    torch.testing.assert_close(decoded, whole, rtol=0.1, atol=0.01)
+
+
 def test_parameters_are_those_of_the_closed_form(family):
     """Trainable are shared (d, d), A (N_s, r, d), N (N_s, r, r), B (N_s, d, r), router (N_s, d), and nothing else."""
     model = adapted(family)
