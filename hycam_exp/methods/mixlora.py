@@ -12,7 +12,6 @@ there, too). As in their code, and unlike their text, a token's k slots all coun
 balanced loss is its weight times k; padding does not count, and the tokens of all layers are pooled.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -66,6 +65,7 @@ class MixLoRALinear(RoutedLinear):
     """
 
     adapter_layer_names = ("mixlora_a", "mixlora_b", "mixlora_router")
+    mixlora_router: nn.ParameterDict
     experts: "Experts | None" = None
     """Of a layer in an MLP: what sends the tokens to their experts."""
 
@@ -170,7 +170,7 @@ class MixLoRAModel(RoutedModel):
             own = [key for key in keys if key in layers]
             all_or_none = not own or set(own) == layers
             require(all_or_none, "target_modules", whole.target_modules, f"must target all linear layers of {mlp}")
-            found |= {key: _placed(whole, in_mlp=True, owns_router=key == own[0]) for key in own}
+            found |= {key: whole.placed(in_mlp=True, owns_router=key == own[0]) for key in own}
         return {key: found.get(key, whole) for key in keys}
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
@@ -189,12 +189,6 @@ class MixLoRAModel(RoutedModel):
             for handle in () if layer.experts is None else layer.experts.handles:
                 handle.remove()
         return super().unload()
-
-
-def _placed(whole: StackedConfig, **facts: bool) -> StackedConfig:
-    own = copy.copy(whole)
-    vars(own).update(facts)
-    return own
 
 
 def peft_config(settings: MixLoRASettings) -> MixLoRAConfig:

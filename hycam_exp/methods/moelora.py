@@ -9,7 +9,6 @@ As in what the authors run, one gate serves all layers; it stands in the first. 
 of an unknown task gets the mean of the tasks' embeddings, which is their rule for a row of several tasks; no dropout.
 """
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -49,9 +48,7 @@ class MOELoRAConfig(StackedConfig):
 
     def at(self, position: int, block: int, num_blocks: int) -> "StackedConfig":
         """The first layer alone has the gate."""
-        own = copy.copy(self)
-        own.owns_gate = position == 0
-        return own
+        return self.placed(owns_gate=position == 0)
 
 
 class MOELoRALinear(RoutedLinear):
@@ -62,6 +59,7 @@ class MOELoRALinear(RoutedLinear):
     """
 
     adapter_layer_names = ("moelora_a", "moelora_b", "moelora_embedding", "moelora_gate")
+    moelora_gate: nn.ParameterDict
     gate_owner: "tuple[MOELoRALinear, ...]"
     """The layer that the gate stands in, in a tuple so that it is no submodule."""
 
@@ -103,8 +101,10 @@ class MOELoRAModel(RoutedModel):
         layers = [module for module in model.modules() if isinstance(module, MOELoRALinear)]
         owners = [layer for layer in layers if adapter_name in layer.moelora_gate]
         first = getattr(layers[0], "gate_owner", tuple(owners))[0]
+        config = self.peft_config[adapter_name]
+        assert isinstance(config, MOELoRAConfig)
         law = "an adapter beside another must target the layer that this one's gate stands in, its first"
-        require(owners == [first], "target_modules", self.peft_config[adapter_name].target_modules, law)
+        require(owners == [first], "target_modules", config.target_modules, law)
         for layer in layers:
             layer.gate_owner = (first,)
 

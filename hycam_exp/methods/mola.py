@@ -9,7 +9,6 @@ Where it departs from the authors' code: no dropout, and none of its balance los
 on. The published version favours the middle blocks: `experts_by_depth` takes any numbers.
 """
 
-import copy
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -46,9 +45,7 @@ class MoLAConfig(StackedConfig):
 
     def at(self, position: int, block: int, num_blocks: int) -> "StackedConfig":
         """The number of experts of the layer's block alone."""
-        own = copy.copy(self)
-        own.experts_by_depth = [experts_at(self.experts_by_depth, block, num_blocks)]
-        return own
+        return self.placed(experts_by_depth=[experts_at(self.experts_by_depth, block, num_blocks)])
 
 
 class MoLALinear(RoutedLinear):

@@ -4,7 +4,7 @@ y = W x + (alpha / r) sum_i g_i B_i code_i
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from peft import get_peft_model
@@ -96,7 +96,7 @@ class RoutedModel(StackedModel):
         return None if state is None else state.auxiliary_loss()
 
     def _combined(self, adapter_name: str, values: list[Tensor]) -> Tensor:
-        return self.tuner_layer_cls.combined(self.peft_config[adapter_name], values)
+        return cast(type[RoutedLinear], self.tuner_layer_cls).combined(self.peft_config[adapter_name], values)
 
     def unload(self) -> nn.Module:
         """The base model, with nothing of the method left in it or on it."""

@@ -7,7 +7,7 @@ import copy
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from peft import PeftConfig
@@ -44,6 +44,12 @@ class StackedConfig(CheckedConfig):
     def at(self, position: int, block: int, num_blocks: int) -> "StackedConfig":
         """The config of one layer, by its position among those adapted and by its block; here that of all."""
         return self
+
+    def placed(self, **facts: Any) -> Self:
+        """A copy of the config with what is so of one layer alone."""
+        own = copy.copy(self)
+        vars(own).update(facts)
+        return own
 
     @property
     def scale(self) -> float:
