@@ -24,7 +24,6 @@ STANDARD_ONLY = [
     "hycam_exp/records/lease.py", "hycam_exp/runtime/files.py", "hycam_exp/records/provenance.py",
     "hycam_exp/runtime/command_line.py",
     "hycam_exp/config/methods.py", "hycam_exp/config/dimensions.py", "hycam_exp/plan/tape.py",
-    "hycam_exp/runtime/git_lfs.py",
     "data_prep/json_rows.py", "data_prep/near_copies.py", "data_prep/conversion.py",
     "data_prep/auto_cot.py", "data_prep/icliniq.py", "data_prep/dolly.py", "data_prep/code_alpaca.py",
     "data_prep/web_gpt.py", "data_prep/tasks.py", "data_prep/generic.py", "data_prep/manifest.py",

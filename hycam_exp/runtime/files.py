@@ -1,4 +1,7 @@
-"""Files that are whole or not there, and the faults of the disk beneath them. Standard library only."""
+"""Files that are whole or not there, those that only point to one, and the faults of the disk beneath them.
+
+Standard library only. See: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+"""
 
 import errno
 import os
@@ -7,6 +10,8 @@ from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EIO)
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""How a pointer of Git LFS begins: the text that a clone has for a large file that was not fetched."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -32,3 +37,17 @@ def disk_error(error: BaseException) -> OSError | None:
         return error if error.errno in (*FULL, *CLOSED) else None
     full = os.strerror(errno.ENOSPC)
     return OSError(errno.ENOSPC, full) if full in str(error) else None
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise a `ValueError` where a file is a pointer of Git LFS; a file of data or weights is read on.
+
+    Raises:
+        ValueError: it is a pointer; names the file and the command that gets what it stands for.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as stream:
+        if stream.read(len(POINTER)) == POINTER:
+            raise ValueError(
+                f"{path}: a Git LFS pointer in place of the file itself; `git lfs pull` in {path.parent} fetches it"
+            )
