@@ -162,6 +162,8 @@ class Cell:
 
     def _begin_attempt(self) -> int:
         """The attempt's number; an earlier attempt's state is kept only if this one may go on from it."""
+        from hycam_exp.training.checkpoints import set_aside_damaged
+
         state = self.folder / "attempt.json"
         previous = self._previous_attempt(state)
         trainer = self.run.trainer
@@ -177,14 +179,19 @@ class Cell:
         other = [f"{key} {previous.get(key)}, now {now}" for key, now in made_by.items() if previous.get(key) != now]
         same = not previous["attempt"] or not other
         if not same:
-            self.notes.append(f"an earlier attempt was not continued: it was made with {'; '.join(other)}")
-            print(f"{self.identifier}: {self.notes[-1]}", flush=True)
+            self._tell(f"an earlier attempt was not continued: it was made with {'; '.join(other)}")
         if not same or fresh:
             for name in ("training", "predictions"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
+        elif damage := set_aside_damaged(self.folder / "training"):
+            self._tell(damage)
         attempt = previous["attempt"] + 1
         write_atomically(state, json.dumps({"attempt": attempt, **made_by, "notes": self.notes}).encode())
         return attempt
+
+    def _tell(self, note: str) -> None:
+        self.notes.append(note)
+        print(f"{self.identifier}: {note}", flush=True)
 
     def _previous_attempt(self, state: Path) -> dict[str, Any]:
         if not state.is_file():

@@ -244,6 +244,21 @@ def test_an_attempt_of_another_version_or_strategy_is_not_continued(tmp_path, na
     assert cell.notes[0] in capsys.readouterr().out
 
 
+def test_an_attempt_with_a_damaged_checkpoint_begins_training_again(tmp_path, capsys):
+    """It is set aside, on the screen and in the record's notes; what was decoded before stays."""
+    run = quick(tmp_path)
+    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    cell._begin_attempt()
+    for name in ("training", "predictions"):
+        (cell.folder / name).mkdir()
+    (cell.folder / "training" / "last.ckpt").write_bytes(b"without a seal")
+    cell._begin_attempt()
+    told = "last.ckpt was damaged: training began again, and what there was lies in training.damaged"
+    assert cell.notes == [told]
+    assert f"cell: {told}\n" in capsys.readouterr().out
+    assert {path.name for path in cell.folder.iterdir() if path.is_dir()} == {"training.damaged", "predictions"}
+
+
 def test_the_notes_of_an_attempt_outlive_it(tmp_path):
     """An attempt that is interrupted tells the one that goes on from it, for the record; a fresh start has none."""
     run = quick(tmp_path)

@@ -4,8 +4,12 @@ Standard library only. See: https://github.com/git-lfs/git-lfs/blob/main/docs/sp
 """
 
 import errno
+import hashlib
+import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -29,6 +33,40 @@ def write_atomically(path: Path, content: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file's content; of a folder, over the names and digests of all files in it."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        parts = [(str(file.relative_to(path)), digest_of(file)) for file in files]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def seal_of(path: Path) -> Path:
+    """The file beside another, or beside a folder, that holds its digest."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+@contextmanager
+def sealing(path: Path, new: Path) -> Iterator[None]:
+    """Inside, `new` takes the place of `path`, whose seal then holds its digest.
+
+    Until it has, the seal holds the digests from before as well: whenever the process dies, what is there is intact.
+    """
+    digest, seal = digest_of(new), seal_of(path)
+    known = seal.read_bytes().split() if seal.is_file() else []
+    write_atomically(seal, b"\n".join([digest.encode(), *known]))
+    yield
+    write_atomically(seal, digest.encode())
+
+
+def is_intact(path: Path) -> bool:
+    """A file or folder is there and is what was written under its seal; false too where there is no seal."""
+    seal = seal_of(path)
+    return path.exists() and seal.is_file() and digest_of(path).encode() in seal.read_bytes().split()
 
 
 def disk_error(error: BaseException) -> OSError | None:
