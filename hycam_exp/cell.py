@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 RETENTION_WINDOW = 512  # tokens of general text that are scored together
 CONTINUING = ("torch", "transformers", "peft", "pytorch-lightning")
-"""An attempt is continued by the same versions of these only."""
+"""An attempt is continued by the same versions of these only, unless `resume=always`."""
 
 
 def run_cell(run: Run) -> RunRecord:
@@ -176,11 +176,13 @@ class Cell:
         }
         fresh = self.run.resume == "never" or self.run.overwrite
         self.notes += [] if fresh else previous.get("notes", [])
-        other = [f"{key} {previous.get(key)}, now {now}" for key, now in made_by.items() if previous.get(key) != now]
-        same = not previous["attempt"] or not other
-        if not same:
-            self._tell(f"an earlier attempt was not continued: it was made with {'; '.join(other)}")
-        if not same or fresh:
+        other = [key for key, now in made_by.items() if previous["attempt"] and previous.get(key) != now]
+        continued = not fresh and (not other or (self.run.resume == "always" and set(other) <= set(CONTINUING)))
+        if other:
+            changes = "; ".join(f"{key} {previous.get(key)}, now {made_by[key]}" for key in other)
+            what = "continued by resume=always" if continued else "not continued"
+            self._tell(f"an earlier attempt was {what}: it was made with {changes}")
+        if not continued:
             for name in ("training", "predictions"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
         elif damage := set_aside_damaged(self.folder / "training"):

@@ -244,6 +244,22 @@ def test_an_attempt_of_another_version_or_strategy_is_not_continued(tmp_path, na
     assert cell.notes[0] in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["results version", "strategy", *CONTINUING])
+def test_resume_always_continues_with_other_packages(tmp_path, name, capsys):
+    """Of another version of a package the attempt goes on, and the record will say so; never of other results."""
+    run = quick(tmp_path, "resume=always")
+    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    cell._begin_attempt()
+    (cell.folder / "training").mkdir(parents=True)
+    state = cell.folder / "attempt.json"
+    kept = json.loads(state.read_text())
+    state.write_text(json.dumps({**kept, name: "other"}))
+    cell._begin_attempt()
+    assert (cell.folder / "training").exists() == (name in CONTINUING)
+    what = "continued by resume=always" if name in CONTINUING else "not continued"
+    assert cell.notes == [f"an earlier attempt was {what}: it was made with {name} other, now {kept[name]}"]
+
+
 def test_an_attempt_with_a_damaged_checkpoint_begins_training_again(tmp_path, capsys):
     """It is set aside, on the screen and in the record's notes; what was decoded before stays."""
     run = quick(tmp_path)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, overload
 from hycam_exp.data.records import Record, content_hash, digest
 from hycam_exp.data.tokens import Tokens, chunks, encode
 from hycam_exp.records.version import RESULTS_VERSION
-from hycam_exp.runtime.files import is_intact, sealing
+from hycam_exp.runtime.files import is_intact, sealing, sweep, temporary_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,6 +28,7 @@ COLUMNS = {
     "id": "string", "task": "string", "group": "string", "reference": "large_string", "input_ids": "int32",
     "prompt_length": "int32", "response_bytes": "int64", "ends": "bool",
 }  # fmt: skip
+ABANDONED = 3600.0  # seconds for which a chunk that is tokenised never takes
 assert set(COLUMNS) == {field.name for field in fields(Tokens)}
 
 
@@ -118,7 +119,8 @@ def _make(path: Path, of: Sequence[Record], tokenizer: PreTrainedTokenizerBase, 
     from tqdm import tqdm
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
+    sweep(path.parent.glob(".*"), quiet=ABANDONED)
+    part = temporary_of(path)
     columns = Features({name: List(Value(t)) if name == "input_ids" else Value(t) for name, t in COLUMNS.items()})
     try:
         with (

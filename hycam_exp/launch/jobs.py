@@ -38,6 +38,8 @@ class Job:
     """Why it failed."""
     log_start: int = 0
     """Bytes of the log from before this attempt."""
+    record_before: str | None = None
+    """The stamp of the record that there was before this attempt."""
 
     @property
     def command(self) -> list[str]:
@@ -61,8 +63,13 @@ class Job:
         except ValueError as error:
             return Standing(self.run_id, FAILED, reason=str(error))
 
-    def begin_log(self) -> None:
-        """What is in the log from here on is this attempt's."""
+    def has_new_record(self) -> bool:
+        """There is a whole record, and it is this attempt's: what a process says of itself at its end is not enough."""
+        return self.standing().state == DONE and self.store.stamp(self.run_id) != self.record_before
+
+    def begin(self) -> None:
+        """What is in the log from here on is this attempt's, and so is another record than the one there is."""
+        self.record_before = self.store.stamp(self.run_id)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log_start = self.log.stat().st_size if self.log.is_file() else 0
 

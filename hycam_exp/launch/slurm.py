@@ -16,7 +16,6 @@ from typing import Any
 from rich.live import Live
 
 from hycam_exp.config.methods import require
-from hycam_exp.launch.cell_status import DONE
 from hycam_exp.launch.jobs import Grid, GridLauncher, Job, jobs_of, require_whole
 from hycam_exp.launch.slurm_queue import CLUSTERS, Need, Request, Submission, states, verdict
 from hycam_exp.launch.slurm_task import ClusterJob
@@ -35,11 +34,6 @@ class SlurmJob(Job):
     """This command has submitted it."""
     left: float | None = None
     """When the job was first missed in the queue, by the monotonic clock."""
-
-    def is_done(self) -> bool:
-        """There is a record, and for a cell that is run once more it is the job's."""
-        fresh = not self.run.overwrite or self.submission is None or self.submission.succeeded
-        return fresh and self.standing().state == DONE
 
     def explain(self) -> str:
         """Why the job ended without a record."""
@@ -97,6 +91,7 @@ class SlurmGrid(Grid[SlurmJob]):
         """The cells to be submitted, and those that are queued or run elsewhere; the rest is counted."""
         for job in self.jobs:
             job.submission = Submission.of(job.store.folder(job.run_id))
+            job.record_before = job.store.stamp(job.run_id)
         queued = states([job.submission for job in self.jobs if job.submission])
         if queued is None:
             raise ValueError("squeue does not answer: nothing was submitted, as it is not known what is queued")
@@ -104,7 +99,7 @@ class SlurmGrid(Grid[SlurmJob]):
         for job in [job for job in self.jobs if not self.is_settled(job)]:
             if job.submission is not None and job.submission.job in queued:
                 self.say(job, f"already queued as job {job.submission.job}, not submitted again")
-                job.log_start = job.submission.log_start
+                job.log_start, job.record_before = job.submission.log_start, job.submission.record_before
                 elsewhere.append(job)
             else:
                 missing.append(job)
@@ -143,7 +138,7 @@ class SlurmGrid(Grid[SlurmJob]):
             ValueError: it fails, and nothing was submitted before.
         """
         for job in jobs:
-            job.begin_log()
+            job.begin()
         devices = jobs[0].run.trainer.devices
         commands = [
             ClusterJob(job.command, os.getcwd(), str(job.log.absolute()), devices, self.request.requeue) for job in jobs
@@ -158,7 +153,7 @@ class SlurmGrid(Grid[SlurmJob]):
                 self.failed.append(job)
             return
         for job, submitted in zip(jobs, submissions, strict=True):
-            submission = replace(submitted, log_start=job.log_start)
+            submission = replace(submitted, log_start=job.log_start, record_before=job.record_before)
             submission.remember(job.store.folder(job.run_id))
             job.submission, job.ours = submission, True
 
@@ -185,7 +180,7 @@ class SlurmGrid(Grid[SlurmJob]):
             return False
         if job.store.is_locked(job.run_id) is not False:
             return False
-        if job.is_done():
+        if job.has_new_record():
             (self.done if job.ours else self.skipped).append(job)
             self.say(job, "done")
             return True

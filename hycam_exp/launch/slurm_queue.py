@@ -29,6 +29,8 @@ class Submission:
     """submitit's."""
     log_start: int = 0
     """Bytes of the cell's log from before this job."""
+    record_before: str | None = None
+    """The stamp of the record that there was before this job."""
     process: Any = field(default=None, compare=False, repr=False)
     """On this machine, and where this process has submitted it: submitit's view of it."""
 
@@ -50,16 +52,9 @@ class Submission:
 
     def remember(self, cell: Path) -> None:
         """Keep it in the cell's folder, so that the next command knows that the cell is queued."""
-        kept = {"cluster": self.cluster, "job": self.job, "folder": self.folder, "log_start": self.log_start}
+        names = ("cluster", "job", "folder", "log_start", "record_before")
+        kept = {name: getattr(self, name) for name in names}
         write_atomically(cell / "job.json", json.dumps(kept).encode())
-
-    @property
-    def succeeded(self) -> bool:
-        """The job has come to its end and said so; one that was stopped by an error leaves a result as well."""
-        from submitit.core.utils import JobPaths, pickle_load
-
-        path = JobPaths(self.folder, self.job, 0).result_pickle
-        return path.is_file() and pickle_load(path)[0] == "success"
 
 
 @dataclass(frozen=True)

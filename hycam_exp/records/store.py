@@ -5,17 +5,21 @@ Standard library only, so that a report reads records without torch.
 
 import json
 import tempfile
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hycam_exp.records import lease
-from hycam_exp.runtime.files import FULL, disk_error, write_atomically
+from hycam_exp.runtime.files import FULL, disk_error, sweep, write_atomically
 
 SCHEMA_VERSION = 1
 MAX_FAILURES = 2
+WRITTEN_BY_OTHERS = (".lease.", ".job.json.")
+"""Temporary names in a cell's folder of those who do not hold it: who would hold it, and a launcher."""
+ABANDONED = 3600.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +140,14 @@ class Store:
             raise ValueError(f"{path}: not a whole run record ({error}); move it away to run the cell again") from error
         raise ValueError(f"{path}: schema version {version} is newer than this software's {SCHEMA_VERSION}")
 
+    def stamp(self, run_id: str) -> str | None:
+        """What tells a cell's record from one that is written in its place; None where there is none."""
+        try:
+            found = self.record_path(run_id).stat()
+        except FileNotFoundError:
+            return None
+        return f"{found.st_ino}-{found.st_mtime_ns}"
+
     def failures(self, run_id: str) -> list[dict[str, Any]]:
         """What went wrong in earlier attempts at a cell."""
         path = self.folder(run_id) / "failures.jsonl"
@@ -160,13 +172,20 @@ class Store:
         """Whether a process holds a cell, here or on another host; None while that is not known."""
         return lease.is_held(self.folder(run_id), self.observer)
 
-    def lock(self, run_id: str) -> AbstractContextManager[None]:
-        """Hold a cell, for as long as it is run.
+    @contextmanager
+    def lock(self, run_id: str) -> Iterator[None]:
+        """Hold a cell, for as long as it is run; what attempts that were killed have left half-written is removed.
 
         Raises:
             ValueError: another process holds it; says which. Or the folder cannot be locked.
         """
-        return lease.held(self.folder(run_id), run_id)
+        folder = self.folder(run_id)
+        with lease.held(folder, run_id):
+            left = [*self.records.glob(f".{run_id}.*"), *folder.rglob(".*")]
+            others = [path for path in left if path.name.startswith(WRITTEN_BY_OTHERS)]
+            sweep(set(left) - set(others))
+            sweep(others, quiet=ABANDONED)
+            yield
 
 
 def _failure(line: str) -> dict[str, Any]:

@@ -7,13 +7,16 @@ import errno
 import hashlib
 import json
 import os
+import re
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EIO)
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 POINTER = b"version https://git-lfs.github.com/spec/"
 """How a pointer of Git LFS begins: the text that a clone has for a large file that was not fetched."""
 
@@ -21,7 +24,7 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 def write_atomically(path: Path, content: bytes) -> None:
     """The whole content under its name, or nothing: a temporary file in the same folder, synced and renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = temporary_of(path)
     try:
         with temporary.open("xb") as stream:
             stream.write(content)
@@ -33,6 +36,19 @@ def write_atomically(path: Path, content: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def temporary_of(path: Path) -> Path:
+    """A name beside a file for its content until it is whole, which no other process on any host takes."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+
+
+def sweep(paths: Iterable[Path], quiet: float = 0.0) -> None:
+    """Remove those of the files that have a temporary name and were not written to for so many seconds."""
+    for path in paths:
+        with suppress(FileNotFoundError):  # whoever wrote it has put it in its place
+            if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime >= quiet:
+                path.unlink()
 
 
 def digest_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Signals that end a command: Ctrl-C (SIGINT), SIGTERM and SIGHUP. At once, or after the optimiser step that is made.
+"""Signals that end a command, at once or after the optimiser step that is made: Ctrl-C, SIGTERM, SIGHUP, SIGUSR2.
 
     error: interrupted (SIGTERM); the same command goes on from what is finished
 
@@ -15,7 +15,7 @@ from typing import Any
 from hycam_exp.runtime.command_line import MARK
 
 SIGNALLED = 128  # plus the signal's number: a shell's status of a process that a signal ended
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 
 class Interrupted(BaseException):

@@ -1,5 +1,6 @@
 """The token file: what it holds, when it is made again, and that nothing can leave half of it."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -140,6 +141,16 @@ def test_interruption_leaves_nothing(
     with pytest.raises(StopIteration):
         token_table(MIX, letters, "alpaca", 300, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_swept(letters: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """A part that nobody writes any more goes with the next file that is made; one that is being written stays."""
+    old, new = (tmp_path / f".key.arrow.{letter * 32}" for letter in "ab")
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    token_table(MIX, letters, "alpaca", 300, tmp_path)
+    assert [path for path in (old, new) if path.exists()] == [new]
 
 
 BUILD = """

@@ -49,7 +49,7 @@ class Scripted(LocalJob):
         folder = Path(self.run.paths.outputs).parent
         script = script % {"folder": folder, "run_id": self.run_id} if "%(" in script else script
         self.overrides = [script]
-        self.begin_log()
+        self.begin()
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen([sys.executable, "-c", script], stdout=stream, stderr=stream)
         self.attempts += 1
@@ -105,7 +105,7 @@ def test_a_cell_that_was_killed_is_started_again(tmp_path: Path) -> None:
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(99)"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
 def test_an_interrupted_grid_ends_its_cells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
@@ -154,7 +154,7 @@ def test_an_attempts_reason_is_its_own(tmp_path: Path) -> None:
     (cell,) = found.failed
     assert cell.reason == f"exit status 3, see {cell.log}"
     assert "no luck" in cell.log.read_text()
-    cell.begin_log()
+    cell.begin()
     assert cell.last_line() == "starting"
 
 
@@ -183,14 +183,24 @@ def test_a_cell_that_failed_before_is_reported_unless_asked_for(tmp_path: Path) 
 
 
 def test_overwrite_runs_a_finished_cell_again(tmp_path: Path) -> None:
-    """It is done once more, and a failure of it is not taken for the old record's success."""
+    """It is done once more, and an attempt that fails, or ends with status 0 before its record, as one that a signal
+    ended may, is not taken for the old record's success."""
     grid(job(tmp_path, "a", WRITE)).run_all()
     again = grid(job(tmp_path, "a", WRITE, overwrite="true"))
     again.run_all()
     assert names(again.done) == ["a"]
-    failing = grid(job(tmp_path, "a", FAIL, overwrite="true"))
-    failing.run_all()
-    assert names(failing.failed) == ["a"]
+    for script, reason in ((FAIL, "no luck"), ("", "it ended without a record, see ")):
+        failing = grid(job(tmp_path, "a", script, overwrite="true"))
+        failing.run_all()
+        assert names(failing.failed) == ["a"]
+        assert str(failing.failed[0].reason).startswith(reason)
+
+
+def test_a_cell_is_done_when_its_record_is_there(tmp_path: Path) -> None:
+    """The record is the last word: a status, of a process that was killed after it, say, changes nothing."""
+    found = grid(job(tmp_path, "a", WRITE + "import os; os.kill(os.getpid(), 9)"))
+    found.run_all()
+    assert (names(found.done), found.failed) == (["a"], [])
 
 
 def test_at_most_so_many_cells_run_at_once(tmp_path: Path) -> None:

@@ -1,12 +1,8 @@
 """What SLURM is asked and told, on a small imitation of its commands, and what it answers."""
 
-import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from submitit.core.utils import JobPaths
 
 from hycam_exp.launch import slurm_queue
 from hycam_exp.launch.slurm_queue import Submission
@@ -80,18 +76,6 @@ def test_a_damaged_job_file_is_named(tmp_path: Path, fake_slurm: Path, content: 
     with pytest.raises(ValueError, match=rf"^{path}: .*: see that no job of this cell is queued, and move the file"):
         grid(tmp_path, cell).run_all()
     assert not (fake_slurm / "scripts").exists()
-
-
-def test_a_job_that_ended_by_an_error_has_not_succeeded(tmp_path: Path) -> None:
-    """submitit keeps an error as a job's result, too: the record from before is then not that of the cell run again."""
-    subprocess.run([sys.executable, "-c", WRITE % {"folder": tmp_path, "run_id": "a"}], check=True)
-    for outcome, is_done in (("error", False), ("success", True)):
-        again = job(tmp_path, "a", WRITE, overwrite=True)
-        again.submission = Submission("slurm", "7", str(tmp_path / "%j"))
-        path = JobPaths(again.submission.folder, "7", 0).result_pickle
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(pickle.dumps((outcome, None)))
-        assert again.is_done() is is_done
 
 
 def test_what_sbatch_refuses_is_one_line(tmp_path: Path, fake_slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:

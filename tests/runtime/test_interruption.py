@@ -32,7 +32,9 @@ def send(*numbers: int) -> list[int | None]:
     return noted
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR2, 140)]
+)
 def test_a_signal_ends_a_command_with_one_line(capsys, number, status):
     """The status is a shell's of that signal, and the handlers from before are there again."""
     before = handlers()
