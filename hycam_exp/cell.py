@@ -27,7 +27,7 @@ from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store
 from hycam_exp.records.version import RESULTS_VERSION
 from hycam_exp.runtime import ranks
 from hycam_exp.runtime.cost import Clock
-from hycam_exp.runtime.files import disk_error, write_atomically
+from hycam_exp.runtime.files import disk_error, share, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 RETENTION_WINDOW = 512  # tokens of general text that are scored together
 CONTINUING = ("torch", "transformers", "peft", "pytorch-lightning")
 """An attempt is continued by the same versions of these only, unless `resume=always`."""
+
+ATTEMPT_FOLDERS = ("training", "predictions")
+"""Of a cell: what an attempt that was interrupted leaves to be gone on from."""
 
 
 def run_cell(run: Run) -> RunRecord:
@@ -165,6 +168,8 @@ class Cell:
         from hycam_exp.training.checkpoints import set_aside_damaged
 
         state = self.folder / "attempt.json"
+        for linked in (path for path in map(self.folder.joinpath, ATTEMPT_FOLDERS) if path.is_symlink()):
+            raise ValueError(f"{linked}: a symbolic link, which is not followed; paths.outputs=FOLDER moves all of it")
         previous = self._previous_attempt(state)
         trainer = self.run.trainer
         made_by = {
@@ -183,7 +188,7 @@ class Cell:
             what = "continued by resume=always" if continued else "not continued"
             self._tell(f"an earlier attempt was {what}: it was made with {changes}")
         if not continued:
-            for name in ("training", "predictions"):
+            for name in ATTEMPT_FOLDERS:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
         elif damage := set_aside_damaged(self.folder / "training"):
             self._tell(damage)
@@ -344,6 +349,8 @@ class Cell:
             return
         shutil.rmtree(target, ignore_errors=True)
         adapted.save_pretrained(target, **({"state_dict": state} if state else {}))
+        for weights in target.glob("*.safetensors"):
+            share(weights)
         self.backbone.tokenizer.save_pretrained(target)
         write_atomically(target / files.SETTINGS_FILE, json.dumps(asdict(self.run), indent=1).encode())
 

@@ -19,7 +19,7 @@ from hycam_exp.config.settings import Run, require_trainable
 from hycam_exp.launch.cell_status import DONE, FAILED, Standing, standing, store_of
 from hycam_exp.launch.inputs import Inputs
 from hycam_exp.records.store import Store
-from hycam_exp.runtime.command_line import MARK, as_errors, noting
+from hycam_exp.runtime.command_line import MARK, as_errors, noting, visible
 from hycam_exp.training import loggers
 
 PLUGIN = "hydra_plugins.hycam_exp"
@@ -80,7 +80,7 @@ class Job:
 
     def last_line(self) -> str:
         """The last line that this attempt printed."""
-        return next((line.strip() for line in self._printed() if line.strip()), "starting")
+        return next((visible(line.strip()) for line in self._printed() if line.strip()), "starting")
 
     def last_error(self) -> str | None:
         """The last error line that this attempt printed."""
@@ -119,7 +119,7 @@ class Grid(Generic[J]):
     def say(self, job: J, what: str) -> None:
         """A line of progress."""
         ended = len(self.done) + len(self.skipped) + len(self.failed)
-        self.console.print(f"[{ended}/{len(self.jobs)}] {job.run_id}: {what}", soft_wrap=True)
+        self.console.print(f"[{ended}/{len(self.jobs)}] {job.run_id}: {visible(what)}", soft_wrap=True)
 
     def summary(self) -> None:
         """How many cells were done, skipped and failed, and why."""
@@ -130,7 +130,7 @@ class Grid(Generic[J]):
     def say_failures(self) -> None:
         """A line for each cell that has failed."""
         for job in self.failed:
-            self.console.print(f"failed: {job.run_id}: {job.reason}", soft_wrap=True)
+            self.console.print(f"failed: {job.run_id}: {visible(str(job.reason))}", soft_wrap=True)
 
 
 class GridLauncher(Launcher):

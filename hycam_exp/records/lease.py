@@ -107,7 +107,8 @@ class Observer:
         number = highest(folder)
         path = _path(folder, number)
         try:
-            content = path.read_bytes()
+            with os.fdopen(_descriptor(path, os.O_RDONLY), "rb") as stream:
+                content = stream.read()
         except FileNotFoundError:  # none yet, or just replaced: the next number then is taken
             return Sight(number, None, False)
         holder = _holder(path, content)
@@ -201,7 +202,7 @@ def is_held(folder: Path, observer: Observer) -> bool | None:
     path = folder / "lock"
     if not path.is_file():
         return False
-    with path.open("a") as stream:
+    with _opened(path) as stream:
         if not _flocked(stream):
             return True
         sight = observer.look(folder)
@@ -217,7 +218,7 @@ def held(folder: Path, name: str) -> Iterator[None]:
     """
     path = folder / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as stream:
+    with _opened(path) as stream:
         if not _flocked(stream, patience=0.5):  # who only asks whether it is locked, holds it for a moment
             stream.seek(0)
             raise ValueError(f"{name} is being run by {stream.read().strip() or 'another process'}")
@@ -227,6 +228,26 @@ def held(folder: Path, name: str) -> Iterator[None]:
         lease = _taken(folder, name)
         with nullcontext() if lease is None else _kept(lease, name):
             yield
+
+
+def _opened(path: Path) -> IO[str]:
+    """A lock to be read and appended to, made where there is none."""
+    return os.fdopen(_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+")
+
+
+def _descriptor(path: Path, flags: int) -> int:
+    """An open file, never what a symbolic link points to.
+
+    Raises:
+        ValueError: it is a symbolic link.
+        OSError: it cannot be opened.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"paths.outputs: {path} is a symbolic link, which is not followed: remove it") from error
+        raise
 
 
 def _flocked(stream: IO[str], patience: float = 0.0) -> bool:
@@ -308,7 +329,7 @@ def _holder(path: Path, content: bytes) -> Holder | Unknown | None:
 
 
 def _append(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)  # never made anew
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)  # never made anew
     try:
         os.write(descriptor, content)
         os.fsync(descriptor)

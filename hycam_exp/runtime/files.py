@@ -51,6 +51,13 @@ def sweep(paths: Iterable[Path], quiet: float = 0.0) -> None:
                 path.unlink()
 
 
+def share(path: Path) -> None:
+    """Let a file that a library has made for its user alone be read by whom the user's umask allows."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
+
+
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file's content; of a folder, over the names and digests of all files in it."""
     if path.is_dir():

@@ -8,6 +8,7 @@ A command ends with this one line and the status that a shell gives it: 130 afte
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -79,6 +80,29 @@ def listen_again() -> None:
     for number in ENDING if _listens else ():
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
+
+
+@contextmanager
+def limited(seconds: float, what: str) -> Iterator[None]:
+    """What is inside must end in time, in a process's main thread: elsewhere no signal can end it.
+
+    Raises:
+        ValueError: it has not; `what` names it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: Any) -> None:
+        raise ValueError(f"{what} has not ended after {seconds:g} s")
+
+    previous = signal.signal(signal.SIGALRM, end)
+    outer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *outer)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def _handle(number: int, frame: Any) -> None:

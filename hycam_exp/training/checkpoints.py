@@ -13,7 +13,7 @@ from torch import nn
 
 from hycam_exp.data.batches import Batch
 from hycam_exp.runtime import interruption, ranks
-from hycam_exp.runtime.files import is_intact, sealing
+from hycam_exp.runtime.files import is_intact, sealing, share
 from hycam_exp.training import strategies
 
 LAST, BEST = "last.ckpt", "best.safetensors"
@@ -91,6 +91,7 @@ class Checkpoints(Callback):
             state = strategies.whole(pl_module.trained_state())
             if ranks.is_first():
                 save_file({k: v.contiguous() for k, v in state.items()}, temporary)
+                share(temporary)
                 with sealing(self.best, temporary):
                     os.replace(temporary, self.best)
 
