@@ -40,6 +40,8 @@ class Job:
     """Bytes of the log from before this attempt."""
     record_before: str | None = None
     """The stamp of the record that there was before this attempt."""
+    failures_before: int = 0
+    """Of the cell, before this attempt."""
 
     @property
     def command(self) -> list[str]:
@@ -70,6 +72,7 @@ class Job:
     def begin(self) -> None:
         """What is in the log from here on is this attempt's, and so is another record than the one there is."""
         self.record_before = self.store.stamp(self.run_id)
+        self.failures_before = len(self.store.failures(self.run_id))
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log_start = self.log.stat().st_size if self.log.is_file() else 0
 

@@ -230,6 +230,16 @@ def held(folder: Path, name: str) -> Iterator[None]:
             yield
 
 
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold a lock of the file system, as soon as whoever has it gives it back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(path) as stream:
+        while not _flocked(stream, patience=STALE):
+            pass
+        yield
+
+
 def _opened(path: Path) -> IO[str]:
     """A lock to be read and appended to, made where there is none."""
     return os.fdopen(_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+")

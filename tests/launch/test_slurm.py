@@ -175,6 +175,11 @@ def test_local_portions_start_one_after_another(tmp_path: Path) -> None:
         ({"requeues": -1}, "hydra.launcher.requeues=-1: must be a whole number, at least 0"),
         ({"memory": 0}, "hydra.launcher.memory=0: must be GB, above 0"),
         ({"gpus_per_node": 2}, "hydra.launcher.gpus_per_node=2: trainer=cpu of "),
+        ({"cpus": 65}, "hydra.launcher.cpus=65: no node that is asked for has more than 64 cores"),
+        ({"memory": 65, "partition": "cpu"}, "hydra.launcher.memory=65: no node that is asked for has more than 64 GB"),
+        ({"minutes": 2881, "partition": "gpu"}, "hydra.launcher.minutes=2881: no node that is asked for has more than"),
+        ({"minutes": 2}, "hydra.launcher.minutes=2: SLURM's signal comes up to 150 s before the end: more minutes, or"),
+        ({"signal_seconds": 0}, "hydra.launcher.signal_seconds=0: must be a whole number, at least 1"),
         ({"cluster": "lsf"}, "hydra.launcher.cluster=lsf: must be slurm or local"),
     ],
 )
