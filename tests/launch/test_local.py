@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.launch import local as launcher
 from hycam_exp.launch.local import LocalGrid, LocalJob
 from hycam_exp.runtime.interruption import ended_by_signals

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.data import sources
 from hycam_exp.launch import cell_status
 from hycam_exp.records.store import Store
