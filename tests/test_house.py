@@ -25,7 +25,7 @@ STANDARD_ONLY = [
     "hycam_exp/runtime/command_line.py",
     "hycam_exp/config/methods.py", "hycam_exp/config/method_settings.py", "hycam_exp/config/multi_task.py",
     "hycam_exp/config/dimensions.py", "hycam_exp/config/settings.py",
-    "hycam_exp/runtime/git_lfs.py",
+    "hycam_exp/runtime/interruption.py",
     "data_prep/json_rows.py", "data_prep/near_copies.py", "data_prep/conversion.py",
     "data_prep/auto_cot.py", "data_prep/icliniq.py", "data_prep/dolly.py", "data_prep/code_alpaca.py",
     "data_prep/web_gpt.py", "data_prep/tasks.py", "data_prep/generic.py", "data_prep/manifest.py",

@@ -284,7 +284,7 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
     module = FineTuning(model, run.recipe, schedule.num_steps, schedule.accumulation, run.seed)
     checkpoints = Checkpoints(folder, run.trainer.checkpoint_every_steps, schedule.accumulation)
     trainer = _trainer(run, schedule, checkpoints, loggers)
-    resumed = str(checkpoints.last) if run.resume == "auto" and checkpoints.find() else None
+    resumed = str(checkpoints.last) if run.resume != "never" and checkpoints.find() else None
     with warnings.catch_warnings(), interruption.postponed():
         # Meant for other uses: our loader goes on where it was, and the backbone is put in train mode.
         # It looks for SLURM though it is told where it runs.
