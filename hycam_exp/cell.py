@@ -23,7 +23,8 @@ from hycam_exp.models.backbone import Backbone, examine
 from hycam_exp.models.load import check_weights, load_model, weight_dtype
 from hycam_exp.records import printout
 from hycam_exp.records.provenance import versions
-from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store
+from hycam_exp.records.record import RunRecord
+from hycam_exp.records.store import MAX_FAILURES, Store
 from hycam_exp.records.version import RESULTS_VERSION
 from hycam_exp.runtime import ranks
 from hycam_exp.runtime.cost import Clock

@@ -104,7 +104,7 @@ def outcome(method: str, cell: Cell, overrides: Sequence[str], inputs: Inputs) -
     run_id, store = inputs.run_id(run), store_of(run)
     record = store.read(run_id)
     if record is not None:
-        return Outcome(record.fit["best_validation_loss"], record.results_version)
+        return Outcome(record.fit.best_validation_loss, record.results_version)
     failures = store.failures(run_id)
     if failures and failures[-1]["error"] == NonFiniteLossError.__name__:
         return Outcome(None, None)

@@ -37,6 +37,16 @@ class Rejection:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file that was read: its name, size in bytes and hash."""
+
+    task: str
+    name: str
+    size: int
+    sha256: str
+
+
 class _Kept(dict[int, str | None]):
     """For `str.translate`: None for white space, punctuation, quotes and controls, any other character itself."""
 

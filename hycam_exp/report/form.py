@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 
 Form = Callable[[Any, str], Iterator[str]]
 """What is wrong with a value at a place of the record, the first thing first."""

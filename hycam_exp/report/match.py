@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hycam_exp.config.settings import NUM_FOLDS
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report import setting
 from hycam_exp.report.expected import Expected
 from hycam_exp.report.summary import Summary

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from hycam_exp.config.settings import NUM_FOLDS
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report import setting
 
 

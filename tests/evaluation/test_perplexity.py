@@ -15,7 +15,7 @@ from hycam_exp.data.batches import collate
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation import perplexity
 from hycam_exp.evaluation.perplexity import SampleNats
-from hycam_exp.records.store import Score
+from hycam_exp.records.record import Score
 
 PAD = 2
 

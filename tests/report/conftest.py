@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report.expected import Experiments, Memo
 from hycam_exp.report.figures.line import standard
 from hycam_exp.report.records import read

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report import setting
 from hycam_exp.report.expected import Expected
 from hycam_exp.report.match import Match, match, same_splits, variants

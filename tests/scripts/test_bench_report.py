@@ -18,7 +18,7 @@ def test_made_records_are_read_as_those_of_their_experiment(tmp_path: Path) -> N
     assert collection.problems == []
     assert [record.config["fold"] for record in collection.records] == [0, 1]
     record = collection.records[0]
-    assert (len(record.curves["train"]), len(record.curves["validation"])) == (24, 12)
+    assert (len(record.curves.train), len(record.curves.validation)) == (24, 12)
     table = read_table(Store(tmp_path / "runs", tmp_path).samples_path(record.run_id), ("task", "id", "prediction"))
     assert table.num_rows == 150
     assert table["prediction"].null_count == 50

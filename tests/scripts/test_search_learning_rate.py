@@ -8,7 +8,8 @@ import pytest
 from hycam_exp.config import grid
 from hycam_exp.launch.cell_status import store_of
 from hycam_exp.launch.inputs import Inputs
-from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Store
+from hycam_exp.records.record import SCHEMA_VERSION, RunRecord
+from hycam_exp.records.store import Store
 from hycam_exp.training.fit import NonFiniteLossError
 from scripts import search_learning_rate
 from scripts.search_learning_rate import GRID, SEEDS, Losses, choice, missing, neighbour, overrides_of, search

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from hycam_exp.config.dimensions import dimensions_of
 from hycam_exp.config.settings import TrainerSettings
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report.baselines import BASELINES
 from hycam_exp.report.claims.scores import of_backbones
 from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, listed, verdict

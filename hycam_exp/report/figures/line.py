@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report.figures.looks import METHODS, Look, looks_of, variant_look
 from hycam_exp.report.setting import ASIDE, shown
 from hycam_exp.report.summary import Summary, summarise

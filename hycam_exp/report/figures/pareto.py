@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report.figures import labels, style
 from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, versions
 from hycam_exp.report.figures.looks import GREY

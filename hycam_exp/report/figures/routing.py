@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report.figures import style
 from hycam_exp.report.figures.line import Line, place
 from hycam_exp.report.figures.looks import TASKS, looks_of

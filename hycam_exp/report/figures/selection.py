@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hycam_exp.evaluation.retention import TASK as RETENTION
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report.figures.line import (
     WITHIN,
     Line,

@@ -13,7 +13,8 @@ from hycam_exp.config.grid import Composer
 from hycam_exp.config.identity import INCIDENTAL
 from hycam_exp.config.settings import DataSettings
 from hycam_exp.models import files
-from hycam_exp.records.store import RunRecord, Store, all_records_folders
+from hycam_exp.records.record import RunRecord
+from hycam_exp.records.store import Store, all_records_folders
 from hycam_exp.report import titles
 
 REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hycam_exp.config.settings import NUM_FOLDS
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report import titles
 from hycam_exp.report.page import figure_view, run_list
 from hycam_exp.report.page.content import PageContent

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from hycam_exp.evaluation import metrics
 from hycam_exp.evaluation.retention import TASK as RETENTION
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report import titles
 from hycam_exp.report.records import tasks_of
 from hycam_exp.report.summary import Summary

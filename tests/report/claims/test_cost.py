@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report.claims.cost import mean_training_loss, parameters, statements, steps_to
 from hycam_exp.report.claims.statement import FAILS, HOLDS, UNKNOWN, Finding
 from hycam_exp.report.evidence import gather

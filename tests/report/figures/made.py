@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from hycam_exp.records.store import RunRecord, Score
+from hycam_exp.records.record import RunRecord, Score
 from tests.report import toy
 
 TASKS = ["auto_cot", "dolly"]
