@@ -347,6 +347,26 @@ def test_share_of_clipped_steps_is_recorded(finished, tmp_path):
     assert free.fit.clipped_share is None
 
 
+def test_padding_to_the_limit_leaves_micro_batches_their_rows(tmp_path, monkeypatch):
+    """Every row is data.max_length long, no micro-batch has more than it may, and the record tells the share."""
+    from hycam_exp.training.fit import FineTuning
+
+    shapes, step = [], FineTuning.training_step
+
+    def noting(self, batch, index):
+        shapes.append(tuple(batch.input_ids.shape))
+        return step(self, batch, index)
+
+    monkeypatch.setattr(FineTuning, "training_step", noting)
+    run = quick(tmp_path, "data.padding=max_length", "trainer.micro_batch_size=3", "evaluation.test=false")
+    record = run_cell(run)
+    assert max(rows for rows, _ in shapes) <= 3
+    assert {length for _, length in shapes} == {run.data.max_length}
+    positions = sum(rows * length for rows, length in shapes)
+    assert record.fit["padding_share"] == pytest.approx(1 - record.counts["tokens_trained"] / positions, abs=1e-6)
+    assert 0 < record.fit["step_task_entropy"] < 1.2  # of an unlucky draw it is not bounded by 1
+
+
 def test_cell_without_the_test_split_scores_nothing_of_it(tmp_path):
     """With evaluation.test=false the record has the validation loss, no score, and no samples file."""
     record = run_cell(quick(tmp_path, "evaluation.test=false"))

@@ -12,7 +12,7 @@ from hycam_exp.data.sources import read as read_sources
 from hycam_exp.data.splits import capped
 from hycam_exp.data.tokens import tokenise
 from hycam_exp.launch.inputs import Data, read
-from hycam_exp.models import backbones
+from hycam_exp.models.backbone import examine
 from hycam_exp.plan.workload import workload
 
 TASKS = ["auto_cot", "icliniq"]
@@ -39,7 +39,7 @@ def test_padding_is_that_of_the_steps_of_training():
     assert load is not None
     assert load.padding is not None
     chosen = capped(read(run.data).records, 100, run.data.group, run.data.split_seed)
-    tokenizer = backbones.examine(run.model, run.trainer, run.recipe.precision).tokenizer
+    tokenizer = examine(run.model, run.trainer, run.recipe.precision).tokenizer
     lengths = [len(row.input_ids) for row in tokenise(chosen, tokenizer, run.data.prompt, run.data.max_length)[0]]
     schedule = Schedule(lengths, run.data.max_length, epochs=1, seed=7, **asdict(StepSizes.of(run.recipe, run.trainer)))
     batches = [rows for window in schedule.windows(0) for rows in schedule.micro_batches(window)]
