@@ -13,11 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hycam_exp.config.identity import run_id
 from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
 from hycam_exp.data.batches import StepSizes
-from hycam_exp.launch import cell_status
+from hycam_exp.data.records import content_hash
 from hycam_exp.models import causality, files
 from hycam_exp.models.backbone import Backbone, examine
 from hycam_exp.models.load import check_weights, load_model, weight_dtype
@@ -54,13 +55,14 @@ def run_cell(run: Run) -> RunRecord:
         ValueError: something that the user can mend; nothing is then half-written.
     """
     ranks.check_joined(run.trainer)
-    store = cell_status.store_of(run)
+    store = Store.of(run)
     store.check_writable()
     clock = Clock()
     with clock("data"):
         collection = _collection(run)
     printout.rejections(collection.rejections)
-    identifier = cell_status.identifier(run, collection.records)
+    content = {"data": content_hash(collection.records), **files.contents(run.model)}
+    identifier = run_id(run, content)
     found = _finished(run, identifier, store)
     try:
         with nullcontext() if found else ranks.held_by_first(store.lock(identifier)):
@@ -344,6 +346,7 @@ class Cell:
     ) -> RunRecord:
         """Write the samples file, then the record: a record is there only when everything is."""
         from hycam_exp.evaluation.samples import samples_file
+        from hycam_exp.methods import model_card
         from hycam_exp.records.build import record_of
 
         if after.rows and not after.retention:
@@ -356,5 +359,6 @@ class Cell:
         )  # fmt: skip
         if after.rows:
             write_atomically(self.store.samples_path(self.identifier), samples_file(before, after))
+        model_card.add_scores(self.folder / "adapter", record.run_id, record.scores)
         self.store.write(record)
         return record

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from hycam_exp.evaluation.metrics import declared
+from hycam_exp.evaluation.metrics import Score, declared
 from hycam_exp.records.record import (
     SCHEMA_VERSION,
     Code,
@@ -15,7 +15,6 @@ from hycam_exp.records.record import (
     Hardware,
     PeakMemory,
     RunRecord,
-    Score,
     TaskCounts,
 )
 from hycam_exp.records.version import RESULTS_VERSION

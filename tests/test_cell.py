@@ -14,10 +14,10 @@ import pytest
 
 from hycam_exp import cell
 from hycam_exp.cell import CONTINUING, Cell, run_cell
-from hycam_exp.config.settings import Run, compose
+from hycam_exp.config.compose import compose
+from hycam_exp.config.settings import Run
 from hycam_exp.data.sources import Collection
 from hycam_exp.evaluation.generation import Decoder
-from hycam_exp.launch.cell_status import store_of
 from hycam_exp.records.record import RunRecord
 from hycam_exp.records.store import Store
 from hycam_exp.runtime.cost import Clock
@@ -92,6 +92,9 @@ def test_what_lies_beside_a_record(finished):
     outputs = folder / "outputs" / record.run_id
     assert (outputs / "adapter" / "adapter_model.safetensors").is_file()
     assert (outputs / "adapter" / "tokenizer.json").is_file()
+    card = (outputs / "adapter" / "README.md").read_text()
+    assert "import hycam_exp.methods" in card
+    assert f"| pooled | ppl | {record.score('ppl', 'pooled'):.4g} |" in card
     assert (outputs / "curves" / "attempt_1" / "metrics.csv").is_file()
     assert len((outputs / "predictions" / "after.jsonl").read_text().splitlines()) == 4
     assert not (outputs / "training").exists()
@@ -142,7 +145,7 @@ def test_a_cell_that_fails_elsewhere_while_this_one_waits_for_it_is_not_tried_to
     with pytest.raises(ValueError, match=r"failed 2 times \(no luck\); retry=true"):
         run_cell(run)
     folder = next((tmp_path / "outputs").glob("*/lock")).parent
-    assert store_of(run).is_locked(folder.name) is False
+    assert Store.of(run).is_locked(folder.name) is False
 
 
 def test_the_same_cell_elsewhere_gives_the_same_scores(finished, tmp_path):
@@ -221,7 +224,7 @@ def test_an_attempt_of_other_micro_batches_is_not_continued(tmp_path):
     run = quick(tmp_path)
     other = replace(run, trainer=replace(run.trainer, micro_batch_size=1))
     for attempt, (of, is_kept) in enumerate([(run, True), (run, True), (other, False)], start=1):
-        cell = Cell(of, "cell", store_of(of), Collection(records=[], rejections=[], sources=[]), Clock())
+        cell = Cell(of, "cell", Store.of(of), Collection(records=[], rejections=[], sources=[]), Clock())
         (cell.folder / "training").mkdir(parents=True, exist_ok=True)
         assert cell._begin_attempt() == attempt
         assert (cell.folder / "training").exists() == is_kept
@@ -233,7 +236,7 @@ def test_an_attempt_of_other_micro_batches_is_not_continued(tmp_path):
 def test_an_attempt_of_another_version_or_strategy_is_not_continued(tmp_path, name, capsys):
     """Whatever decides how an attempt goes on is in attempt.json; another value begins it again, and says so."""
     run = quick(tmp_path)
-    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    cell = Cell(run, "cell", Store.of(run), Collection(records=[], rejections=[], sources=[]), Clock())
     assert cell._begin_attempt() == 1
     (cell.folder / "training").mkdir(parents=True)
     state = cell.folder / "attempt.json"
@@ -251,7 +254,7 @@ def test_the_notes_of_an_attempt_outlive_it(tmp_path):
     other = replace(run, trainer=replace(run.trainer, micro_batch_size=1))
     told = []
     for of in (run, other, other, replace(other, resume="never")):
-        cell = Cell(of, "cell", store_of(of), Collection(records=[], rejections=[], sources=[]), Clock())
+        cell = Cell(of, "cell", Store.of(of), Collection(records=[], rejections=[], sources=[]), Clock())
         cell._begin_attempt()
         told.append(cell.notes)
     assert [len(notes) for notes in told] == [0, 1, 1, 0]
@@ -261,7 +264,7 @@ def test_the_notes_of_an_attempt_outlive_it(tmp_path):
 def test_a_damaged_state_of_an_attempt_is_named(tmp_path):
     """The error has the file, and what to do."""
     run = quick(tmp_path)
-    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    cell = Cell(run, "cell", Store.of(run), Collection(records=[], rejections=[], sources=[]), Clock())
     cell.folder.mkdir(parents=True)
     for content in ("", "[]", "{}"):
         (cell.folder / "attempt.json").write_text(content)

@@ -13,6 +13,16 @@ class Metric:
     version: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One number of a run; `value` is None where it was not measured or is undefined, `n` how much it is over."""
+
+    task: str
+    metric: str
+    value: float | None
+    n: int
+
+
 _OVERLAP = "per task; mean over tasks; pooled over samples"
 METRICS = {
     "ppl": Metric("lower", "exp(sum of nats / scored tokens), response and EOS", "1"),

@@ -15,8 +15,8 @@ from typing import Any
 import regex
 from rapidfuzz.distance import LCSseq
 
+from hycam_exp.evaluation.metrics import Score
 from hycam_exp.evaluation.perplexity import mean_over_tasks
-from hycam_exp.records.record import Score
 
 ORDERS = 4
 # Chinese and Japanese set no space between words: there a character stands for a word, as in BERT's tokenizer.

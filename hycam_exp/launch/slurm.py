@@ -15,12 +15,12 @@ from typing import Any
 
 from rich.live import Live
 
-from hycam_exp.config.methods import require
 from hycam_exp.launch.cell_status import DONE
 from hycam_exp.launch.jobs import Grid, GridLauncher, Job, jobs_of, require_whole
 from hycam_exp.launch.slurm_queue import CLUSTERS, Need, Request, Submission, states, verdict
 from hycam_exp.launch.slurm_task import ClusterJob
 from hycam_exp.records import lease
+from hycam_exp.runtime.require import require
 
 POLL = {"slurm": 10.0, "local": 0.5}  # seconds between two looks at the queue
 SETTLE = {"slurm": 30.0, "local": 0.0}  # seconds until what a job wrote elsewhere is seen here, at the latest

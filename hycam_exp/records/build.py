@@ -11,7 +11,7 @@ from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import Collection, rejection_counts
 from hycam_exp.evaluation import overlap
 from hycam_exp.evaluation.measurement import Measurement
-from hycam_exp.evaluation.metrics import declared
+from hycam_exp.evaluation.metrics import Score, declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.models.files import weights_of
 from hycam_exp.records.provenance import provenance, versions
@@ -26,7 +26,6 @@ from hycam_exp.records.record import (
     PeakMemory,
     RoutingRow,
     RunRecord,
-    Score,
     TaskCounts,
 )
 from hycam_exp.records.version import RESULTS_VERSION

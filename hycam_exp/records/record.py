@@ -10,20 +10,10 @@ from typing import Any
 import msgspec
 
 from hycam_exp.data.records import Source
-from hycam_exp.evaluation.metrics import Metric
+from hycam_exp.evaluation.metrics import Metric, Score
 
 SCHEMA_VERSION = 2
 """Of the record's fields; what its numbers mean is `version.RESULTS_VERSION`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """One number of a run; `value` is None where it was not measured or is undefined, `n` how much it is over."""
-
-    task: str
-    metric: str
-    value: float | None
-    n: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from hycam_exp.config.settings import Run
 from hycam_exp.records import lease
 from hycam_exp.records.record import RunRecord, decode, encode
 from hycam_exp.runtime.files import FULL, disk_error, write_atomically
@@ -42,6 +43,11 @@ class Store:
     """See `records_folder`."""
     outputs: Path
     observer: lease.Observer = field(default_factory=lease.Observer, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, run: Run) -> "Store":
+        """The store that a run's record goes to, and where a finished one is looked for."""
+        return cls(records_folder(Path(run.paths.results), run.study), Path(run.paths.outputs))
 
     def record_path(self, run_id: str) -> Path:
         return self.records / f"{run_id}.json"

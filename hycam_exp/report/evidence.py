@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hycam_exp.config.settings import NUM_FOLDS, compose
+from hycam_exp.config.compose import compose
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.baselines import BASELINES
 from hycam_exp.report.expected import Memo

@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp.config.settings import NUM_FOLDS, Run, config_dir
+from hycam_exp.config.compose import config_dir
+from hycam_exp.config.settings import NUM_FOLDS, Run
 from hycam_exp.records.provenance import PACKAGE
 from hycam_exp.report import setting
 from hycam_exp.runtime.files import write_atomically

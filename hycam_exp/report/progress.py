@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hycam_exp.config.settings import config_dir
+from hycam_exp.config.compose import config_dir
 from hycam_exp.report.expected import Experiments, command
 from hycam_exp.report.match import folds_run
 from hycam_exp.report.summary import Summary

@@ -6,19 +6,14 @@ E.g. `read().tables["table2_main"][0].value` is 3.193. Where the files lie is sa
 from dataclasses import dataclass
 from pathlib import Path
 
+from hycam_exp.config import methods
 from hycam_exp.data import published
 from hycam_exp.data.published import Dataset, Row, rows
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.scoreboard import Scoreboard
 
-METHODS = {
-    "Full Finetune": "full_ft", "LoRA": "lora", "Multi LoRA": "multi_lora", "RieMoE-LoRA": "riemoe_lora",
-    "HyCAM": "hycam",
-}  # fmt: skip
-VARIANTS = {
-    "shared_cam_only": "hycam_shared_only", "full_spec": "hycam_full_spec", "spec_only": "hycam_spec_only",
-    "inverse_peft": "hycam_inverse_peft", "hycam": "hycam",
-}  # fmt: skip
+METHODS = {method.title: name for name, method in methods.METHODS.items() if method.published}
+VARIANTS = {method.ablation: name for name, method in methods.METHODS.items() if method.ablation is not None}
 MARKS = ("", "best", "second")
 TABLES = {
     "table2_main": "backbone", "table3_qwen_sizes": "backbone", "table4_llama32": "backbone",

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.config.settings import NUM_FOLDS
-from hycam_exp.data.records import require_plain_name
 from hycam_exp.evaluation.metrics import AGGREGATES
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.records.record import RunRecord
 from hycam_exp.records.store import Store
 from hycam_exp.report import form, setting
+from hycam_exp.runtime.require import require_plain_name
 
 # The parts that hold numbers, but for scores and curves.
 _NUMBERS = ("config", "metrics", "fit", "routing", "counts", "cost", "data", "code", "versions")

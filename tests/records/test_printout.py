@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.data.records import Rejection
+from hycam_exp.evaluation.metrics import Score
 from hycam_exp.records import printout
-from hycam_exp.records.record import PeakMemory, RunRecord, Score
+from hycam_exp.records.record import PeakMemory, RunRecord
 from hycam_exp.records.store import Store
 from tests.made import COUNTS, made
 

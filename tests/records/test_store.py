@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.records.record import SCHEMA_VERSION, Score
+from hycam_exp.evaluation.metrics import Score
+from hycam_exp.records.record import SCHEMA_VERSION
 from hycam_exp.records.store import Store, all_records_folders, records_folder
 from hycam_exp.runtime.files import write_atomically
 from tests.made import made

@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hycam_exp.records.record import RunRecord, Score
+from hycam_exp.evaluation.metrics import Score
+from hycam_exp.records.record import RunRecord
 from hycam_exp.records.store import Store
 from hycam_exp.report.claims.statement import Finding, Statement
 from hycam_exp.report.page import PageContent, sample_texts

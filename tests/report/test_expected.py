@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hycam_exp.config import compose as config
 from hycam_exp.config import grid
-from hycam_exp.config import settings as config
 from hycam_exp.records.provenance import PACKAGE
 from hycam_exp.report import setting, titles
 from hycam_exp.report.design import DESIGNS

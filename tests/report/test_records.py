@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hycam_exp.records.record import Score
+from hycam_exp.evaluation.metrics import Score
 from hycam_exp.records.store import Store
 from hycam_exp.report.records import read, tasks_of
 from tests.report.toy import record

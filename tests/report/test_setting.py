@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.identity import identity
-from hycam_exp.config.settings import compose
 from hycam_exp.report.setting import comparable, decisive, differing, only, shown
 
 

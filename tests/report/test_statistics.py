@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hycam_exp.records.record import Score
+from hycam_exp.evaluation.metrics import Score
 from hycam_exp.report import statistics
 from hycam_exp.report.statistics import (
     Comparison,

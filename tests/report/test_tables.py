@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hycam_exp.data.measured import Counted, Measured
-from hycam_exp.records.record import RunRecord, Score
+from hycam_exp.evaluation.metrics import Score
+from hycam_exp.records.record import RunRecord
 from hycam_exp.report import files, titles
 from hycam_exp.report.expected import Expected, Experiments
 from hycam_exp.report.summary import summarise

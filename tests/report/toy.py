@@ -1,6 +1,7 @@
 """Records that are made up, for the report's tests."""
 
-from hycam_exp.records.record import SCHEMA_VERSION, RunRecord, Score
+from hycam_exp.evaluation.metrics import Score
+from hycam_exp.records.record import SCHEMA_VERSION, RunRecord
 from hycam_exp.report.table import Cell, Column, Row, Table, marked
 
 TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hycam_exp.config.methods import require
 from hycam_exp.runtime.command_line import as_errors, key_values
+from hycam_exp.runtime.require import require
 
 if TYPE_CHECKING:
     from hycam_exp.report.records import Problem

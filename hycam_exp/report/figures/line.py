@@ -238,7 +238,7 @@ def _takes_several(summaries: Sequence[Summary], like: Summary, field: str) -> b
 @cache
 def _switched() -> tuple[str, ...]:
     """The fields of a method that a file of conf/released sets."""
-    from hycam_exp.config.settings import config_dir
+    from hycam_exp.config.compose import config_dir
 
     files = sorted((config_dir() / "released").glob("*.yaml"))
     return tuple(dict.fromkeys(field for path in files for field in yaml.safe_load(path.read_text(encoding="utf-8"))))
@@ -247,8 +247,8 @@ def _switched() -> tuple[str, ...]:
 @cache
 def _own_values(method: str) -> dict[str, Any]:
     """What the method's file in conf/ gives its fields; nothing for a method without one."""
+    from hycam_exp.config.compose import config_dir
     from hycam_exp.config.grid import Composer
-    from hycam_exp.config.settings import config_dir
 
     if not (config_dir() / "method" / f"{method}.yaml").is_file():
         return {}

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from hycam_exp.records.record import RunRecord, Score
+from hycam_exp.evaluation.metrics import Score
+from hycam_exp.records.record import RunRecord
 from tests.report import toy
 
 TASKS = ["auto_cot", "dolly"]

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.report import setting
 from hycam_exp.report.figures import line
 from hycam_exp.report.figures.looks import METHODS

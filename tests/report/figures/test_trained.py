@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hycam_exp.config.settings import compose
-from hycam_exp.data import sources
-from hycam_exp.launch import cell_status
+from hycam_exp.config.compose import compose
+from hycam_exp.launch.cell_status import Inputs
 from hycam_exp.records.store import Store
 from hycam_exp.report.figures import trained, tsne, weight_matrix
 from hycam_exp.report.figures.__main__ import main
@@ -29,7 +28,7 @@ def test_the_command_makes_the_same_run(method):
     words = shlex.split(trained.command(record.config))
     assert words[:3] == ["python", "-m", "hycam_exp"]
     run = compose(*words[3:])
-    assert cell_status.identifier(run, sources.read(run.data.tasks, run.data.root).records) == record.run_id
+    assert Inputs().run_id(run) == record.run_id
     assert run.paths.results == trained.REMADE
 
 
