@@ -14,7 +14,7 @@ import pytest
 from hycam_exp.config import compose
 from hycam_exp.identity import identity
 from hycam_exp.report import titles
-from hycam_exp.report.statistics import corrected_resampled_t, paired_t
+from hycam_exp.report.statistics.significance import corrected_resampled_t, paired_t
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"

@@ -14,14 +14,16 @@ from rich.console import Console
 
 from hycam_exp.command_line import Parser, as_errors, leave_pipe, refuse
 from hycam_exp.data import measured
-from hycam_exp.report import files, page, printed
-from hycam_exp.report.expected import Experiments, Memo
+from hycam_exp.report import page
+from hycam_exp.report.experiments import Experiments, Memo
+from hycam_exp.report.frame import Collection, Problem, read
 from hycam_exp.report.ground import left_out
 from hycam_exp.report.page import sample_texts
 from hycam_exp.report.progress import progress
-from hycam_exp.report.records import Collection, Problem, read
-from hycam_exp.report.summary import Summary, summarise
-from hycam_exp.report.tables import Report, build
+from hycam_exp.report.select import Summary, summarise
+from hycam_exp.report.tables import files
+from hycam_exp.report.tables import means as printed
+from hycam_exp.report.tables.build import Report, build
 
 if TYPE_CHECKING:
     from hycam_exp.report.figures.catalogue import Drawing
@@ -59,7 +61,7 @@ def _content(
 ) -> page.PageContent:
     """All that the page shows; on the way the means are printed and the tables written."""
     from hycam_exp.report.claims.catalogue import statements
-    from hycam_exp.report.resampling import Resampling
+    from hycam_exp.report.statistics.resampling import Resampling
 
     experiments = Experiments(memo)
     resampling = Resampling(chosen.results, memo.path.with_name("bootstrap.json") if memo.path else None)
@@ -145,7 +147,7 @@ def _figures(arguments: Sequence[str]) -> int:
 
 
 def _statistics(arguments: Sequence[str]) -> int:
-    from hycam_exp.report import comparisons
+    from hycam_exp.report.statistics import __main__ as comparisons
 
     return comparisons.main(arguments)
 

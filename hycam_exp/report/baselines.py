@@ -2,7 +2,7 @@
 
 from hycam_exp.method_settings import METHODS
 from hycam_exp.report import published
-from hycam_exp.report.scoreboard import OURS
+from hycam_exp.report.claims.scoreboard import OURS
 
 
 def is_peft(method: str) -> bool:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from hycam_exp.report import setting
-from hycam_exp.report.summary import Summary, summarise
+from hycam_exp.report.select import Summary, summarise
 
 VARIED = ("method.", "recipe.learning_rate", "recipe.clip", "seed")  # what compared settings may differ in
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from hycam_exp.config import NUM_FOLDS
 from hycam_exp.report import setting
-from hycam_exp.report.expected import Expected
-from hycam_exp.report.summary import Summary
+from hycam_exp.report.experiments import Expected
+from hycam_exp.report.select import Summary
 from hycam_exp.runs import RunRecord
 
 Tested = tuple[str, str]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hycam_exp.config import config_dir
-from hycam_exp.report.expected import Experiments, command
+from hycam_exp.report.experiments import Experiments, command
 from hycam_exp.report.match import folds_run
-from hycam_exp.report.summary import Summary
+from hycam_exp.report.select import Summary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from hycam_exp.data import published
 from hycam_exp.data.published import Dataset, Row, rows
 from hycam_exp.evaluation.metrics import SCORES
-from hycam_exp.report.scoreboard import Scoreboard
+from hycam_exp.report.claims.scoreboard import Scoreboard
 
 METHODS = {
     "Full Finetune": "full_ft", "LoRA": "lora", "Multi LoRA": "multi_lora", "RieMoE-LoRA": "riemoe_lora",

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.report.expected import Experiments, Memo
-from hycam_exp.report.figures.line import standard
-from hycam_exp.report.records import read
-from hycam_exp.report.summary import summarise
-from hycam_exp.report.tables import build
+from hycam_exp.report.experiments import Experiments, Memo
+from hycam_exp.report.figures.lines import standard
+from hycam_exp.report.frame import read
+from hycam_exp.report.select import summarise
+from hycam_exp.report.tables.build import build
 from hycam_exp.runs import RunRecord
-from tests.report.page_reader import address, browser, reader  # noqa: F401 - fixtures
+from tests.report.page.page_reader import address, browser, reader  # noqa: F401 - fixtures
 
 RESULTS = Path(__file__).parents[2] / "results"
 

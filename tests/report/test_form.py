@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hycam_exp.report import files, printed
 from hycam_exp.report.claims.catalogue import statements
-from hycam_exp.report.expected import Experiments
+from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.figures.catalogue import CATALOGUE, write_all
 from hycam_exp.report.figures.drawn import Drawn
+from hycam_exp.report.frame import read
 from hycam_exp.report.ground import by_mix
 from hycam_exp.report.page import PageContent, document, sample_texts
 from hycam_exp.report.progress import progress
-from hycam_exp.report.records import read
-from hycam_exp.report.summary import summarise
-from hycam_exp.report.tables import build
+from hycam_exp.report.select import summarise
+from hycam_exp.report.tables import files
+from hycam_exp.report.tables import means as printed
+from hycam_exp.report.tables.build import build
 from tests.report.conftest import RESULTS, mini_records
 
 REMOVED = object()

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from hycam_exp.report import setting
-from hycam_exp.report.expected import Expected
+from hycam_exp.report.experiments import Expected
 from hycam_exp.report.match import Match, match, same_splits, variants
-from hycam_exp.report.summary import summarise
+from hycam_exp.report.select import summarise
 from hycam_exp.runs import RunRecord
 from tests.report.toy import record
 

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from hycam_exp.report import setting
-from hycam_exp.report.expected import Expected
+from hycam_exp.report.experiments import Expected
 from hycam_exp.report.progress import Progress, _about, _folds, progress
-from hycam_exp.report.summary import summarise
-from tests.report.page_content import record
+from hycam_exp.report.select import summarise
+from tests.report.page.page_content import record
 
 
 def test_a_grid_counts_its_cells_that_have_a_record() -> None:

@@ -1,6 +1,6 @@
 """Records that are made up, for the report's tests."""
 
-from hycam_exp.report.table import Cell, Column, Row, Table, marked
+from hycam_exp.report.tables.table import Cell, Column, Row, Table, marked
 from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Score
 
 TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")

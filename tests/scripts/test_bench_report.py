@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from hycam_exp.report.records import read
-from hycam_exp.report.samples_file import read_table
+from hycam_exp.report.frame import read
+from hycam_exp.report.samples import read_table
 from hycam_exp.runs import Store
 from scripts.bench_report import Length, benchmark, write
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from textwrap import wrap
 
 from hycam_exp.command_line import Parser, as_errors
-from hycam_exp.report import records
+from hycam_exp.report import frame as records
 from hycam_exp.report.claims.catalogue import statements
 from hycam_exp.report.claims.statement import Finding, Statement
-from hycam_exp.report.summary import summarise
+from hycam_exp.report.select import summarise
 
 SCHEMA_VERSION = 1
 RESULTS = Path("results")

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hycam_exp.report import evidence, published
-from hycam_exp.report.claims import consistency, cost, scores
+from hycam_exp.report import published
+from hycam_exp.report.claims import consistency, cost, evidence, scores
 from hycam_exp.report.claims.statement import Statement
-from hycam_exp.report.expected import Memo
-from hycam_exp.report.summary import Summary
+from hycam_exp.report.experiments import Memo
+from hycam_exp.report.select import Summary
 
 
 def statements(folder: Path | None, summaries: Sequence[Summary], memo: Memo | None = None) -> list[Statement]:

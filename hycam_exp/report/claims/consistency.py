@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from hycam_exp.data.published import Dataset
 from hycam_exp.report.baselines import PEFT_BASELINES
+from hycam_exp.report.claims.scoreboard import OURS, Scoreboard
 from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, verdict
 from hycam_exp.report.published import ROUNDING, Cell, Published
-from hycam_exp.report.scoreboard import OURS, Scoreboard
 
 _MARKS = {1: "best", 2: "second"}
 _NUMBERS = {

@@ -7,12 +7,12 @@ from statistics import fmean
 from hycam_exp.config import TrainerSettings
 from hycam_exp.dimensions import dimensions_of
 from hycam_exp.report.baselines import BASELINES
+from hycam_exp.report.claims.evidence import Backbone, Evidence
+from hycam_exp.report.claims.scoreboard import OURS
 from hycam_exp.report.claims.scores import of_backbones
 from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, listed, verdict
-from hycam_exp.report.evidence import Backbone, Evidence
-from hycam_exp.report.expected import Memo
-from hycam_exp.report.scoreboard import OURS
-from hycam_exp.report.summary import Summary
+from hycam_exp.report.experiments import Memo
+from hycam_exp.report.select import Summary
 from hycam_exp.runs import RunRecord
 
 SHOWN = ("llama2_7b", "qwen2_5_14b")

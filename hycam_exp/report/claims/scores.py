@@ -6,11 +6,11 @@ from dataclasses import replace
 from hycam_exp.evaluation.metrics import SCORES, declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.baselines import BASELINES, PEFT_BASELINES
+from hycam_exp.report.claims.evidence import Backbone, Evidence
+from hycam_exp.report.claims.scoreboard import OURS, Scoreboard, methods_in
 from hycam_exp.report.claims.statement import UNKNOWN, Finding, Statement, listed, verdict
-from hycam_exp.report.evidence import Backbone, Evidence
 from hycam_exp.report.published import ROUNDING, VARIANTS, Published
-from hycam_exp.report.scoreboard import OURS, Scoreboard, methods_in
-from hycam_exp.report.statistics import compare, with_holm
+from hycam_exp.report.statistics.significance import compare, with_holm
 
 CLAIMED = 3.65
 """The average improvement in percent that the paper's abstract states."""

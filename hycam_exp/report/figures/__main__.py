@@ -16,7 +16,7 @@ from hycam_exp.command_line import as_errors, key_values
 from hycam_exp.method_settings import require
 
 if TYPE_CHECKING:
-    from hycam_exp.report.records import Problem
+    from hycam_exp.report.frame import Problem
 
 OPTIONS = {"run": "", "results": "results", "outputs": "outputs", "folder": "", "task": "", "blocks": ""}
 
@@ -56,8 +56,8 @@ def main(arguments: Sequence[str]) -> None:
 def _of_records(results: Path, folder: Path) -> tuple[list[Path], list[Problem]]:
     """The files, and the records that were left out."""
     from hycam_exp.report.figures.catalogue import missing, write_all
-    from hycam_exp.report.records import read
-    from hycam_exp.report.summary import summarise
+    from hycam_exp.report.frame import read
+    from hycam_exp.report.select import summarise
 
     collection = read(results)
     summaries = summarise(collection.records)

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Self
 from tqdm import tqdm
 
 from hycam_exp.report import titles
-from hycam_exp.report.expected import command
+from hycam_exp.report.experiments import command
 from hycam_exp.report.figures import selection
 from hycam_exp.report.figures.drawn import Drawn
-from hycam_exp.report.figures.line import Shown, scored
+from hycam_exp.report.figures.lines import Shown, scored
 from hycam_exp.report.ground import by_mix
-from hycam_exp.report.summary import Summary
+from hycam_exp.report.select import Summary
 
 if TYPE_CHECKING:
-    from hycam_exp.report.figures.plate import Plate
+    from hycam_exp.report.figures.picture import Plate
 
 _FEW = 3  # figures: fewer are drawn before another process has started
 

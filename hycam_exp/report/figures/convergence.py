@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import Line, basis, versions
-from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.figures.lines import Line, basis, versions
+from hycam_exp.report.figures.picture import Plate
 from hycam_exp.report.figures.selection import curve
 
 CURVES = {"validation": "validation loss", "train": "training loss since\nthe last validation"}

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.report.figures.line import Line, Shown
+from hycam_exp.report.figures.lines import Line, Shown
 from hycam_exp.runs import write_atomically
 
 _SOURCES = Path(__file__).parents[1]

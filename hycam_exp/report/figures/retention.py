@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import labels, style
-from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, versions
-from hycam_exp.report.figures.looks import GREY
-from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.figures.lines import Line, basis, mean_and_spread, place, versions
+from hycam_exp.report.figures.palette import GREY
+from hycam_exp.report.figures.picture import Plate
 from hycam_exp.report.figures.selection import points
 
 COLUMNS = ("method", "variant", "fold", "seed", "code", "ppl_before", "ppl", "gain", "general_text_change")

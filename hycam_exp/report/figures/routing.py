@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import Line, place
-from hycam_exp.report.figures.looks import TASKS, looks_of
-from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.figures.lines import Line, place
+from hycam_exp.report.figures.palette import TASKS, looks_of
+from hycam_exp.report.figures.picture import Plate
 from hycam_exp.runs import RunRecord
 
 COLUMNS = ("fold", "seed", "code", "task", "layer", "module", "weight", "entropy", "tokens")

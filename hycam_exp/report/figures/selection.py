@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hycam_exp.evaluation.retention import TASK as RETENTION
-from hycam_exp.report.figures.line import (
+from hycam_exp.report.figures.lines import (
     WITHIN,
     Line,
     mean_and_spread,
@@ -19,8 +19,8 @@ from hycam_exp.report.figures.line import (
     unswitched,
     without,
 )
+from hycam_exp.report.select import Summary
 from hycam_exp.report.setting import shown
-from hycam_exp.report.summary import Summary
 from hycam_exp.runs import RunRecord
 
 Point = tuple[float, float, float]  # step, mean, spread

@@ -4,9 +4,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, short, versions
-from hycam_exp.report.figures.looks import METHODS, Look, looks_of, variant_look
-from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.figures.lines import Line, basis, mean_and_spread, place, short, versions
+from hycam_exp.report.figures.palette import METHODS, Look, looks_of, variant_look
+from hycam_exp.report.figures.picture import Plate
 from hycam_exp.report.figures.selection import Settings, Sweep
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, versions
-from hycam_exp.report.figures.looks import TASKS, looks_of
-from hycam_exp.report.figures.plate import Plate
-from hycam_exp.report.records import tasks_of
+from hycam_exp.report.figures.lines import Line, basis, mean_and_spread, place, versions
+from hycam_exp.report.figures.palette import TASKS, looks_of
+from hycam_exp.report.figures.picture import Plate
+from hycam_exp.report.frame import tasks_of
 
 COLUMNS = ("task", "method", "variant", "fold", "seed", "code", "ppl")
 

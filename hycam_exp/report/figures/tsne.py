@@ -13,8 +13,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.looks import TASKS, looks_of
-from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.figures.palette import TASKS, looks_of
+from hycam_exp.report.figures.picture import Plate
 from hycam_exp.report.figures.trained import Trained
 
 POINTS = 100  # response tokens of each task

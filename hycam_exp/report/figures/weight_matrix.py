@@ -10,8 +10,8 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.looks import BLACK
-from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.figures.palette import BLACK
+from hycam_exp.report.figures.picture import Plate
 from hycam_exp.report.figures.trained import Trained
 
 TOKENS, FEATURES = 40, 128  # at most so many are shown

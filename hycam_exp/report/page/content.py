@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hycam_exp.report.claims.statement import Statement
+from hycam_exp.report.frame import Problem
 from hycam_exp.report.page.sample_texts import SampleTexts
 from hycam_exp.report.progress import Progress
-from hycam_exp.report.records import Problem
-from hycam_exp.report.summary import Summary
-from hycam_exp.report.table import Table
+from hycam_exp.report.select import Summary
+from hycam_exp.report.tables.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)

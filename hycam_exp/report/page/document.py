@@ -11,13 +11,13 @@ from markupsafe import Markup
 
 from hycam_exp.config import NUM_FOLDS
 from hycam_exp.report import titles
+from hycam_exp.report.frame import tasks_of
 from hycam_exp.report.page import figure_view, run_list
 from hycam_exp.report.page.content import PageContent
 from hycam_exp.report.page.packing import Pool, inline_json, packed, rounded
 from hycam_exp.report.page.run_view import MOST_POINTS, run_view
 from hycam_exp.report.page.sample_texts import SampleTexts
 from hycam_exp.report.page.table_view import TableViews
-from hycam_exp.report.records import tasks_of
 from hycam_exp.runs import RunRecord
 
 FOLDER = Path(__file__).parent

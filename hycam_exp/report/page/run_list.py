@@ -7,9 +7,9 @@ from urllib.parse import quote
 from hycam_exp.evaluation import metrics
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report import titles
-from hycam_exp.report.records import tasks_of
-from hycam_exp.report.summary import Summary
-from hycam_exp.report.table import DASH
+from hycam_exp.report.frame import tasks_of
+from hycam_exp.report.select import Summary
+from hycam_exp.report.tables.table import DASH
 from hycam_exp.runs import RunRecord
 
 SCORES = tuple((name, metric, metrics.declared(metric).better) for metric, name in metrics.SCORES.items())

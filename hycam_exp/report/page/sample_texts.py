@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.evaluation.metrics import perplexity
-from hycam_exp.report.records import Problem
-from hycam_exp.report.samples_file import read_table
+from hycam_exp.report.frame import Problem
+from hycam_exp.report.samples import read_table
 from hycam_exp.runs import Store
 
 LONGEST_TEXT = 1_500

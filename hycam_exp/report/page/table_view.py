@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hycam_exp.report import legend, titles
-from hycam_exp.report.files import forms
-from hycam_exp.report.table import PLUS_MINUS, Cell, Column, Row, Table
+from hycam_exp.report import titles
+from hycam_exp.report.tables import legend
+from hycam_exp.report.tables.files import forms
+from hycam_exp.report.tables.table import PLUS_MINUS, Cell, Column, Row, Table
 
 _LEADING_NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
 

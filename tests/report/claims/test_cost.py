@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 from hycam_exp.report.claims.cost import mean_training_loss, parameters, statements, steps_to
+from hycam_exp.report.claims.evidence import gather
 from hycam_exp.report.claims.statement import FAILS, HOLDS, UNKNOWN, Finding
-from hycam_exp.report.evidence import gather
-from hycam_exp.report.summary import Summary, summarise
+from hycam_exp.report.select import Summary, summarise
 from hycam_exp.runs import RunRecord
-from tests.report.test_evidence import SUMMARIES, of
+from tests.report.claims.test_evidence import SUMMARIES, of
 
 
 def ours(summaries: list) -> dict[str, Finding]:

@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 
+from hycam_exp.report.claims.evidence import gather
 from hycam_exp.report.claims.scores import statements
 from hycam_exp.report.claims.statement import FAILS, HOLDS, UNKNOWN, Finding
-from hycam_exp.report.evidence import gather
 from hycam_exp.report.published import Published, read
-from hycam_exp.report.summary import Summary
-from tests.report.test_evidence import SUMMARIES, of
+from hycam_exp.report.select import Summary
+from tests.report.claims.test_evidence import SUMMARIES, of
 
 
 def published(tables: Published | None = None) -> dict[str, Finding]:

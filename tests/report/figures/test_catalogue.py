@@ -12,11 +12,11 @@ import pytest
 from hycam_exp.report import ground, titles
 from hycam_exp.report.figures import catalogue, pareto, routing, selection, style
 from hycam_exp.report.figures.drawn import Drawn
-from hycam_exp.report.figures.line import over_folds, standard
-from hycam_exp.report.figures.looks import METHODS, looks_of
-from hycam_exp.report.figures.looks import TASKS as LOOKS
-from hycam_exp.report.records import read
-from hycam_exp.report.summary import summarise
+from hycam_exp.report.figures.lines import over_folds, standard
+from hycam_exp.report.figures.palette import METHODS, looks_of
+from hycam_exp.report.figures.palette import TASKS as LOOKS
+from hycam_exp.report.frame import read
+from hycam_exp.report.select import summarise
 from hycam_exp.runs import Store
 from tests.report.figures.made import record
 

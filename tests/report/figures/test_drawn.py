@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from hycam_exp.report.figures.drawn import Drawn
-from hycam_exp.report.figures.line import over_folds
-from hycam_exp.report.summary import summarise
+from hycam_exp.report.figures.lines import over_folds
+from hycam_exp.report.select import summarise
 from hycam_exp.runs import Store
 from tests.report.figures.made import record
 

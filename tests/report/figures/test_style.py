@@ -1,7 +1,7 @@
 """The look of figures."""
 
 from hycam_exp.report import titles
-from hycam_exp.report.figures.looks import METHODS, TASKS
+from hycam_exp.report.figures.palette import METHODS, TASKS
 
 
 def test_a_figure_calls_things_as_the_tables_do() -> None:
