@@ -19,7 +19,8 @@ from hycam_exp.cost import Clock
 from hycam_exp.data import sources
 from hycam_exp.data.pace import Pace
 from hycam_exp.method_settings import METHODS
-from hycam_exp.runs import MAX_FAILURES, RunRecord, Store, code_digest, disk_error, write_atomically
+from hycam_exp.records.version import RESULTS_VERSION
+from hycam_exp.runs import MAX_FAILURES, RunRecord, Store, disk_error, versions, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 
 RETENTION_WINDOW = 512  # tokens of general text that are scored together
+CONTINUING = ("torch", "transformers", "peft", "pytorch-lightning")
+"""An attempt is continued by the same versions of these only."""
 
 
 def run_cell(run: Run) -> RunRecord:
@@ -155,16 +158,17 @@ class Cell:
         previous = self._previous_attempt(state)
         trainer = self.run.trainer
         made_by = {
-            "code": code_digest(),
+            "results version": RESULTS_VERSION,
             "strategy": trainer.strategy,
             "ranks": trainer.world_size,
-            "micro_batch_size": self._pace.micro_batch_size,  # Lightning counts micro-batches
+            "micro batch size": self._pace.micro_batch_size,  # Lightning counts micro-batches
+            **{package: versions().get(package) for package in CONTINUING},
         }
-        differing = [name for name, value in made_by.items() if previous.get(name) != value]
-        same = not previous["attempt"] or not differing
+        other = [f"{name} {previous.get(name)}, now {now}" for name, now in made_by.items() if previous.get(name) != now]
+        same = not previous["attempt"] or not other
         if not same:
-            what = "code" if "code" in differing else " and ".join(differing).replace("_", " ")
-            self.notes.append(f"an earlier attempt was made with other {what} and was not continued")
+            self.notes.append(f"an earlier attempt was not continued: it was made with {'; '.join(other)}")
+            print(f"{self.identifier}: {self.notes[-1]}", flush=True)
         if not same or self.run.resume == "never" or self.run.overwrite:
             for name in ("training", "predictions"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)

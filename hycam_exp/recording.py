@@ -14,6 +14,7 @@ from hycam_exp.evaluation import diagnosis
 from hycam_exp.evaluation.measurement import Measurement
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
+from hycam_exp.records.version import RESULTS_VERSION
 from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Score, provenance, versions
 from hycam_exp.training import Fit
 
@@ -53,6 +54,7 @@ def record_of(
             "content": content_hash(collection.records),
             "split": fold.digest,
         },
+        results_version=RESULTS_VERSION,
         code=provenance(),
         versions=dict(versions()),
         notes=[*notes, *diagnosis.warnings(fit.routing)],

@@ -5,7 +5,6 @@ Standard library only, so that a report reads records without torch.
 
 import errno
 import fcntl
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -30,13 +29,6 @@ PACKAGE = Path(__file__).parent
 RECORDED_PACKAGES = (
     "torch", "pytorch-lightning", "transformers", "tokenizers", "peft", "hydra-core", "omegaconf", "sacrebleu",
     "rouge-score", "rapidfuzz", "numpy",
-)  # fmt: skip
-# Sources that decide no result: what is printed, reported, planned, launched, held, fetched or looked at.
-UNDECISIVE = (
-    "printout.py", "command_line.py", "misspelling.py", "__main__.py", "generate.py", "jobs.py", "launcher.py",
-    "slurm.py", "slurm_queue.py", "slurm_task.py", "rank_processes.py", "lease.py", "grid.py", "inputs.py",
-    "lm_eval.py", "mirror.py", "terminal.py", "published.py", "measured.py", "report", "plan",
-    "check.py", "corpus.py", "fetch.py", "preview.py", "printed.py", "stats.py", "texts.py",
 )  # fmt: skip
 
 
@@ -70,6 +62,8 @@ class RunRecord:
     code: dict[str, Any]
     versions: dict[str, str]
     notes: list[str]
+    results_version: int = 1
+    """What its numbers mean: `records.version.RESULTS_VERSION` of the code that made it; 1 for records without it."""
 
     def score(self, metric: str, task: str) -> float | None:
         """The value of one score; None where the run has none."""
@@ -243,11 +237,11 @@ def _failure(line: str) -> dict[str, Any]:
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, whether the checkout differs from it, and a hash of the sources that decide results."""
+    """The commit, and whether the checkout differs from it; None where there is no git."""
     root = PACKAGE.parent
     commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
     status = _git(root, "status", "--porcelain", "--", "hycam_exp", "data_prep", "conf") if commit else None
-    return {"commit": commit, "dirty": None if status is None else bool(status), "digest": code_digest()}
+    return {"commit": commit, "dirty": None if status is None else bool(status)}
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -256,16 +250,6 @@ def _git(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
-
-
-def code_digest() -> str:
-    """A hash of the Python sources that decide results, wherever the package is installed."""
-    sha = hashlib.sha256()
-    for package in (PACKAGE, PACKAGE.parent / "data_prep"):
-        for path in sorted(package.rglob("*.py")):
-            if not set(path.relative_to(package).parts) & set(UNDECISIVE):
-                sha.update(str(path.relative_to(package.parent)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return sha.hexdigest()[:16]
 
 
 def versions() -> Mapping[str, str]:

@@ -85,10 +85,10 @@ def start(method: str, cells: Iterable[Cell], overrides: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a cell: its best validation loss, None where it diverged, and the code that it was made by."""
+    """Of a cell: its best validation loss, None where it diverged, and the version of its results."""
 
     loss: float | None
-    code: str | None
+    version: int | None
 
 
 def outcome(method: str, cell: Cell, overrides: Sequence[str], inputs: Inputs) -> Outcome:
@@ -103,7 +103,7 @@ def outcome(method: str, cell: Cell, overrides: Sequence[str], inputs: Inputs) -
     run_id, store = inputs.run_id(run), store_of(run)
     record = store.read(run_id)
     if record is not None:
-        return Outcome(record.fit["best_validation_loss"], record.code["digest"])
+        return Outcome(record.fit["best_validation_loss"], record.results_version)
     failures = store.failures(run_id)
     if failures and failures[-1]["error"] == NonFiniteLossError.__name__:
         return Outcome(None, None)
@@ -123,7 +123,7 @@ def search(method: str, overrides: Sequence[str]) -> dict[str, Any]:
         start(method, cells, overrides)
         outcomes |= {cell: outcome(method, cell, overrides, inputs) for cell in cells}
     rows = [
-        {"learning_rate": rate, "seed": seed, "validation_loss": found.loss, "code": found.code}
+        {"learning_rate": rate, "seed": seed, "validation_loss": found.loss, "version": found.version}
         for (rate, seed), found in sorted(outcomes.items(), key=lambda item: item[0])
     ]
     return {"method": method, "cells": rows, "choice": choice({cell: o.loss for cell, o in outcomes.items()})}

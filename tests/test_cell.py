@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hycam_exp import cell
-from hycam_exp.cell import Cell, run_cell
+from hycam_exp.cell import CONTINUING, Cell, run_cell
 from hycam_exp.config import Run, compose
 from hycam_exp.cost import Clock
 from hycam_exp.data.sources import Collection
@@ -224,7 +224,24 @@ def test_an_attempt_of_other_micro_batches_is_not_continued(tmp_path):
         (cell.folder / "training").mkdir(parents=True, exist_ok=True)
         assert cell._begin_attempt() == attempt
         assert (cell.folder / "training").exists() == is_kept
-    assert cell.notes == ["an earlier attempt was made with other micro batch size and was not continued"]
+    before = f"micro batch size {min(run.trainer.micro_batch_size, run.recipe.global_batch_size)}, now 1"
+    assert cell.notes == [f"an earlier attempt was not continued: it was made with {before}"]
+
+
+@pytest.mark.parametrize("name", ["results version", "strategy", "ranks", "micro batch size", *CONTINUING])
+def test_an_attempt_of_another_version_or_strategy_is_not_continued(tmp_path, name, capsys):
+    """Whatever decides how an attempt goes on is in attempt.json; another value there begins the cell again, and says so."""
+    run = quick(tmp_path)
+    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    assert cell._begin_attempt() == 1
+    (cell.folder / "training").mkdir(parents=True)
+    state = cell.folder / "attempt.json"
+    kept = json.loads(state.read_text())
+    state.write_text(json.dumps({**kept, name: "other"}))
+    assert cell._begin_attempt() == 2
+    assert not (cell.folder / "training").exists()
+    assert cell.notes == [f"an earlier attempt was not continued: it was made with {name} other, now {kept[name]}"]
+    assert cell.notes[0] in capsys.readouterr().out
 
 
 def test_a_damaged_state_of_an_attempt_is_named(tmp_path):

@@ -32,7 +32,7 @@ RECORD = RunRecord(
     counts={"parameters_total": 10**15},
     cost={"seconds": {"train": 1e-300}},
     data={"files": []},
-    code={"commit": None, "dirty": None, "digest": "x"},
+    code={"commit": None, "dirty": None},
     versions={"python": "3"},
     notes=["a note\nof two lines"],
 )
@@ -266,50 +266,17 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def test_provenance_is_commit_state_and_digest(checkout: Path) -> None:
-    """The commit, whether a source differs from it, and the sources' digest; without git the first two are None."""
-    digest = runs.code_digest()
-    assert runs.provenance() == {"commit": None, "dirty": None, "digest": digest}
+def test_provenance_is_commit_and_state(checkout: Path) -> None:
+    """The commit, and whether a source differs from it; without git both are None."""
+    assert runs.provenance() == {"commit": None, "dirty": None}
     git(checkout, "init", "--quiet")
     git(checkout, "add", ".")
     git(checkout, "commit", "--quiet", "-m", "first")
     (checkout / "notes.txt").write_text("beside the sources")
-    expected = {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False, "digest": digest}
+    expected = {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False}
     assert runs.provenance() == expected
     (checkout / "data_prep" / "new.py").write_text("")
-    assert runs.provenance() == {**expected, "dirty": True, "digest": runs.code_digest()}
-
-
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [
-        ("hycam_exp/cell.py", True),
-        ("hycam_exp/data/folds.py", True),
-        ("data_prep/dolly.py", True),
-        ("data_prep/new.py", True),
-        ("hycam_exp/printout.py", False),
-        ("hycam_exp/notes.md", False),
-        ("tests/test_cell.py", False),
-    ],
-)
-def test_code_digest_sees_what_decides_results(checkout: Path, name: str, changes: bool) -> None:
-    """Another byte in a deciding source is another digest; what is printed or tested decides nothing."""
-    before = runs.code_digest()
-    (checkout / name).parent.mkdir(exist_ok=True)
-    (checkout / name).write_text("# other\n")
-    assert (runs.code_digest() != before) is changes
-
-
-def test_code_digest_sees_names_not_places(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same sources elsewhere have the same digest; the same text under another name has another."""
-    before = runs.code_digest()
-    moved = checkout / "elsewhere"
-    for package in ("hycam_exp", "data_prep"):
-        shutil.copytree(checkout / package, moved / package)
-    monkeypatch.setattr(runs, "PACKAGE", moved / "hycam_exp")
-    assert runs.code_digest() == before
-    (moved / "data_prep" / "dolly.py").rename(moved / "data_prep" / "polly.py")
-    assert runs.code_digest() != before
+    assert runs.provenance() == {**expected, "dirty": True}
 
 
 def test_versions_are_the_installed_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,8 @@ _RECORD: Mapping[str, Form] = {
     "counts": _fields(parameters_trainable=_COUNT, records=_by_name(_fields(rows=_WHOLE, rejected=_WHOLE))),
     "cost": _COST,
     "data": _fields(content=_TEXT, split=_TEXT),
-    "code": _fields(digest=_TEXT),
+    "code": _MAPPING,
+    "results_version": _COUNT,
     "versions": _MAPPING,
     "notes": _list_of(_TEXT),
 }

@@ -1,4 +1,4 @@
-"""Which records stand in a row of a table: those of one setting, data, split and code; others are refused by name."""
+"""Which records stand in a row of a table: those of one setting, data, split and version; others are refused by name."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -198,8 +198,8 @@ def _joined(expected: Expected, records: Sequence[RunRecord]) -> Summary:
 
 
 def _mixing(records: Sequence[RunRecord]) -> str | None:
-    """How records differ in code, in the data's content, or in where the model came from; None if they do not."""
-    texts = [_by_value("code digest", [(record.config["fold"], record.code["digest"]) for record in records])]
+    """How records differ in version, in the data's content, or in where the model came from; None if they do not."""
+    texts = [_by_value("results version", [(record.config["fold"], str(record.results_version)) for record in records])]
     texts.append(_by_value("data content", [(record.config["fold"], record.data["content"]) for record in records]))
     sources = [(record.config["fold"], str(record.config["model"].get("source"))) for record in records]
     texts.append(_by_value("model.source", sources))
@@ -207,7 +207,7 @@ def _mixing(records: Sequence[RunRecord]) -> str | None:
 
 
 def _by_value(name: str, values: Sequence[tuple[int, str]]) -> str | None:
-    """code digest: a1 (folds 0, 1), b2 (fold 2)."""
+    """results version: 1 (folds 0, 1), 2 (fold 2)."""
     folds: dict[str, list[int]] = {}
     for fold, value in sorted(values):
         folds.setdefault(value, []).append(fold)

@@ -63,9 +63,9 @@ class Summary:
         return spread_of(self.values(metric, task))
 
     @property
-    def code(self) -> set[str]:
-        """The digests of the sources that made the records: more than one, and they may not be comparable."""
-        return {record.code["digest"] for record in self.records}
+    def versions(self) -> set[int]:
+        """The versions of its results: more than one, and they are not comparable."""
+        return {record.results_version for record in self.records}
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

@@ -80,8 +80,8 @@ def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> N
             "tiny_llama x hycam x mini: refused: split digest of fold 0: 00000000, in other rows 819f60d8",
         ),
         (
-            lambda f: f["code"].update(digest="new"),
-            "tiny_llama x hycam x mini: refused: code digest: new (fold 0), adf8bbb8eb84beee (folds 1, 2, 3, 4)",
+            lambda f: f.update(results_version=2),
+            "tiny_llama x hycam x mini: refused: results version: 2 (fold 0), 1 (folds 1, 2, 3, 4)",
         ),
     ],
 )
@@ -116,12 +116,12 @@ def test_a_duplicate_and_a_truncated_file_are_named(
 
 def test_mixed_rows_are_marked_where_the_user_allows_them(results: Path, kept: Path) -> None:
     """And the exit status is 0."""
-    change(results / "runs" / HYCAM, lambda f: f["code"].update(digest="new"))
+    change(results / "runs" / HYCAM, lambda f: f.update(results_version=2))
     assert report(results, kept, "--allow-mixed") == 0
     page = (results / "tables" / "mini.md").read_text()
     (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
     assert hycam.count("\N{DAGGER}") == 6
-    assert "HyCAM: mixed: code digest: new (fold 0), adf8bbb8eb84beee (folds 1, 2, 3, 4)" in page
+    assert "HyCAM: mixed: results version: 2 (fold 0), 1 (folds 1, 2, 3, 4)" in page
 
 
 def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> None:

@@ -39,11 +39,11 @@ def test_records_of_the_experiments_setting_are_a_row() -> None:
 
 
 def test_two_codes_in_one_row_are_refused() -> None:
-    """With digests and folds; allowed, they are one row that says so."""
-    records = [record(0, 1.0), record(1, 1.0), record(2, 1.0, digest="e")]
-    assert (matched(records).summary, matched(records).refused) == (None, "code digest: d (folds 0, 1), e (fold 2)")
+    """With versions and folds; allowed, they are one row that says so."""
+    records = [record(0, 1.0), record(1, 1.0), record(2, 1.0, version=2)]
+    assert (matched(records).summary, matched(records).refused) == (None, "results version: 1 (folds 0, 1), 2 (fold 2)")
     allowed = matched(records, allow_mixed=True)
-    assert (folds(allowed), allowed.mixed) == ((0, 1, 2), "code digest: d (folds 0, 1), e (fold 2)")
+    assert (folds(allowed), allowed.mixed) == ((0, 1, 2), "results version: 1 (folds 0, 1), 2 (fold 2)")
 
 
 def test_two_contents_of_data_in_one_row_are_refused() -> None:

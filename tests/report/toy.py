@@ -7,7 +7,7 @@ TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
 
 
 def record(
-    fold: int, ppl: float | None, method: str = "lora", clip: float | None = 1.0, digest: str = "d", split: str = "s",
+    fold: int, ppl: float | None, method: str = "lora", clip: float | None = 1.0, version: int = 1, split: str = "s",
     **places: object,
 ) -> RunRecord:  # fmt: skip
     """A record whose perplexity alone was measured."""
@@ -20,7 +20,7 @@ def record(
         schema_version=SCHEMA_VERSION, run_id=f"m-{method}-f{fold}-{clip}", config=config,
         scores=[Score(task="mean", metric="ppl", value=ppl, n=2)], metrics={}, curves={}, fit={}, routing=[],
         counts={"parameters_trainable": 7, "records": {}}, cost={"seconds": {"train": 2.0, "load": 1.0}},
-        data={"content": "c", "split": f"{split}{fold}"}, code={"digest": digest}, versions={}, notes=[],
+        data={"content": "c", "split": f"{split}{fold}"}, code={}, versions={}, notes=[], results_version=version,
     )  # fmt: skip
 
 

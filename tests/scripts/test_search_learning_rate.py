@@ -73,16 +73,16 @@ def _place(folder: Path, method: str, cell: tuple[float, int], *changes: str) ->
     return Inputs().run_id(run), store_of(run)
 
 
-def _write(folder: Path, method: str, cell: tuple[float, int], loss: float, *changes: str, code: str = "new") -> None:
+def _write(folder: Path, method: str, cell: tuple[float, int], loss: float, *changes: str, version: int = 2) -> None:
     run_id, store = _place(folder, method, cell, *changes)
-    fit, code_ = {"best_validation_loss": loss}, {"digest": code}
-    fields = {**EMPTY, "scores": [], "routing": [], "notes": [], "fit": fit, "code": code_}
+    fit = {"best_validation_loss": loss}
+    fields = {**EMPTY, "scores": [], "routing": [], "notes": [], "fit": fit, "code": {}, "results_version": version}
     store.write(RunRecord(schema_version=SCHEMA_VERSION, run_id=run_id, **fields))
 
 
 def test_losses_are_those_of_the_very_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records of the same method, rate and seed under other overrides stay out; a cell's own record is taken whenever
-    it was made, with its code; a loss that was not finite counts as diverged."""
+    it was made, with its version; a loss that was not finite counts as diverged."""
 
     def start(method: str, cells: list[tuple[float, int]], overrides: object) -> None:
         for rate, seed in cells:
@@ -92,7 +92,7 @@ def test_losses_are_those_of_the_very_cells(tmp_path: Path, monkeypatch: pytest.
                 run_id, store = _place(tmp_path, method, cell)
                 store.add_failure(run_id, NonFiniteLossError("the loss is nan"))
             else:
-                _write(tmp_path, method, cell, loss, code="old" if rate < 1e-3 else "new")
+                _write(tmp_path, method, cell, loss, version=1 if rate < 1e-3 else 2)
 
     monkeypatch.setattr(search_learning_rate, "start", start)
     paths = [f"paths.results={tmp_path}", f"paths.outputs={tmp_path}/outputs"]
@@ -101,7 +101,7 @@ def test_losses_are_those_of_the_very_cells(tmp_path: Path, monkeypatch: pytest.
     rows = {(row["learning_rate"], row["seed"]): row for row in found["cells"]}
     assert sorted({rate for rate, _ in rows}) == list(GRID)
     assert rows[1e-4, SEEDS[0]]["validation_loss"] == pytest.approx(1)
-    assert [rows[rate, SEEDS[0]]["code"] for rate in (1e-5, 1e-3, 3e-2)] == ["old", "new", None]
+    assert [rows[rate, SEEDS[0]]["version"] for rate in (1e-5, 1e-3, 3e-2)] == [1, 2, None]
     assert rows[3e-2, SEEDS[0]]["validation_loss"] is None
 
 

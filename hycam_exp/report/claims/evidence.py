@@ -118,8 +118,8 @@ def _setting(data: str, backbones: Sequence[Backbone], left_out: Sequence[str]) 
     words.append(f"{'/'.join(map(str, sorted(folds)))} of {NUM_FOLDS} folds")
     words += [f"HyCAM as {variant}" for b in backbones if (variant := _beyond_paper(b.hycam))]
     words += [f"left out for missing folds: {', '.join(left_out)}"] if left_out else []
-    codes = set().union(*(s.code for b in backbones for s in (b.hycam, *b.others)))
-    words += [f"by {len(codes)} versions of the code"] if len(codes) > 1 else []
+    versions = set().union(*(s.versions for b in backbones for s in (b.hycam, *b.others)))
+    words += [f"by {len(versions)} versions of the results"] if len(versions) > 1 else []
     return "; ".join(words)
 
 

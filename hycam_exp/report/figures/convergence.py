@@ -15,7 +15,7 @@ from hycam_exp.report.figures.picture import Plate
 from hycam_exp.report.figures.selection import curve
 
 CURVES = {"validation": "validation loss", "train": "training loss since\nthe last validation"}
-COLUMNS = ("method", "variant", "curve", "step", "mean", "spread", "runs", "over", "code")
+COLUMNS = ("method", "variant", "curve", "step", "mean", "spread", "runs", "over", "version")
 MARKED = 12  # at most about so many markers on a line
 
 
@@ -39,7 +39,7 @@ def draw(lines: Sequence[Line], name: str) -> list[Plate]:
     for row, text in enumerate(CURVES.values()):
         grid[row, 0].set_ylabel(text)
     rows = [
-        (*line.key, kind, *point, len(line.records), line.over, line.code)
+        (*line.key, kind, *point, len(line.records), line.over, line.version)
         for line in lines
         for kind in CURVES
         for point in curve(line, kind)

@@ -43,10 +43,10 @@ class Line:
         return shown(self.differing)
 
     @property
-    def code(self) -> str:
-        """The version of the code that made its runs."""
-        (digest,) = {record.code["digest"] for record in self.records}
-        return _version(digest)
+    def version(self) -> int:
+        """The version of its runs' results."""
+        (version,) = {record.results_version for record in self.records}
+        return version
 
     def values(self, metric: str, task: str = "mean") -> list[float] | None:
         """The score of every run; None if one of them has none."""
@@ -91,18 +91,14 @@ def basis(lines: Sequence[Line]) -> str:
 
 
 def versions(lines: Sequence[Line]) -> str:
-    """What must be said where the lines of a figure were not all made by the same code; else nothing."""
-    found = {line.code for line in lines}
-    return f"records of {len(found)} versions of the code: see the CSV" if len(found) > 1 else ""
+    """What must be said where the lines of a figure are not all of one version; else nothing."""
+    found = {line.version for line in lines}
+    return f"records of {len(found)} versions of the results: see the CSV" if len(found) > 1 else ""
 
 
-def place(record: RunRecord) -> tuple[int, int, str]:
-    """A run's fold, seed and version of the code."""
-    return record.config["fold"], record.config["seed"], _version(record.code["digest"])
-
-
-def _version(digest: str) -> str:
-    return digest[:8]
+def place(record: RunRecord) -> tuple[int, int, int]:
+    """A run's fold, seed and version of the results."""
+    return record.config["fold"], record.config["seed"], record.results_version
 
 
 def over_folds(summaries: Sequence[Summary]) -> list[Line]:
@@ -139,10 +135,10 @@ def _of_one_seed(records: Iterable[RunRecord]) -> tuple[list[RunRecord], str]:
 
 
 def _fullest(records: Iterable[RunRecord], held: str, over: str) -> list[RunRecord]:
-    """The runs, one each, that share the value of `held` and the code which most runs have, in order of `over`."""
-    groups: dict[tuple[int, str], dict[int, RunRecord]] = {}
+    """The runs, one each, that share the value of `held` and the version which most runs have, in order of `over`."""
+    groups: dict[tuple[int, int], dict[int, RunRecord]] = {}
     for record in sorted(records, key=lambda record: record.run_id):
-        groups.setdefault((record.config[held], record.code["digest"]), {}).setdefault(record.config[over], record)
+        groups.setdefault((record.config[held], record.results_version), {}).setdefault(record.config[over], record)
     chosen = min(groups, key=lambda key: (-len(groups[key]), key), default=None)
     return [groups[chosen][value] for value in sorted(groups[chosen])] if chosen else []
 

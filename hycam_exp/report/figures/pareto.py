@@ -12,7 +12,7 @@ from hycam_exp.report.figures.picture import Plate
 from hycam_exp.runs import RunRecord
 
 COLUMNS = (
-    "method", "variant", "fold", "seed", "code", "ppl", "parameters_trainable", "train_seconds", "peak_memory_bytes",
+    "method", "variant", "fold", "seed", "version", "ppl", "parameters_trainable", "train_seconds", "peak_memory_bytes",
     "memory_kind", "device",
 )  # fmt: skip
 GIB = 2**30

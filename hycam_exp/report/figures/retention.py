@@ -10,7 +10,7 @@ from hycam_exp.report.figures.palette import GREY
 from hycam_exp.report.figures.picture import Plate
 from hycam_exp.report.figures.selection import points
 
-COLUMNS = ("method", "variant", "fold", "seed", "code", "ppl_before", "ppl", "gain", "general_text_change")
+COLUMNS = ("method", "variant", "fold", "seed", "version", "ppl_before", "ppl", "gain", "general_text_change")
 
 
 def draw(lines: Sequence[Line]) -> list[Plate]:

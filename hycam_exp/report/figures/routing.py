@@ -15,7 +15,7 @@ from hycam_exp.report.figures.palette import TASKS, looks_of
 from hycam_exp.report.figures.picture import Plate
 from hycam_exp.runs import RunRecord
 
-COLUMNS = ("fold", "seed", "code", "task", "layer", "module", "weight", "entropy", "tokens")
+COLUMNS = ("fold", "seed", "version", "task", "layer", "module", "weight", "entropy", "tokens")
 NAMED = 64  # of more layers than these, only the first of a block is named
 
 

@@ -38,7 +38,7 @@ def draw(found: Settings, sweep: Sweep) -> list[Plate]:
         for value, line in by_value.items()
         for record in line.records
     ]
-    columns = ("method", "variant", sweep.field, "fold", "seed", "code", "ppl")
+    columns = ("method", "variant", sweep.field, "fold", "seed", "version", "ppl")
     return [Plate(name=sweep.field, figure=figure, columns=columns, rows=rows)]
 
 

@@ -10,7 +10,7 @@ from hycam_exp.report.figures.palette import TASKS, looks_of
 from hycam_exp.report.figures.picture import Plate
 from hycam_exp.report.frame import tasks_of
 
-COLUMNS = ("task", "method", "variant", "fold", "seed", "code", "ppl")
+COLUMNS = ("task", "method", "variant", "fold", "seed", "version", "ppl")
 
 
 def draw(lines: Sequence[Line]) -> list[Plate]:

@@ -87,13 +87,13 @@ def _data(records: Sequence[RunRecord], samples: SampleTexts) -> dict[str, Any]:
 def _totals(content: PageContent, records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """The overview's numbers."""
     hours = sum(sum(record.cost["seconds"].values()) for record in records) / 3600
-    codes = {record.code["digest"] for record in records}
+    versions = {record.results_version for record in records}
     return [
         _counted(len(records), "run"),
         _counted(len(content.summaries), "setting"),
         _counted(sum(s.is_complete for s in content.summaries), "setting", f"with all {NUM_FOLDS} folds"),
         ("hours of computing", f"{hours:,.1f}"),
-        _counted(len(codes), "version", "of the code"),
+        _counted(len(versions), "version", "of the results"),
         _counted(len(content.problems), "problem"),
     ]
 

@@ -70,8 +70,8 @@ function costOf(run) {
 
 function environmentOf(run) {
   const hardware = Object.entries(run.cost.hardware ?? {}).map(([key, value]) => [key, written(value)]);
-  const code = [["commit", "commit"], ["checkout differs from it", "dirty"], ["digest of the code", "digest"]];
-  return section("Environment", facts([...hardware, ...code.map(([name, key]) => [name, written(run.code[key] ?? null)])]),
+  const code = [["commit", "commit"], ["checkout differs from it", "dirty"], ["version of the results", "results_version"]];
+  return section("Environment", facts([...hardware, ...code.map(([name, key]) => [name, written(run.code[key] ?? run[key] ?? null)])]),
     html("details", {}, html("summary", {}, "Versions"), facts(Object.entries(run.versions))),
     html("details", {}, html("summary", {}, "Data"), tree(run.data)),
     html("details", {}, html("summary", {}, "Records"), tree(run.counts.records ?? {})));

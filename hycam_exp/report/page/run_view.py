@@ -23,6 +23,7 @@ def run_view(record: RunRecord, samples: dict[str, Rows], pool: Pool) -> dict[st
         "routing": rounded(record.routing, 3),
         "cost": rounded(record.cost),
         "notes": record.notes,
+        "results_version": record.results_version,
         "samples": {task: [_sample(row, pool) for row in rows] for task, rows in samples.items()},
     } | {part: pool.number(getattr(record, part)) for part in _REPEATED}
 

@@ -213,9 +213,9 @@ def _code_notes(rows: Matches) -> list[str]:
     labels: dict[str, dict[str, None]] = {}
     for label, of_row in rows.items():
         for m in of_row.values():
-            for digest in sorted(m.summary.code) if m.summary else ():
-                labels.setdefault(digest, {})[label] = None
+            for version in sorted(m.summary.versions) if m.summary else ():
+                labels.setdefault(version, {})[label] = None
     if len(labels) < 2:
         return []
-    shown = "; ".join(f"{digest[:8]} ({', '.join(found)})" for digest, found in labels.items())
-    return [f"the rows were not all made by the same code; digests: {shown}"]
+    shown = "; ".join(f"{version} ({', '.join(found)})" for version, found in labels.items())
+    return [f"the rows are not all of one version of the results: {shown}"]

@@ -17,7 +17,7 @@ _HEADINGS = ("folds", *(name for name, *_ in COLUMNS), "general text", "trained 
 
 
 def means(summaries: Sequence[Summary], console: Console) -> None:
-    """Print a table for each backbone and data mix, and a note where the records were not all made by the same code."""
+    """Print a table for each backbone and data mix, and a note where the records were not all of one version of the results."""
     for of_group, title, note in _groups(summaries):
         terminal.show(console, table(of_group, title), narrow(of_group, title))
         if note:
@@ -28,8 +28,8 @@ def _groups(summaries: Sequence[Summary]) -> Iterator[tuple[list[Summary], str, 
     """The settings of a backbone and data mix, with a title and a note."""
     for model, data in sorted({(s.model, s.data) for s in summaries}):
         of_group = [s for s in summaries if (s.model, s.data) == (model, data)]
-        mixed = len(set().union(*(s.code for s in of_group))) > 1
-        note = "note: the records were not all made by the same code" if mixed else None
+        mixed = len(set().union(*(s.versions for s in of_group))) > 1
+        note = "note: the records were not all of one version of the results" if mixed else None
         yield of_group, f"{model} x {data}, mean +- standard deviation over folds", note
 
 

@@ -99,9 +99,9 @@ def test_other_seeds_of_a_baseline_are_no_rivals() -> None:
 
 def test_two_versions_of_the_code_are_said() -> None:
     """Beside the backbone, wherever a finding is shown."""
-    other = [dataclasses.replace(r, code={**r.code, "digest": "other"}) for r in of("lora").records]
+    other = [dataclasses.replace(r, results_version=2) for r in of("lora").records]
     (mix,) = gather([of(OURS), dataclasses.replace(of("lora"), records=tuple(other))])
-    assert mix.setting.endswith("; by 2 versions of the code")
+    assert mix.setting.endswith("; by 2 versions of the results")
 
 
 def test_without_hycam_there_is_no_evidence() -> None:

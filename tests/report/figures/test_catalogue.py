@@ -76,23 +76,23 @@ def test_a_sweep_has_every_runs_perplexity_over_its_value(field, values):
         found = rows(draw(field, summarise([*runs, unscored])))
         assert draw(field, summarise(runs[:2])) == []
     assert found == [
-        ["hycam", "", str(value), str(fold), "0", "d", str(2.0 + i / 4 + fold / 8)]
+        ["hycam", "", str(value), str(fold), "0", "1", str(2.0 + i / 4 + fold / 8)]
         for i, value in enumerate(values)
         for fold in (0, 1)
     ]
 
 
 def test_a_sweep_takes_the_grids_own_runs():
-    """At the method's own value the runs of the seed with most folds; a point of other code is said."""
+    """At the method's own value the runs of the seed with most folds; a point of another version is said."""
     grid = [record(fold=fold) for fold in (0, 1)]
     seeds = [record(fold=0, seed=seed, ppl=9.0) for seed in (100, 200, 300)]
-    other = [replace(record(num_specialized=8, fold=fold), code={"digest": "e"}) for fold in (0, 1)]
+    other = [replace(record(num_specialized=8, fold=fold), results_version=2) for fold in (0, 1)]
     with style.applied():
         (plate,) = draw("num_specialized", summarise([*grid, *seeds, *other]))
     assert [row[2:6] for row in rows([plate])] == [
-        ["5", "0", "0", "d"], ["5", "1", "0", "d"], ["8", "0", "0", "e"], ["8", "1", "0", "e"],
+        ["5", "0", "0", "1"], ["5", "1", "0", "1"], ["8", "0", "0", "2"], ["8", "1", "0", "2"],
     ]  # fmt: skip
-    assert plate.figure.get_supxlabel() == "records of 2 versions of the code: see the CSV"
+    assert plate.figure.get_supxlabel() == "records of 2 versions of the results: see the CSV"
 
 
 def test_curves_over_seeds_and_over_folds_are_two_figures():

@@ -33,22 +33,22 @@ def test_a_curve_over_seeds_is_of_one_fold():
     assert line.over_seeds(summarise([record(fold=0), record(fold=1)])) == line.over_seeds([]) == []
 
 
-def of_code(digest, *made):
-    """The records as if made by other code."""
-    return [replace(one, run_id=f"{one.run_id}-{digest}", code={"digest": digest * 10}) for one in made]
+def of_version(version, *made):
+    """The records as if of another version."""
+    return [replace(one, run_id=f"{one.run_id}-{version}", results_version=version) for one in made]
 
 
-def test_a_line_is_of_one_code():
-    """Of two codes the one with more folds, which are said to be fewer; where lines differ in code it is said."""
-    old, new = [record(fold=fold) for fold in (0, 1, 2)], of_code("e", record(fold=3), record(fold=4))
-    lora = of_code("e", *(record("lora", fold=fold) for fold in range(5)))
+def test_a_line_is_of_one_version():
+    """Of two versions the one with more folds, which are said to be fewer; where lines differ in version it is said."""
+    old, new = [record(fold=fold) for fold in (0, 1, 2)], of_version(2, record(fold=3), record(fold=4))
+    lora = of_version(2, *(record("lora", fold=fold) for fold in range(5)))
     found = line.over_folds(summarise([*old, *new, *lora]))
     assert over(found) == {
         "LoRA": ([(fold, 0) for fold in range(5)], "fold"),
         "HyCAM (3 folds)": ([(0, 0), (1, 0), (2, 0)], "fold"),
     }
-    assert [one.code for one in found] == ["e" * 8, "d"]
-    assert line.versions(found) == "records of 2 versions of the code: see the CSV"
+    assert [one.version for one in found] == [2, 1]
+    assert line.versions(found) == "records of 2 versions of the results: see the CSV"
     assert line.versions(found[:1]) == line.versions([]) == ""
 
 

@@ -44,7 +44,7 @@ def record(method: str, fold: int, steps: int = 12) -> RunRecord:
         routing=[{"layer": HOSTILE, "task": "dolly", "tokens": 9, "weights": [0.25, 0.75], "entropy": 0.5}],
         counts={"parameters_trainable": 1234, "parameters_total": 99999, "records": {"dolly": {"rows": 3}}},
         cost={"seconds": {"train": 61.5}, "peak_memory": {"kind": "rss", "bytes": 2**30}},
-        data={"content": "c", "split": f"s{fold}", "files": []}, code={"digest": "d", "commit": None, "dirty": None},
+        data={"content": "c", "split": f"s{fold}", "files": []}, code={"commit": None, "dirty": None},
         versions={"torch": "0"}, notes=[HOSTILE] if method == "hycam" else [],
     )  # fmt: skip
 

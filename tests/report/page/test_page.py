@@ -238,7 +238,7 @@ def test_one_of_a_kind_is_not_many(tmp_path: Path) -> None:
     text = document(replace(made, summaries=made.summaries[:1], problems=made.problems[:1]))
     assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text)[:6] == [
         ("runs", "2"), ("setting", "1"), ("settings with all 5 folds", "0"), ("hours of computing", "0.0"),
-        ("version of the code", "1"), ("problem", "1"),
+        ("version of the results", "1"), ("problem", "1"),
     ]  # fmt: skip
 
 

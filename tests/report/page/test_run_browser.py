@@ -45,7 +45,7 @@ def test_a_run_shows_what_was_recorded(reader: Reader) -> None:
     said = reader.all("#run-content svg")[0].get_attribute("aria-label")
     assert said.startswith("Loss. training: 3 at step 1, 0.25 at step 12. validation: 1.25 at step 12")
     text = reader.all("#run-content")[0].text
-    for part in ("61.5", "1024 MiB", "1,234 of 99,999", "recipe", "digest of the code"):
+    for part in ("61.5", "1024 MiB", "1,234 of 99,999", "recipe", "version of the results"):
         assert part in text
 
 

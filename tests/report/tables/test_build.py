@@ -163,17 +163,17 @@ def test_a_missing_baseline_is_said_and_gives_no_star(experiments: Experiments) 
 def test_a_row_of_two_codes_is_a_dash_unless_allowed(experiments: Experiments, committed: list[RunRecord]) -> None:
     """The difference is a problem and a note; allowed, the cell is marked and has no star."""
     first = next(r for r in committed if r.config["method"]["name"] == "hycam")
-    changed = [replace(r, code={**r.code, "digest": "0" * 16}) if r is first else r for r in committed]
+    changed = [replace(r, results_version=2) if r is first else r for r in committed]
     report = build(summarise(changed), experiments)
     (problem,) = report.problems
     assert str(problem) == (
-        "tiny_llama x hycam x mini: refused: code digest: "
-        "0000000000000000 (fold 0), adf8bbb8eb84beee (folds 1, 2, 3, 4)"
+        "tiny_llama x hycam x mini: refused: results version: "
+        "2 (fold 0), 1 (folds 1, 2, 3, 4)"
     )
     table = tables(report)["mini"]
     refused = cell(table, "HyCAM", "PPL")
     assert (refused.value, refused.command) == (None, None)
-    assert any(note.startswith("HyCAM: refused: code digest") for note in table.notes)
+    assert any(note.startswith("HyCAM: refused: results version") for note in table.notes)
     assert cell(table, "LoRA", "PPL").folds == 5
     allowed = build(summarise(changed), experiments, allow_mixed=True)
     found = cell(tables(allowed)["mini"], "HyCAM", "PPL")
@@ -183,14 +183,14 @@ def test_a_row_of_two_codes_is_a_dash_unless_allowed(experiments: Experiments, c
 def test_rows_of_different_codes_are_noted(experiments: Experiments, committed: list[RunRecord]) -> None:
     """Each row is of one code, so that nothing is refused."""
     changed = [
-        replace(r, code={**r.code, "digest": "0" * 16}) if r.config["method"]["name"] == "hycam" else r
+        replace(r, results_version=2) if r.config["method"]["name"] == "hycam" else r
         for r in committed
     ]
     report = build(summarise(changed), experiments)
     assert report.problems == []
     assert tables(report)["mini"].notes == [
-        "the rows were not all made by the same code; digests: adf8bbb8 (Full Finetune, LoRA, Multi LoRA, RieMoE-LoRA, "
-        "RieMoE-LoRA (recipe.clip=null)); 00000000 (HyCAM)"
+        "the rows are not all of one version of the results: 1 (Full Finetune, LoRA, Multi LoRA, RieMoE-LoRA, "
+        "RieMoE-LoRA (recipe.clip=null)); 2 (HyCAM)"
     ]
 
 

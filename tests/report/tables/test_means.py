@@ -15,8 +15,8 @@ LONG = "hycam_inverse_peft"
 
 def summaries() -> list[Summary]:
     return summarise(
-        record(fold, ppl + fold / 10, method, clip, digest)
-        for method, ppl, clip, digest in ((LONG, 1234.5, 1.0, "d"), (LONG, 2.0, None, "d"), ("lora", 3.0, 1.0, "e"))
+        record(fold, ppl + fold / 10, method, clip, version)
+        for method, ppl, clip, version in ((LONG, 1234.5, 1.0, 1), (LONG, 2.0, None, 1), ("lora", 3.0, 1.0, 2))
         for fold in range(3)
     )
 
@@ -35,4 +35,4 @@ def test_every_mean_and_spread_is_whole(width: int) -> None:
     assert sorted(re.findall(r"[\d.]+\d{3}\b", "\n".join(text))) == ["0.100"] * 3 + ["1234.600", "2.100", "3.100"]
     assert sum(LONG in line for line in text) == 2
     assert "\N{HORIZONTAL ELLIPSIS}" not in "\n".join(text)
-    assert text[-1] == "note: the records were not all made by the same code"
+    assert text[-1] == "note: the records were not all of one version of the results"
