@@ -32,7 +32,7 @@ def record_of(
         run_id=run_id,
         config=asdict(run),
         scores=scores,
-        metrics={metric: asdict(declared(metric)) for metric in sorted({s.metric for s in scores})},
+        metrics={metric: declared(metric).declaration for metric in sorted({s.metric for s in scores})},
         curves={"train": windows(fit.train_curve), "validation": fit.validation_curve},
         fit={
             "steps": fit.steps,

@@ -1,23 +1,23 @@
-"""What an experiment file asks for: a row's setting, its names, and the command that runs what is missing of it.
+"""What experiment files ask for: the settings of a table's rows, the command of what is missing, how far a grid is.
 
-Experiments(Memo(None)).rows("table2_main")[0].names  # ("llama2_7b", "full_ft", "paper_mix")
+Experiments(Cache(None)).rows("table2_main")[0].names  # ("llama2_7b", "full_ft", "paper_mix")
 """
 
-import hashlib
-import json
 import shlex
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp.config import NUM_FOLDS, Run, config_dir
-from hycam_exp.report import setting
-from hycam_exp.runs import PACKAGE, write_atomically
+from hycam_exp.config import Run, config_dir
+from hycam_exp.report import settings
+from hycam_exp.report.cache import Cache
+from hycam_exp.report.settings import REPEATED, Values
 
 if TYPE_CHECKING:
     from hycam_exp.grid import Composer
+
+_SECTION = "settings"  # of the cache
 
 
 def command(experiment: str, *overrides: str) -> str:
@@ -27,117 +27,144 @@ def command(experiment: str, *overrides: str) -> str:
 
 @dataclass(frozen=True)
 class Expected:
-    """The cells of an experiment that differ in their fold alone."""
+    """The cells of an experiment that stand in one row: they differ in fold and seed alone."""
 
     experiment: str
     overrides: tuple[str, ...]
-    """Of the cell, without fold and experiment."""
+    """Of the cell, without experiment, fold and seed."""
     names: tuple[str, str, str]
     """Model, method and data."""
-    compose: Callable[["Expected"], setting.Setting]
+    cells: tuple[tuple[int, int], ...]
+    """Fold and seed of each."""
+    compose: Callable[["Expected"], Values]
 
     @property
     def key(self) -> str:
-        """Its cell by name."""
+        """The row by name."""
         return " ".join((self.experiment, *self.overrides))
 
     @cached_property
-    def setting(self) -> setting.Setting:
+    def values(self) -> Values:
         """The values that decide its scores; the data's content is not known before they are read."""
         return self.compose(self)
+
+    @cached_property
+    def fixed(self) -> str:
+        """What it shares with the other rows of its table."""
+        return settings.fixed(self.values)
 
     def command(self, folds: Sequence[int]) -> str:
         """What runs these folds."""
         return command(self.experiment, *self.overrides, f"fold={','.join(map(str, folds))}")
 
-    def missing(self, folds: Sequence[int]) -> str | None:
-        """What runs the folds that are not among these; None where all are."""
-        lacking = [fold for fold in range(NUM_FOLDS) if fold not in folds]
+    def missing(self, done: Container[tuple[int, int]]) -> str | None:
+        """What runs the cells, by fold and seed, that are not among these; None where all are."""
+        lacking = sorted({fold for fold, seed in self.cells if (fold, seed) not in done})
         return self.command(lacking) if lacking else None
-
-
-class Memo:
-    """Values that follow from conf/ alone, kept in a file until conf/ or the code changes: composing is slow."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self.path = folder / f"settings-{_digest(config_dir(), PACKAGE)}.json" if folder else None
-        self.values: dict[str, Any] = _held(self.path) if self.path else {}
-        self.is_changed = False
-
-    def get(self, key: str, make: Callable[[], Any]) -> Any:
-        """The value of a key, made where it is not known yet."""
-        if key not in self.values:
-            self.values[key] = json.loads(json.dumps(make()))
-            self.is_changed = True
-        return self.values[key]
-
-    def save(self) -> None:
-        """Keep what was made, in the place of what other files gave."""
-        if self.path and self.is_changed:
-            for old in self.path.parent.glob("settings-*.json"):
-                old.unlink(missing_ok=True)
-            write_atomically(self.path, json.dumps(self.values, sort_keys=True).encode())
-
-
-def _held(path: Path) -> dict[str, Any]:
-    """What a file holds; nothing where it is not there or not whole, so that it is made again."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def _digest(conf: Path, package: Path) -> str:
-    """A hash of conf/ and of all sources that may decide what follows from it: those of a run and of the report."""
-    sha = hashlib.sha256()
-    for path in sorted([*conf.rglob("*.yaml"), *package.glob("*.py"), *package.glob("report/**/*.py")]):
-        sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return sha.hexdigest()[:16]
 
 
 @dataclass
 class Experiments:
     """The rows of experiment files; what they share is composed once, and a setting only where it is asked for."""
 
-    memo: Memo
+    cache: Cache
     _composer: "Composer | None" = field(default=None, init=False)
+    _known: dict[str, list[Expected]] = field(default_factory=dict, init=False)
 
     def rows(self, experiment: str) -> list[Expected]:
-        """The experiment's settings in the order of its grid, model before method."""
-        held = self.memo.get(experiment, lambda: self._rows(experiment))
-        return [Expected(experiment, tuple(cell), tuple(names), self._setting) for cell, names in held]
+        """The experiment's rows in the order of its grid, model before method."""
+        if experiment not in self._known:
+            held = self.cache.get(_SECTION, experiment, lambda: self._rows(experiment))
+            self._known[experiment] = [
+                Expected(experiment, tuple(cell), tuple(names), tuple(map(tuple, cells)), self._values)
+                for cell, names, cells in held
+            ]
+        return self._known[experiment]
 
-    def _rows(self, experiment: str) -> list[tuple[tuple[str, ...], tuple[str, str, str]]]:
+    def _rows(self, experiment: str) -> list[tuple[tuple[str, ...], tuple[str, str, str], list[tuple[int, int]]]]:
         from hycam_exp import grid
 
-        cells = list(dict.fromkeys(_without_fold(cell) for cell in grid.sweep(experiment)))
-        default = self._run(experiment, cells[0])
-        return [(cell, _names(cell, default)) for cell in cells]
+        swept: dict[tuple[str, ...], list[list[str]]] = {}
+        for cell in grid.sweep(experiment):
+            swept.setdefault(_unrepeated(cell), []).append(cell)
+        first = next(iter(swept.values()))
+        runs = self._runs([(experiment, cell) for cell in first])  # a grid is a product: all rows have these
+        cells = sorted({(run.fold, run.seed) for run in runs})
+        return [(cell, _names(cell, runs[0]), cells) for cell in swept]
 
     def prepare(self, experiments: Iterable[str], present: Container[tuple[str, str, str]]) -> None:
         """Compose at once what will be asked for: the settings of rows that there are records of by name."""
         rows = [e for name in dict.fromkeys(experiments) for e in self.rows(name)]
-        wanted = {e.key: e for e in rows if e.names in present and e.key not in self.memo.values}
-        runs = self._runs([(e.experiment, e.overrides) for e in wanted.values()])
-        for key, run in zip(wanted, runs, strict=True):
-            self.memo.get(key, lambda run=run: setting.decisive(asdict(run), None))  # type: ignore[misc]
+        wanted = [e for e in rows if e.names in present and self.cache.held(_SECTION, e.key) is None]
+        runs = self._runs([(e.experiment, e.overrides) for e in wanted])
+        for e, run in zip(wanted, runs, strict=True):
+            self.cache.put(_SECTION, e.key, settings.values(asdict(run)))
 
-    def _setting(self, expected: Expected) -> setting.Setting:
-        found: dict[str, Any] = self.memo.get(expected.key, lambda: self._composed(expected))
+    def asked(self, names: tuple[str, str], fixed: str) -> frozenset[tuple[int, int]]:
+        """Fold and seed of the cells of each row of the first table whose experiment asks for runs of a model and data
+        with all that such runs share; none where none does."""
+        row = self._table_row(names, fixed)
+        return frozenset(row.cells if row else ())
+
+    def usual(self, own: Values, rates: Mapping[str, float]) -> Values:
+        """What method and recipe of a run with these values have unless it sets them otherwise: what a table's
+        experiment asks for, or the YAML files where none asks for such runs; nothing for a method or a recipe without
+        a file of its own. `rates` are the learning rates of its recipe by method.
+        """
+        method, recipe = own["method.name"], own.get("recipe.name")
+        if not all(_has_file(group, name) for group, name in (("method", method), ("recipe", recipe))):
+            return {}
+        composed = self._composed(f"method={method}", f"recipe={recipe}")
+        rank = own.get("recipe.rank")
+        if type(rank) is int and 0 < rank != composed["recipe.rank"]:  # the method's rank follows the recipe's
+            follows = self._composed(f"method={method}", f"recipe={recipe}", f"recipe.rank={rank}")
+            composed = {**composed, **{key: v for key, v in follows.items() if key.startswith("method.")}}
+        row = self._table_row((own["model.name"], own["data.name"]), settings.fixed(own))
+        asked = {key: value for key, value in (row.values if row else {}).items() if key.startswith("recipe.")}
+        return {**composed, **asked, "recipe.learning_rate": rates.get(method, composed["recipe.learning_rate"])}
+
+    def variant(self, expected: Expected) -> dict[str, Any]:
+        """What an experiment sets otherwise for a row than the YAML files do, as a run's variant says it."""
+        return settings.variant(expected.values, self.usual(expected.values, {}))
+
+    def _composed(self, *overrides: str) -> Values:
+        """The values of a cell of these overrides alone."""
+        found: Values = self.cache.get(
+            _SECTION, " ".join(overrides), lambda: settings.values(asdict(self._compose([overrides])[0]))
+        )
         return found
 
-    def _composed(self, expected: Expected) -> setting.Setting:
-        return setting.decisive(asdict(self._run(expected.experiment, expected.overrides)), None)
+    def _table_row(self, names: tuple[str, str], fixed: str) -> Expected | None:
+        """The first row of the first table whose experiment asks for such runs."""
+        from hycam_exp.report.tables.designs import DESIGNS
 
-    def _run(self, experiment: str, overrides: Sequence[str]) -> Run:
-        return self._runs([(experiment, overrides)])[0]
+        for experiment in dict.fromkeys(design.experiment for design in DESIGNS):
+            row = next((e for e in self.rows(experiment) if (e.names[0], e.names[2]) == names), None)
+            if row is not None and row.fixed == fixed:
+                return row
+        return None
+
+    def _values(self, expected: Expected) -> Values:
+        found: Values = self.cache.get(
+            _SECTION,
+            expected.key,
+            lambda: settings.values(asdict(self._runs([(expected.experiment, expected.overrides)])[0])),
+        )
+        return found
 
     def _runs(self, cells: Sequence[tuple[str, Sequence[str]]]) -> list[Run]:
         """The runs of cells; an experiment that only sweeps is left out, so that experiments share what is composed."""
+        return self._compose([[*overrides, *_beside(experiment)] for experiment, overrides in cells])
+
+    def _compose(self, cells: Sequence[Sequence[str]]) -> list[Run]:
         from hycam_exp.grid import Composer
 
         self._composer = self._composer or Composer()
-        return list(self._composer([[*overrides, *_beside(experiment)] for experiment, overrides in cells]))
+        return list(self._composer(cells)) if cells else []
+
+
+def _has_file(group: str, name: object) -> bool:
+    return isinstance(name, str) and (config_dir() / group / f"{name}.yaml").is_file()
 
 
 def _beside(experiment: str) -> list[str]:
@@ -153,8 +180,8 @@ def _beside(experiment: str) -> list[str]:
     return [f"experiment={experiment}"]
 
 
-def _without_fold(cell: Sequence[str]) -> tuple[str, ...]:
-    return tuple(line for line in cell if not line.startswith("fold="))
+def _unrepeated(cell: Sequence[str]) -> tuple[str, ...]:
+    return tuple(line for line in cell if line.split("=", 1)[0] not in REPEATED)
 
 
 def _names(cell: Sequence[str], default: Run) -> tuple[str, str, str]:
@@ -164,3 +191,40 @@ def _names(cell: Sequence[str], default: Run) -> tuple[str, str, str]:
         chosen.get("method", default.method.name),
         chosen.get("data", default.data.name),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A grid of conf/experiment with its numbers of cells."""
+
+    experiment: str
+    about: str
+    done: int
+    total: int
+
+    @property
+    def command(self) -> str:
+        """What runs the cells that are missing, and skips the others."""
+        return command(self.experiment)
+
+
+def progress(experiments: Experiments, done: Callable[[Expected], Container[tuple[int, int]]]) -> list[Progress]:
+    """Every grid, by name; `done` gives the cells of a row, by fold and seed, that have a record."""
+    found = []
+    for name in sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml")):
+        cells = [(e, cell) for e in experiments.rows(name) for cell in e.cells]
+        finished = {e.key: done(e) for e, _ in cells}
+        number = sum(cell in finished[e.key] for e, cell in cells)
+        found.append(Progress(experiment=name, about=_about(name), done=number, total=len(cells)))
+    return found
+
+
+def _about(name: str) -> str:
+    """What the experiment's file says of itself: the comment at its top."""
+    about = []
+    for line in (config_dir() / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        if "@package" not in line:
+            about.append(line.removeprefix("#").strip())
+    return " ".join(about)

@@ -4,6 +4,7 @@ fault(record)  # "config.seed is null, must be a whole number"; None for a recor
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,11 +16,16 @@ Form = Callable[[Any, str], Iterator[str]]
 _ABSENT = object()
 _LARGEST = 2**63  # of whole numbers: no count is, and what is larger has no float at last
 _LONGEST = 60  # characters of a value that a fault shows
+# The parts that hold numbers, but for scores and curves.
+_NUMBERS = ("config", "metrics", "fit", "routing", "counts", "cost", "data", "code", "versions")
 
 
 def fault(record: RunRecord) -> str | None:
-    """The first thing that keeps the report from reading a record."""
-    return next((text for part, form in _RECORD.items() for text in form(getattr(record, part), part)), None)
+    """The first thing that keeps the report from reading a record: a field's kind, or a number that is not finite."""
+    found = next((text for part, form in _RECORD.items() for text in form(getattr(record, part), part)), None)
+    if found is not None:
+        return found
+    return next((f"{place} is {value}" for place, value in _numbers(record) if not _is_finite(value)), None)
 
 
 def _must(holds: Callable[[Any], bool], kind: str) -> Form:
@@ -173,3 +179,50 @@ _RECORD: Mapping[str, Form] = {
     "versions": _MAPPING,
     "notes": _list_of(_TEXT),
 }
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
+
+
+def _numbers(record: RunRecord) -> Iterator[tuple[str, Any]]:
+    """What should be finite, with its place: all scores, and all numbers of a part where one is not."""
+    for score in record.scores:
+        if score.value is not None:
+            yield f"the score {score.metric} of {score.task}", score.value
+    if not _sums_are_finite(record.curves):  # curves are long: look for the place only where one may be
+        yield from _within("curves", record.curves)
+    for part in _NUMBERS:
+        if not _holds_finite_numbers(getattr(record, part)):
+            yield from _within(part, getattr(record, part))
+
+
+def _sums_are_finite(curves: Mapping[str, Any]) -> bool:
+    """Whether every row of every curve has a finite sum; then its numbers are finite, too."""
+    try:
+        return all(math.isfinite(sum(row.values())) for rows in curves.values() for row in rows)
+    except (TypeError, OverflowError):  # a value is null, or no float holds it
+        return False
+
+
+def _holds_finite_numbers(value: Any) -> bool:
+    """By the standard library's encoder, which goes through a value faster than a loop here."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _within(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, int | float):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _within(f"{place}.{key}", inner)
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _within(f"{place}[{position}]", inner)

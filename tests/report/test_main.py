@@ -13,7 +13,7 @@ import pytest
 from hycam_exp.data.measured import FILE
 from hycam_exp.report import __main__ as command
 from hycam_exp.report.figures import catalogue
-from tests.report.conftest import RESULTS
+from tests.report.conftest import MINI, RESULTS
 
 HYCAM = "tiny_llama-hycam-mini-f0-s0-cc47b70f.json"
 SUFFIXES = {".md", ".tex", ".csv"}
@@ -21,8 +21,8 @@ SUFFIXES = {".md", ".tex", ".csv"}
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """A copy of the committed records."""
-    shutil.copytree(RESULTS / "runs", tmp_path / "runs", ignore=shutil.ignore_patterns("*.parquet"))
+    """A copy of the committed records as a user's own."""
+    shutil.copytree(MINI.records, tmp_path / "runs", ignore=shutil.ignore_patterns("*.parquet"))
     shutil.copy(RESULTS / FILE, tmp_path)
     return tmp_path
 
@@ -44,17 +44,27 @@ def change(path: Path, how: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(fields))
 
 
-def test_the_committed_tables_are_those_of_the_committed_records(results: Path, kept: Path) -> None:
-    """Byte for byte, and again; a second time nothing is written."""
-    for path in (RESULTS / "runs").glob("*.parquet"):  # of which the bootstrap is
-        (results / "runs" / path.name).symlink_to(path)
-    assert report(results, kept) == 0
-    written = {path.name: path.read_bytes() for path in (results / "tables").iterdir()}
+def test_the_committed_tables_are_those_of_the_committed_records(tmp_path: Path, kept: Path) -> None:
+    """Byte for byte, and again; a second time nothing is written. A study's tables are of its own records alone, in
+    its folder, whatever the user's runs and other studies are; theirs are made beside."""
+    study, other = (tmp_path / "studies" / name for name in ("mini", "other"))
+    shutil.copy(RESULTS / FILE, tmp_path)
+    for folder, chosen in ((study / "records", "*"), (other / "records", "*-lora-*"), (tmp_path / "runs", "*-f0-*")):
+        folder.mkdir(parents=True)
+        for path in MINI.records.glob(chosen):
+            (folder / path.name).symlink_to(path)
+    assert report(tmp_path, kept) == 0
+    written = {path.name: path.read_bytes() for path in (study / "tables").iterdir()}
     assert {Path(name).suffix for name in written} == SUFFIXES
-    assert written == {path.name: path.read_bytes() for path in (RESULTS / "tables").iterdir()}
-    times = {path.name: path.stat().st_mtime_ns for path in (results / "tables").iterdir()}
-    assert report(results, kept) == 0
-    assert times == {path.name: path.stat().st_mtime_ns for path in (results / "tables").iterdir()}
+    assert written == {path.name: path.read_bytes() for path in (MINI.out / "tables").iterdir()}
+    pages = [folder / "report.html" for folder in (study, other, tmp_path / "report")]
+    assert [path.is_file() for path in pages] == [True, True, True]
+    assert "| HyCAM | \N{EN DASH} |" in (other / "tables" / "mini.md").read_text()
+    assert "(1/5)" in (tmp_path / "report" / "tables" / "mini.md").read_text()
+    every = [*(study / "tables").iterdir(), *pages]
+    times = {path: path.stat().st_mtime_ns for path in every}
+    assert report(tmp_path, kept) == 0
+    assert times == {path: path.stat().st_mtime_ns for path in every}
 
 
 def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> None:
@@ -63,7 +73,7 @@ def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> N
     file.touch()
     with pytest.raises(ValueError, match=rf"^--outputs={file}: {file}/report cannot be made \(Not a directory\)$"):
         report(results, file)
-    assert not (results / "tables").exists()
+    assert not (results / "report" / "tables").exists()
 
 
 @pytest.mark.parametrize(
@@ -77,23 +87,30 @@ def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> N
         ),
         (
             lambda f: f["data"].update(split="0" * 64),
-            "tiny_llama x hycam x mini: refused: split digest of fold 0: 00000000, in other rows 819f60d8",
+            "tiny_llama x hycam x mini: left out: fold 0 of other records (split of fold 0 00000000, most runs' is"
+            " 819f60d8)",
         ),
         (
-            lambda f: f.update(results_version=2),
-            "tiny_llama x hycam x mini: refused: results version: 2 (fold 0), 1 (folds 1, 2, 3, 4)",
+            lambda f: f["data"].update(content="0" * 64),
+            "tiny_llama x hycam x mini: left out: fold 0 of other records (data content 00000000, most runs' is 739f1ab3)",
         ),
+        (
+            lambda f: f["scores"][0].update(value=-3.0),
+            f"runs/{HYCAM}: the score ppl of auto_cot is -3, must be at least 1",
+        ),
+        (lambda f: f["config"]["model"].update(name="../x"), f"runs/{HYCAM}: config.model.name=../x: must be letters"),
+        (lambda f: f["config"]["model"].update(name="x" * 300), f"runs/{HYCAM}: config.model.name=xxx"),
     ],
 )
 def test_bad_input_is_named_and_the_rest_reported(
     results: Path, kept: Path, capsys: pytest.CaptureFixture[str], how: Callable[[dict[str, Any]], object], said: str
 ) -> None:
-    """With exit status 1; LoRA's row is as before."""
+    """With exit status 1; LoRA's row is as before, and nothing is written outside."""
     change(results / "runs" / HYCAM, how)
     assert report(results, kept) == 1
     assert said in capsys.readouterr().err
-    page = (results / "tables" / "mini.md").read_text()
-    (lora,) = [line for line in (RESULTS / "tables" / "mini.md").read_text().splitlines() if "| LoRA |" in line]
+    page = (results / "report" / "tables" / "mini.md").read_text()
+    (lora,) = [line for line in (MINI.out / "tables" / "mini.md").read_text().splitlines() if "| LoRA |" in line]
     assert lora in page
     (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
     assert "(4/5)" in hycam or "\N{EN DASH}" in hycam
@@ -116,12 +133,25 @@ def test_a_duplicate_and_a_truncated_file_are_named(
 
 def test_mixed_rows_are_marked_where_the_user_allows_them(results: Path, kept: Path) -> None:
     """And the exit status is 0."""
-    change(results / "runs" / HYCAM, lambda f: f.update(results_version=2))
+    change(results / "runs" / HYCAM, lambda f: f["config"]["recipe"].update(epochs=9))
     assert report(results, kept, "--allow-mixed") == 0
-    page = (results / "tables" / "mini.md").read_text()
+    page = (results / "report" / "tables" / "mini.md").read_text()
     (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
     assert hycam.count("\N{DAGGER}") == 6
-    assert "HyCAM: mixed: results version: 2 (fold 0), 1 (folds 1, 2, 3, 4)" in page
+    assert "HyCAM: mixed: fold 0 with recipe.epochs=9" in page
+
+
+def test_of_two_versions_the_newest_alone_is_reported(
+    results: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where mixed rows are allowed: the older ones are named, the exit status is 1."""
+    change(results / "runs" / HYCAM, lambda f: f.update(results_version=2))
+    assert report(results, kept, "--allow-mixed") == 1
+    assert f"{results / 'runs'}: left out: 174 of results version 1" in capsys.readouterr().err
+    page = (results / "report" / "tables" / "mini.md").read_text()
+    (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
+    assert "(1/5)" in hycam
+    assert "| LoRA | \N{EN DASH} |" in page
 
 
 def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> None:
@@ -132,7 +162,7 @@ def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> No
         "from hycam_exp.report.figures import catalogue\n"
         "catalogue.CATALOGUE.clear()\n"
         "try: command.main()\n"
-        "finally: print(sorted({{'torch', 'transformers', 'pandas', 'matplotlib'}} & set(sys.modules)))"
+        "finally: print(sorted({{'torch', 'transformers', 'matplotlib'}} & set(sys.modules)))"
     ).format(["--results", str(results), "--outputs", str(kept)])
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2],
@@ -152,8 +182,8 @@ def test_a_broken_file_of_counts_is_named_and_the_rest_reported(
     (results / FILE).write_text("{")
     assert report(results, kept) == 1
     assert f"error: {results / FILE}: not a whole file of counts" in capsys.readouterr().err
-    assert "943474" in (results / "tables" / "table1_datasets.csv").read_text()
-    assert "data_prep stats" in (results / "tables" / "table1_datasets.csv").read_text().splitlines()[1]
+    assert "943474" in (results / "report" / "tables" / "table1_datasets.csv").read_text()
+    assert "data_prep stats" in (results / "report" / "tables" / "table1_datasets.csv").read_text().splitlines()[1]
 
 
 def test_a_damaged_samples_file_is_named_and_the_page_written(
@@ -164,9 +194,9 @@ def test_a_damaged_samples_file_is_named_and_the_page_written(
     samples.write_bytes(b"PAR1 cut off")
     assert report(results, kept) == 1
     said = capsys.readouterr().err.splitlines()
-    assert any(f"{samples}: no samples file" in line for line in said)
+    assert any(f"{samples.name}: no samples file" in line for line in said)
     assert all(line.startswith("error: ") for line in said)
-    assert samples.name in (results / "report.html").read_text()
+    assert samples.name in (results / "report" / "report.html").read_text()
 
 
 def test_every_line_of_an_error_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +233,8 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     results: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No traceback."""
-    (results / "tables").write_text("a file")
+    (results / "report").mkdir()
+    (results / "report" / "tables").write_text("a file")
     monkeypatch.setattr(sys, "argv", ["report", "--results", str(results), "--outputs", str(kept)])
     with pytest.raises(SystemExit, match=r"^error: .*tables"):
         command.main()
@@ -222,9 +253,9 @@ def test_a_sub_command_has_its_own_arguments(monkeypatch: pytest.MonkeyPatch) ->
 def test_figures_come_with_the_tables(results: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Those of the committed records, and a second time none is drawn."""
     assert report(results, kept) == 0
-    pictures = {path: path.stat().st_mtime_ns for path in (results / "figures").rglob("*.*")}
+    pictures = {path: path.stat().st_mtime_ns for path in (results / "report" / "figures").rglob("*.*")}
     for path in pictures:
-        assert path.read_bytes() == (RESULTS / path.relative_to(results)).read_bytes(), path
+        assert path.read_bytes() == (MINI.out / path.relative_to(results / "report")).read_bytes(), path
     assert report(results, kept) == 0
     assert pictures == {path: path.stat().st_mtime_ns for path in pictures}
 
@@ -240,8 +271,8 @@ def test_a_command_that_there_is_not_names_those_that_there_are(
     assert capsys.readouterr().err.startswith("error: claim: no such command; there are claims, figures, statistics")
 
 
-def test_a_pipe_that_its_reader_closed_is_no_error() -> None:
+def test_a_pipe_that_its_reader_closed_is_no_error(kept: Path) -> None:
     """`| head -c 100` ends the command without a word."""
-    line = f"{sys.executable} -m hycam_exp.report claims --json | head -c 100"
+    line = f"{sys.executable} -m hycam_exp.report claims --json --outputs {kept} | head -c 100"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert (len(done.stdout), done.stderr) == (100, "")

@@ -1,12 +1,13 @@
 """Reading samples files, whole and damaged."""
 
+import math
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hycam_exp.report.samples import read_table
+from hycam_exp.report.samples import Samples, read_table
 
 
 def written(folder: Path) -> Path:
@@ -50,3 +51,13 @@ def test_a_column_of_another_type_is_named(tmp_path: Path, name: str, values: li
         read_table(path, ["task"])
     pq.write_table(pa.table({"task": ["a"], name: [None]}), path)
     assert read_table(path, ["task"]).num_rows == 1
+
+
+def test_sums_give_the_scores_and_what_is_undefined_none(tmp_path: Path) -> None:
+    """By task, as the mean over tasks and pooled; without decoding there is perplexity alone."""
+    path = tmp_path / "r.samples.parquet"
+    rows = {"task": ["a", "b", "b"], "id": ["1", "2", "3"], "group": ["1", "2", "3"], "nats": [1.0, 2.0, 4.0]}
+    pq.write_table(pa.table({**rows, "tokens": [1, 2, 4]}), path)
+    found = Samples.read(path, "r")
+    assert found.fault() is None
+    assert found.scores() == {(task, "ppl"): pytest.approx(math.e) for task in ("a", "b", "mean", "pooled")}

@@ -20,7 +20,7 @@ _PNG: dict[str, Any] = {"Software": None}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plate:
+class Picture:
     """A figure and its data."""
 
     name: str

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from hycam_exp import backbones, generate
 from hycam_exp.config import DataSettings
 from hycam_exp.grid import Composer
 from hycam_exp.identity import INCIDENTAL
-from hycam_exp.report import titles
-from hycam_exp.runs import RunRecord, Store
+from hycam_exp.report.frame import Source, parsed
+from hycam_exp.runs import RunRecord
 
 REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter
 _GROUPS = ("model", "data", "recipe", "method")
@@ -39,13 +39,13 @@ class Trained:
     """Its tasks are the generated ones, which have the names of data sets."""
 
 
-def load(run: str, outputs: Path, results: Path) -> Trained:
+def load(run: str, outputs: Path, sources: Sequence[Source]) -> Trained:
     """The model of a run, given by its id or folder.
 
     Raises:
         ValueError: there is no such adapter, it is not HyCAM's, or its data are not what they were; says what to do.
     """
-    folder = _adapter(run, outputs, results)
+    folder = _adapter(run, outputs, sources)
     settings = json.loads((folder / backbones.SETTINGS_FILE).read_text(encoding="utf-8"))
     _check_method(run, settings["method"])
 
@@ -64,10 +64,16 @@ def load(run: str, outputs: Path, results: Path) -> Trained:
         tokenizer=backbone.tokenizer,
         layers=layers,
         adapter=model.active_adapter,
-        rows=_test_rows(data, settings["fold"], backbone.tokenizer, outputs, Store(results, outputs).read(name)),
+        rows=_test_rows(data, settings["fold"], backbone.tokenizer, outputs, _recorded(name, sources)),
         tasks=data.tasks,
-        is_generated=titles.is_generated(settings["data"]),
+        is_generated=data.root is None,
     )
+
+
+def _recorded(run_id: str, sources: Sequence[Source]) -> RunRecord | None:
+    """The record of a run; None where there is none."""
+    path = next((path for source in sources if (path := source.record(run_id)).is_file()), None)
+    return None if path is None else parsed(path)
 
 
 def _check_method(run: str, method: Mapping[str, Any]) -> None:
@@ -88,16 +94,16 @@ def _test_rows(data: DataSettings, fold: int, tokenizer: Any, outputs: Path, rec
     return list(found.test)
 
 
-def _adapter(run: str, outputs: Path, results: Path) -> Path:
+def _adapter(run: str, outputs: Path, sources: Sequence[Source]) -> Path:
     try:
         return generate.adapter_folder(run, str(outputs))
     except ValueError as error:
-        record = Store(results, outputs).read(run)
+        record = _recorded(run, sources)
         if record is None:
             raise ValueError(f"{error}; a finished HyCAM run is needed: python -m hycam_exp method=hycam") from error
         _check_method(run, record.config["method"])
         raise ValueError(
-            f"run={run}: no adapter in {outputs / run} (records are kept in {results / 'runs'}, adapters are not); "
+            f"run={run}: no adapter in {outputs / run} (its record is kept, adapters are not); "
             f"this trains it again: {command(record.config, outputs)}"
         ) from error
 

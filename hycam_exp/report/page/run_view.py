@@ -2,16 +2,17 @@
 
 from typing import Any
 
+from hycam_exp.report.frame import Run
 from hycam_exp.report.page.packing import Pool, rounded
 from hycam_exp.report.page.sample_texts import Rows
-from hycam_exp.runs import RunRecord
 
 MOST_POINTS = 150
 _REPEATED = ("counts", "data", "code", "versions")
 
 
-def run_view(record: RunRecord, samples: dict[str, Rows], pool: Pool) -> dict[str, Any]:
+def run_view(run: Run, samples: dict[str, Rows], pool: Pool) -> dict[str, Any]:
     """The run's values; a whole number in the place of a section is that value's number in the pool."""
+    record = run.record
     return {
         "id": record.run_id,
         "config": {key: pool.number(value) for key, value in record.config.items()},

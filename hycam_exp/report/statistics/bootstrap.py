@@ -1,42 +1,29 @@
 """Paired bootstrap over test samples (Koehn 2004), by group, from the statistics in the samples files.
 
 Within every task and fold the groups (a prompt or passage with all its records) are drawn with replacement, the same
-draw for every method, never the folds. E.g. `resample_settings([hycam, lora], results).compare(0, 1, "ppl")`.
+draw for every row, never the folds. E.g. `Bootstrap(source, cache).compare(hycam, lora, "ppl", "mean")`.
 It says how much a difference owes to the test samples, and nothing about another training run.
 """
 
+import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hycam_exp.evaluation.metrics import SCORES, declared
-from hycam_exp.report.samples import read_table
-from hycam_exp.report.select import Summary
-from hycam_exp.report.statistics.significance import LEVEL, check_same_records
-from hycam_exp.runs import Store
+from hycam_exp.evaluation.metrics import declared
+from hycam_exp.report.cache import Cache, digest
+from hycam_exp.report.frame import Problem, Source
+from hycam_exp.report.samples import COLUMNS, RESAMPLED, Array, Samples, score, with_aggregates
+from hycam_exp.report.select import Row
+from hycam_exp.report.statistics.significance import LEVEL
 
-ORDERS = range(1, 5)
-CORRECT, TOTAL = [f"bleu_correct_{n}" for n in ORDERS], [f"bleu_total_{n}" for n in ORDERS]
-GENERATED = [*CORRECT, *TOTAL, "prediction_length", "reference_length", "rouge_l"]
-COLUMNS = ["nats", "tokens", *GENERATED]
 RESAMPLES = 10_000
 CHUNK = 1 << 21  # drawn group indices that are in memory at once
-Array = np.ndarray[Any, np.dtype[np.float64]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """One run's test samples; `sums` is (samples, COLUMNS and a 1), NaN where nothing was decoded."""
-
-    run_id: str
-    tasks: list[str]
-    ids: list[str]
-    groups: list[str]
-    sums: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +41,7 @@ class Resampled:
 
 @dataclass(frozen=True, kw_only=True)
 class Resamples:
-    """Scores of several methods on the same draws; a score is the mean over folds of its value in each."""
+    """Scores of several rows on the same draws; a score is the mean over folds of its mean over seeds in each."""
 
     names: list[str]
     tasks: list[str]
@@ -62,13 +49,13 @@ class Resamples:
     groups: dict[str, int]
     """Of every one of `tasks`, over all folds."""
     observed: Array
-    """(tasks, methods, metrics), on the samples as they are."""
+    """(tasks, rows, metrics), on the samples as they are."""
     drawn: Array
-    """(tasks, resamples, methods, metrics)."""
+    """(tasks, resamples, rows, metrics)."""
 
     def compare(self, ours: int, other: int, metric: str, task: str = "mean") -> Resampled | None:
-        """One method against another by their places in `names`; None where a score is not defined in every draw."""
-        row, column = self.tasks.index(task), list(SCORES).index(metric)
+        """One row against another by their places in `names`; None where a score is not defined in every draw."""
+        row, column = self.tasks.index(task), RESAMPLED.index(metric)
         observed, drawn = self.observed[row, :, column], self.drawn[row, :, :, column]
         differences = drawn[:, ours] - drawn[:, other]
         if not np.isfinite(differences).all():
@@ -81,22 +68,6 @@ class Resamples:
             share_better=float(better.mean() + (differences == 0).mean() / 2),
             groups=self.groups[task],
         )
-
-
-def read_samples(path: Path, run_id: str) -> Samples:
-    """The statistics of a samples file.
-
-    Raises:
-        ValueError: there is no such file, or it is not a samples file; names it.
-    """
-    table = read_table(path, ("task", "id", "group", "nats", "tokens"))
-    sums = np.full((table.num_rows, len(COLUMNS) + 1), np.nan)
-    sums[:, -1] = 1
-    for index, name in enumerate(COLUMNS):
-        if name in table.column_names:
-            sums[:, index] = table[name].to_numpy()
-    texts = {name: table[name].to_pylist() for name in ("task", "id", "group")}
-    return Samples(run_id=run_id, tasks=texts["task"], ids=texts["id"], groups=texts["group"], sums=sums)
 
 
 def check_paired(a: Samples, b: Samples) -> None:
@@ -115,31 +86,6 @@ def check_paired(a: Samples, b: Samples) -> None:
         raise ValueError(f"{a.run_id} and {b.run_id}: {task} record {id} is in another group (records: {len(moved)})")
 
 
-def measure(sums: Array) -> Array:
-    """`SCORES`, BLEU-4 on 0..1, of summed statistics: (..., COLUMNS and n) -> (..., 3); NaN if undefined."""
-    part = dict(zip([*COLUMNS, "samples"], np.moveaxis(sums, -1, 0), strict=True))
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        perplexity = np.exp(part["nats"] / part["tokens"])
-        perplexity = np.where(np.isfinite(perplexity), perplexity, np.nan)
-        found = {"ppl": perplexity, "bleu4": _bleu(part), "rouge_l": part["rouge_l"] / part["samples"]}
-        return np.stack([found[metric] for metric in SCORES], axis=-1)
-
-
-def _bleu(part: dict[str, Array]) -> Array:
-    """sacrebleu's corpus BLEU with exponential smoothing; 0 without any match or with no 4-gram at all."""
-    length, reference = part["prediction_length"], part["reference_length"]
-    logs, smoothing = np.zeros_like(length), np.ones_like(length)
-    matches, shortest = np.zeros_like(length), np.full_like(length, np.inf)
-    for correct, total in zip(CORRECT, TOTAL, strict=True):
-        none = part[correct] == 0
-        smoothing = np.where(none, smoothing * 2, smoothing)
-        logs = logs + np.log(np.where(none, 1 / smoothing, part[correct]) / part[total])
-        matches, shortest = matches + part[correct], np.minimum(shortest, part[total])
-    brevity = np.where(length < reference, np.exp(1 - reference / length), 1.0)
-    score = brevity * np.exp(logs / len(CORRECT))
-    return np.where((matches == 0) | (shortest == 0), 0.0, score)
-
-
 def draws(seed: int, fold: int, task: str, groups: int, resamples: int) -> Iterator[Array]:
     """How often each group is drawn, in chunks of (some resamples, groups): the same for whatever is compared."""
     rng = np.random.default_rng([seed, fold, zlib.crc32(task.encode())])
@@ -150,31 +96,33 @@ def draws(seed: int, fold: int, task: str, groups: int, resamples: int) -> Itera
         yield np.bincount(drawn.ravel(), minlength=n * groups).reshape(n, groups).astype(float)
 
 
-def resample(folds: Mapping[int, Sequence[Samples]], resamples: int = RESAMPLES, seed: int = 0) -> Resamples:
-    """Resamples of methods on the same folds: for each fold, the samples of every method in one order.
+def resample(folds: Mapping[int, Sequence[Sequence[Samples]]], resamples: int = RESAMPLES, seed: int = 0) -> Resamples:
+    """Resamples of rows on the same folds: for each fold, of every row in one order the samples of its seeds.
 
     Raises:
-        ValueError: the methods of a fold were not tested on the same records.
+        ValueError: the rows of a fold were not tested on the same records.
     """
-    tasks = sorted({task for fold in folds.values() for task in fold[0].tasks})
-    methods = len(next(iter(folds.values())))
-    observed = np.zeros((len(tasks) + 2, 1, methods, len(SCORES)))
-    drawn = np.zeros((len(tasks) + 2, resamples, methods, len(SCORES)))
+    first = next(iter(folds.values()))
+    tasks = sorted({task for fold in folds.values() for task in fold[0][0].by_task})
+    observed = np.zeros((len(tasks) + 2, 1, len(first), len(RESAMPLED)))
+    drawn = np.zeros((len(tasks) + 2, resamples, len(first), len(RESAMPLED)))
     groups = dict.fromkeys(tasks, 0)
-    for fold, members in folds.items():
+    for fold, rows in folds.items():
+        members = [samples for seeds in rows for samples in seeds]
         for other in members[1:]:
             check_paired(members[0], other)
-        if set(members[0].tasks) != set(tasks):
-            raise ValueError(f"{members[0].run_id}: tested on {sorted(set(members[0].tasks))}, other folds on {tasks}")
+        if set(members[0].by_task) != set(tasks):
+            raise ValueError(f"{members[0].run_id}: tested on {sorted(members[0].by_task)}, other folds on {tasks}")
         by_group = {task: _by_group(members, task) for task in tasks}
         for task, sums in by_group.items():
             groups[task] += len(sums)
-        observed += _fold_scores([sums.sum(0, keepdims=True) for sums in by_group.values()]) / len(folds)
+        seeds = list(map(len, rows))
+        observed += _over_seeds([sums.sum(0, keepdims=True) for sums in by_group.values()], seeds) / len(folds)
         totals = [_resampled(sums, draws(seed, fold, task, len(sums), resamples)) for task, sums in by_group.items()]
-        drawn += _fold_scores(totals) / len(folds)
+        drawn += _over_seeds(totals, seeds) / len(folds)
     every = sum(groups.values())
     return Resamples(
-        names=[samples.run_id for samples in next(iter(folds.values()))],
+        names=[seeds[0].run_id for seeds in first],
         tasks=[*tasks, "mean", "pooled"],
         groups={**groups, "mean": every, "pooled": every},
         observed=observed[:, 0],
@@ -183,48 +131,88 @@ def resample(folds: Mapping[int, Sequence[Samples]], resamples: int = RESAMPLES,
 
 
 def _by_group(members: Sequence[Samples], task: str) -> Array:
-    """A task's sums by group: (groups, methods, statistics), groups in sorted order."""
+    """A task's sums by group: (groups, runs, statistics), groups in sorted order."""
     names = sorted({g for t, g in zip(members[0].tasks, members[0].groups, strict=True) if t == task})
     place = {name: index for index, name in enumerate(names)}
     sums = np.zeros((len(names), len(members), len(COLUMNS) + 1))
-    for method, samples in enumerate(members):
+    for run, samples in enumerate(members):
         rows = [row for row, of in enumerate(samples.tasks) if of == task]
-        np.add.at(sums[:, method], [place[samples.groups[row]] for row in rows], samples.sums[rows])
+        np.add.at(sums[:, run], [place[samples.groups[row]] for row in rows], samples.sums[rows])
     return sums
 
 
 def _resampled(sums: Array, counts: Iterator[Array]) -> Array:
-    """Sums of every resample: (groups, methods, statistics) -> (resamples, methods, statistics)."""
+    """Sums of every resample: (groups, runs, statistics) -> (resamples, runs, statistics)."""
     flat = sums.reshape(len(sums), -1)
     return np.concatenate([chunk @ flat for chunk in counts]).reshape(-1, *sums.shape[1:])
 
 
-def _fold_scores(totals: Sequence[Array]) -> Array:
-    """Scores of one fold per task, as the mean over tasks, and pooled, from the tasks' sums."""
-    by_task = np.stack([measure(sums) for sums in totals])
-    pooled = measure(np.sum(totals, axis=0))
-    return np.concatenate([by_task, by_task.mean(0, keepdims=True), pooled[None]])
+def _over_seeds(totals: Sequence[Array], seeds: Sequence[int]) -> Array:
+    """Scores of one fold per task, as the mean over tasks, and pooled, from the tasks' sums, as means over seeds:
+    tasks of (resamples, runs, statistics) -> (tasks + 2, resamples, rows, metrics).
+    """
+    of_runs = with_aggregates(np.stack([score(sums) for sums in totals]), score(np.sum(totals, axis=0)))
+    starts = np.cumsum([0, *seeds])
+    return np.stack([of_runs[:, :, a:b].mean(2) for a, b in pairwise(starts)], axis=2)
 
 
-def resample_settings(
-    settings: Sequence[Summary], results: Path, resamples: int = RESAMPLES, seed: int = 0
-) -> Resamples:
-    """Resamples of settings over the folds that all of them have; `results` holds runs/.
+def resample_rows(rows: Sequence[Row], source: Source, resamples: int = RESAMPLES, seed: int = 0) -> Resamples:
+    """Resamples of rows of one group over the folds that all of them have.
 
     Raises:
         ValueError: no fold is common, a samples file is missing, or test records differ; names what.
     """
-    for other in settings[1:]:
-        check_same_records(settings[0], other)
-    shared = sorted(set.intersection(*(set(setting.folds) for setting in settings)))
+    shared = sorted(set.intersection(*(set(row.folds) for row in rows)))
     if not shared:
-        raise ValueError(f"no fold is common to {', '.join(setting.label for setting in settings)}")
-    store = Store(results, results)
-    folds = {fold: [_samples_of(store, setting, fold) for setting in settings] for fold in shared}
-    found = resample(folds, resamples, seed)
-    return replace(found, names=[setting.label for setting in settings])
+        raise ValueError(f"no fold is common to {', '.join(row.label for row in rows)}")
+    folds = {
+        fold: [[Samples.read(source.samples(run.id), run.id) for run in row.by_fold[fold]] for row in rows]
+        for fold in shared
+    }
+    return replace(resample(folds, resamples, seed), names=[row.label for row in rows])
 
 
-def _samples_of(store: Store, setting: Summary, fold: int) -> Samples:
-    run_id = next(record.run_id for record in setting.records if record.config["fold"] == fold)
-    return read_samples(store.samples_path(run_id), run_id)
+@dataclass
+class Bootstrap:
+    """The bootstrap between two rows, remembered between reports for as long as their samples files are the same."""
+
+    source: Source
+    cache: Cache
+    resamples: int = RESAMPLES
+    problems: list[Problem] = field(default_factory=list)
+    """Rows whose samples cannot be compared."""
+    _faults: set[str] = field(default_factory=set)
+    _files: dict[Path, str] = field(default_factory=dict)
+    """A digest of each samples file."""
+
+    def compare(self, ours: Row, other: Row, metric: str, task: str) -> Resampled | None:
+        """One row against another; None where a run has no samples file, or the score is not defined in a draw."""
+        paths = [self.source.samples(run.id) for row in (ours, other) for run in row.runs]
+        key = self._key(paths)
+        if key in self._faults or not all(self._files[path] for path in paths):
+            return None
+        try:
+            scores = self.cache.get("bootstrap", key, lambda: self._made(ours, other))
+        except ValueError as error:  # which is told, and told again in the next report
+            self._faults.add(key)
+            self.problems.append(
+                Problem(f"{ours.model} x {ours.label} against {other.label}", f"no bootstrap: {error}")
+            )
+            return None
+        found = scores.get(f"{task} {metric}")
+        return None if found is None else Resampled(**{**found, "interval": tuple(found["interval"])})
+
+    def _made(self, ours: Row, other: Row) -> dict[str, Any]:
+        """What two rows give, by task and metric."""
+        drawn = resample_rows([ours, other], self.source, self.resamples)
+        places = [(task, metric) for task in drawn.tasks for metric in RESAMPLED]
+        found = {(task, metric): drawn.compare(0, 1, metric, task) for task, metric in places}
+        return {f"{task} {metric}": None if one is None else asdict(one) for (task, metric), one in found.items()}
+
+    def _key(self, paths: Sequence[Path]) -> str:
+        """Of the samples files in the order of rows and folds."""
+        for path in paths:
+            if path not in self._files:
+                self._files[path] = digest(path)
+        text = " ".join([str(self.resamples), *(self._files[path] for path in paths)])
+        return hashlib.sha256(text.encode()).hexdigest()

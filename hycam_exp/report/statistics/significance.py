@@ -1,7 +1,8 @@
-"""One method against its best baseline over folds: paired tests, effect sizes, stars.
+"""One row against the best of others over folds: paired tests, corrected intervals, standardised differences, stars.
 
-Sources: the corrected resampled t-test, Nadeau and Bengio (2003); Holm's step-down correction, Holm (1979). What was
-checked is in docs/statistics.md. E.g. `compare(hycam, [lora, multi_lora, riemoe_lora], "ppl").percent`.
+Of a fold with several seeds their mean counts. Sources: the corrected resampled t-test, Nadeau and Bengio (2003);
+Holm's step-down correction, Holm (1979). What was checked is in docs/statistics.md. E.g. `compare(hycam, rivals,
+"ppl").gain`.
 """
 
 import math
@@ -13,8 +14,7 @@ import numpy as np
 
 from hycam_exp.config import NUM_FOLDS
 from hycam_exp.evaluation.metrics import declared
-from hycam_exp.report.baselines import is_peft
-from hycam_exp.report.select import Summary
+from hycam_exp.report.select import Row, folds_text
 
 LEVEL = 0.05
 TEST_SHARE = 1 / 7
@@ -27,7 +27,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One score of one method against the best of its baselines, over the same folds."""
+    """One score of one row against the best of its rivals, over the same folds."""
 
     metric: str
     task: str
@@ -39,20 +39,21 @@ class Comparison:
     mean: float | None = None
     baseline_mean: float | None = None
     difference: float | None = None
-    """Ours minus the baseline's, in the metric's units; `interval` is its 95% t interval over folds."""
+    """Ours minus the baseline's, in the metric's units."""
     interval: tuple[float, float] | None = None
+    """Its 95% interval by the corrected resampled t-test."""
     percent: float | None = None
     """The improvement, positive where ours is better, in percent of the baseline's mean; None where that is 0."""
     p: float | None = None
     """Of the paired two-sided t-test over folds."""
     p_corrected_resampled: float | None = None
     """Of the same test with the variance that folds with shared training data have."""
-    p_holm: float | None = None
     p_corrected_holm: float | None = None
-    """Both p corrected for the number of columns of a table, by `with_holm`; None before."""
+    """The same corrected for the number of columns of a table, by `with_holm`; None before."""
     effect: float | None = None
-    """Improvement over the standard deviation of the differences, corrected for few folds (Hedges); 95% interval."""
+    """d_z: the improvement over the standard deviation of the differences, corrected for few folds (Hedges)."""
     effect_interval: tuple[float, float] | None = None
+    """Its 95% interval, corrected as `interval` is."""
     reason: str | None = None
     """Why something above is None."""
 
@@ -68,21 +69,29 @@ class Comparison:
         return self.gain is not None and self.gain > 0
 
     @property
+    def is_significant(self) -> bool:
+        """By the corrected resampled t-test and Holm's correction over a table, one way or the other."""
+        return self.p_corrected_holm is not None and self.p_corrected_holm < LEVEL
+
+    @property
     def is_worse(self) -> bool:
-        """The contrary of an improvement, by the p that decides a star."""
-        significant = self.p_corrected_holm is not None and self.p_corrected_holm < LEVEL
-        return significant and self.gain is not None and self.gain < 0
+        """The contrary of a star."""
+        return self.is_significant and self.gain is not None and self.gain < 0
 
     @property
     def star(self) -> bool:
-        """An improvement whose Holm-corrected p is below 0.05 by both tests."""
-        found = (self.p_holm, self.p_corrected_holm)
-        return self.is_improvement and all(p is not None and p < LEVEL for p in found)
+        """A significant improvement."""
+        return self.is_significant and self.is_improvement
 
     @property
     def uncorrected_star(self) -> bool:
         """The paper's star: an improvement whose p of the paired t-test, not corrected for anything, is below 0.05."""
         return self.is_improvement and self.p is not None and self.p < LEVEL
+
+    @property
+    def is_worse_uncorrected(self) -> bool:
+        """The contrary of the paper's star."""
+        return self.gain is not None and self.gain < 0 and self.p is not None and self.p < LEVEL
 
 
 def p_values(differences: Array, test_share: float = 0.0) -> Array:
@@ -127,19 +136,27 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def difference_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
-    """The 95% t interval of the mean paired difference a - b; None for fewer than two folds or values not finite."""
+def difference_interval(
+    a: Sequence[float], b: Sequence[float], test_share: float = TEST_SHARE
+) -> tuple[float, float] | None:
+    """The 95% interval of the mean paired difference a - b that the corrected resampled t-test gives; with a test
+    share of 0 the plain t interval. None for fewer than two folds or values not finite.
+    """
     from scipy.special import stdtrit
 
     differences = _differences(a, b)
     if len(differences) < 2 or not np.isfinite(differences).all():
         return None
-    half = stdtrit(len(differences) - 1, 1 - LEVEL / 2) * differences.std(ddof=1) / math.sqrt(len(differences))
+    error = differences.std(ddof=1) * math.sqrt(1 / len(differences) + test_share)
+    half = stdtrit(len(differences) - 1, 1 - LEVEL / 2) * error
     return float(differences.mean() - half), float(differences.mean() + half)
 
 
-def effect_size(a: Sequence[float], b: Sequence[float]) -> tuple[float, tuple[float, float]] | None:
-    """Hedges-corrected standardised paired effect of a - b, and its 95% interval by the noncentral t distribution.
+def effect_size(
+    a: Sequence[float], b: Sequence[float], test_share: float = TEST_SHARE
+) -> tuple[float, tuple[float, float]] | None:
+    """d_z, the Hedges-corrected standardised paired difference of a - b, and its 95% interval by the noncentral t
+    distribution, with the variance of the corrected resampled t-test.
 
     None where the differences do not vary, are not finite, or are fewer than three.
     """
@@ -148,8 +165,8 @@ def effect_size(a: Sequence[float], b: Sequence[float]) -> tuple[float, tuple[fl
     if n < 3 or np.isnan(p_values(differences)) or not np.any(differences):
         return None
     correction = math.gamma((n - 1) / 2) / math.gamma((n - 2) / 2) / math.sqrt((n - 1) / 2)
-    raw = float(differences.mean() / differences.std(ddof=1))
-    low, high = (correction * bound / math.sqrt(n) for bound in _noncentral(raw * math.sqrt(n), n - 1))
+    raw, error = float(differences.mean() / differences.std(ddof=1)), math.sqrt(1 / n + test_share)
+    low, high = (correction * bound * error for bound in _noncentral(raw / error, n - 1))
     return correction * raw, (low, high)
 
 
@@ -186,31 +203,27 @@ def best(means: Array, better: str) -> Any:
     return means.argmin(-1) if better == "lower" else means.argmax(-1)
 
 
-def compare(ours: Summary, baselines: Sequence[Summary], metric: str, task: str = "mean") -> Comparison:
-    """Ours against the best of the baselines; full fine-tuning is left out, being no PEFT baseline.
+def compare(ours: Row, rivals: Sequence[Row], metric: str, task: str = "mean") -> Comparison:
+    """Ours against the best of the rivals; all must be rows of one group.
 
-    A setting that lacks a fold or a score has no p, no effect and no star, and the comparison says so.
-
-    Raises:
-        ValueError: the two were not tested on the same records.
+    Where a row lacks a fold or a score there is no p, no effect and no star, and the comparison says so.
     """
-    peft = [s for s in baselines if is_peft(s.method)]
-    lacking = [reason for s in (ours, *peft) if (reason := _lacks(s, metric, task))]
+    lacking = [reason for row in (ours, *rivals) if (reason := lacks(row, metric, task))]
     found = Comparison(
         metric=metric, task=task, ours=ours.label, baseline=None, n_folds=len(ours.folds),
-        mean=ours.mean(metric, task), reason="; ".join(lacking) or (None if peft else "no PEFT baseline"),
+        mean=ours.mean(metric, task), reason="; ".join(lacking) or (None if rivals else "no other PEFT row"),
     )  # fmt: skip
-    means = [(mean, s) for s in peft if (mean := s.mean(metric, task)) is not None]
+    means = [(mean, row) for row in rivals if (mean := row.mean(metric, task)) is not None]
     if not means:
         return found
     better = declared(metric).better
     rival = means[best(np.array([mean for mean, _ in means]), better)][1]
-    check_same_records(ours, rival)
     shared = [fold for fold in ours.folds if fold in rival.folds]
     found = replace(found, baseline=rival.label, baseline_mean=rival.mean(metric, task), n_folds=len(shared))
-    if lacking:
+    a, b = ours.known(metric, task), rival.known(metric, task)
+    if lacking or a is None or b is None:
         return found
-    return _tested(found, _numbers(ours, metric, task), _numbers(rival, metric, task), better)
+    return _tested(found, a, b, better)
 
 
 def _tested(found: Comparison, a: list[float], b: list[float], better: str) -> Comparison:
@@ -241,35 +254,18 @@ def _undefined(a: list[float], b: list[float], p: float | None) -> str | None:
 
 def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons of one table, with their p corrected for its number of columns."""
-    plain, corrected = holm([c.p for c in comparisons]), holm([c.p_corrected_resampled for c in comparisons])
-    return [replace(c, p_holm=p, p_corrected_holm=q) for c, p, q in zip(comparisons, plain, corrected, strict=True)]
+    corrected = holm([c.p_corrected_resampled for c in comparisons])
+    return [replace(c, p_corrected_holm=p) for c, p in zip(comparisons, corrected, strict=True)]
 
 
-def check_same_records(a: Summary, b: Summary) -> None:
-    """Raise a `ValueError` that names both runs if a fold that both have was not the same split of the same data."""
-    of_fold = {record.config["fold"]: record for record in b.records}
-    for record in a.records:
-        other = of_fold.get(record.config["fold"])
-        for key in ("content", "split"):
-            if other is not None and record.data.get(key) != other.data.get(key):
-                raise ValueError(
-                    f"{record.run_id} and {other.run_id}: data.{key} differs, so their folds hold other records"
-                )
-
-
-def _lacks(summary: Summary, metric: str, task: str) -> str | None:
-    missing = [fold for fold in range(NUM_FOLDS) if fold not in summary.folds]
+def lacks(row: Row, metric: str, task: str = "mean") -> str | None:
+    """What a row lacks for a comparison in words: folds, or the score in some; None where nothing."""
+    missing = [fold for fold in range(NUM_FOLDS) if fold not in row.folds]
     if missing:
-        return f"{summary.label} lacks fold {', '.join(map(str, missing))}"
-    if not summary.is_complete:
-        return f"{summary.label} has folds {', '.join(map(str, summary.folds))}"
-    values = zip(summary.folds, summary.values(metric, task), strict=True)
-    unmeasured = [str(fold) for fold, value in values if value is None or not math.isfinite(value)]
-    return f"{summary.label} has no {metric} of {task} in fold {', '.join(unmeasured)}" if unmeasured else None
-
-
-def _numbers(summary: Summary, metric: str, task: str) -> list[float]:
-    return [value for value in summary.values(metric, task) if value is not None]
+        return f"{row.label} lacks {folds_text(missing)}"
+    values = zip(row.folds, row.values(metric, task), strict=True)
+    unmeasured = [fold for fold, value in values if value is None or not math.isfinite(value)]
+    return f"{row.label} has no {metric} of {task} in {folds_text(unmeasured)}" if unmeasured else None
 
 
 def _differences(a: Sequence[float], b: Sequence[float]) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hycam_exp.data.measured import FILE, Counted, Measured
 from hycam_exp.data.published import Dataset
 from hycam_exp.report import titles
-from hycam_exp.report.select import Summary
+from hycam_exp.report.frame import Run
 from hycam_exp.report.tables.table import Cell, Column, Row, Table
 
 MIX = "paper_mix"
@@ -19,12 +19,12 @@ _COLUMNS = (
 )
 
 
-def datasets(summaries: Sequence[Summary], published: Sequence[Dataset], measured: Measured | None = None) -> Table:
+def datasets(runs: Sequence[Run], published: Sequence[Dataset], measured: Measured | None = None) -> Table:
     """Tokens as measured on disk; samples, too, or as runs on the mix read them."""
     rows = []
     for row in published:
         counted = measured.tasks.get(row.task) if measured else None
-        samples, note = _samples(summaries, row.task, counted)
+        samples, note = _samples(runs, row.task, counted)
         values = (samples, counted.total_tokens if counted else None, counted.average if counted else None)
         theirs = (row.samples, row.total_tokens, row.average)
         cells = [
@@ -50,14 +50,9 @@ def _tokens(measured: Measured | None) -> str:
     )
 
 
-def _samples(summaries: Sequence[Summary], task: str, counted: Counted | None) -> tuple[int | None, str | None]:
+def _samples(runs: Sequence[Run], task: str, counted: Counted | None) -> tuple[int | None, str | None]:
     """Records of a task that can be used: as measured, or of all runs on the mix; None where these do not agree."""
-    counts = {
-        record.counts["records"][task]["rows"] - record.counts["records"][task]["rejected"]
-        for s in summaries
-        for record in s.records
-        if s.data == MIX and task in record.counts["records"]
-    }
+    counts = {run.usable[task] for run in runs if run.names[2] == MIX and task in run.usable}
     found = ", ".join(f"{count:,}" for count in sorted(counts))
     if counted:
         differ = f"{titles.TASKS[task]}: {counted.samples:,} records were measured, runs read {found}"

@@ -1,8 +1,47 @@
-"""Every table of the report as a value: its experiment, its columns and its published numbers."""
+"""Every table of scores as a value: its experiment, its columns and its published numbers."""
 
 from dataclasses import dataclass
 
-from hycam_exp.report.tables.columns import GENERAL_TEXT, PARAMETERS, PPL, SCORES, SECONDS, Measure
+from hycam_exp.evaluation import metrics
+from hycam_exp.evaluation.retention import TASK as RETENTION
+from hycam_exp.report.select import Row
+from hycam_exp.report.tables.table import Column
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What a column shows of a row's runs."""
+
+    name: str
+    metric: str
+    """A metric of `METRICS`, or parameters, or seconds."""
+    task: str = "mean"
+    digits: str = ".3f"
+
+    @property
+    def is_score(self) -> bool:
+        """A metric with a direction, of the tasks."""
+        return self.metric in metrics.METRICS and self.task != RETENTION
+
+    def column(self, group: str) -> Column:
+        """The column of a group."""
+        better = metrics.declared(self.metric).better if self.metric in metrics.METRICS else "none"
+        return Column(group=group, name=self.name, better=better, digits=self.digits)
+
+    def values(self, row: Row, task: str | None = None) -> list[float | None]:
+        """The value of every fold."""
+        if self.metric == "parameters":
+            return row.of_folds(lambda run: run.parameters)
+        if self.metric == "seconds":
+            return row.of_folds(lambda run: run.seconds)
+        return row.values(self.metric, task or self.task)
+
+
+SCORES = tuple(Measure(name=name, metric=metric) for metric, name in metrics.SCORES.items())
+PPL = next(measure for measure in SCORES if measure.metric == "ppl")
+PARAMETERS = Measure(name="trained parameters", metric="parameters", digits=",.0f")
+GENERAL_TEXT = Measure(name="general text PPL", metric="ppl_change", task=RETENTION, digits="+.1%")
+SECONDS = Measure(name="seconds", metric="seconds", digits=".0f")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hycam_exp.report.tables.legend import folds, legend, stars
-from hycam_exp.report.tables.table import BEST, SECOND, Cell, Column, Row, Table
+from hycam_exp.report.tables.table import BEST, SECOND, Cell, Column, Row, Table, folds, legend, signs
 
 _ESCAPES = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -12,6 +11,7 @@ _ESCAPES = str.maketrans({
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "\n": " ",
     "\N{DOWNWARDS ARROW}": r"$\downarrow$", "\N{UPWARDS ARROW}": r"$\uparrow$", "\N{PLUS-MINUS SIGN}": r"$\pm$",
     "\N{EN DASH}": r"\textendash{}", "\N{DAGGER}": r"\textsuperscript{\textdagger}",
+    "\N{BLACK DOWN-POINTING TRIANGLE}": r"\textsuperscript{$\nabla$}",
 })  # fmt: skip
 _MINUS = re.compile(r"-(?=\d)")
 
@@ -92,7 +92,7 @@ def cell_text(cell: Cell, column: Column) -> str:
 
 def value_text(cell: Cell, column: Column) -> str:
     """A value with its star inside its mark, as in the paper."""
-    text = _MINUS.sub("$-$", escape(column.shown(cell.value) + stars(cell)))
+    text = _MINUS.sub("$-$", escape(column.shown(cell.value) + signs(cell)))
     if cell.value is not None:
         text = {BEST: rf"\textbf{{{text}}}", SECOND: rf"\underline{{{text}}}", None: text}[cell.mark]
     return text

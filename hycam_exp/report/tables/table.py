@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from hycam_exp.config import NUM_FOLDS
+from hycam_exp.report.titles import number
+
 if TYPE_CHECKING:
     from hycam_exp.report.statistics.bootstrap import Resampled
     from hycam_exp.report.statistics.significance import Comparison
@@ -40,7 +43,7 @@ class Column:
         """A value as printed; a dash for None."""
         if value is None:
             return DASH
-        return value if isinstance(value, str) else format(value, self.digits)
+        return value if isinstance(value, str) else number(value, self.digits)
 
     def spread_shown(self, spread: float) -> str:
         """A standard deviation as printed: without a sign."""
@@ -60,9 +63,13 @@ class Cell:
     """The number of folds that there should be."""
     mark: str | None = None
     star: bool = False
-    """Better than the best PEFT baseline, significant after the correction for many comparisons."""
+    """Better than the best other PEFT row of its column, significant after the corrections."""
     star_uncorrected: bool = False
-    """The same without the correction, as the paper has it."""
+    """The same by the paired t-test without a correction, as the paper has it."""
+    worse: bool = False
+    """The contrary of a star."""
+    worse_uncorrected: bool = False
+    """The contrary of the paper's star."""
     published: Value | None = None
     published_mark: str | None = None
     published_star: bool = False
@@ -73,9 +80,17 @@ class Cell:
     is_mixed: bool = False
     """Of records that differ in more than their fold; only where the user allowed it."""
     comparison: "Comparison | None" = None
-    """With the best PEFT baseline of its column, over folds; None where it is compared with nothing."""
+    """With the best other PEFT row of its column, over folds; None where it is compared with nothing."""
     resampled: "Resampled | None" = None
     """The same over test samples."""
+
+    def compared_with(self, comparison: "Comparison", resampled: "Resampled | None") -> "Cell":
+        """The cell with its comparison, and the marks that follow from it."""
+        return replace(
+            self, comparison=comparison, resampled=resampled, star=comparison.star,
+            star_uncorrected=comparison.uncorrected_star, worse=comparison.is_worse,
+            worse_uncorrected=comparison.is_worse_uncorrected,
+        )  # fmt: skip
 
     @property
     def is_complete(self) -> bool:
@@ -120,6 +135,8 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Row]
     notes: Sequence[str] = ()
+    facts: Sequence[str] = ()
+    """Sentences of the caption on how ours came about."""
     group_heading: str = ""
     """What the groups of columns are: Backbone LLM, Data set."""
     column_heading: str = ""
@@ -191,7 +208,7 @@ def published(table: Table) -> Table:
     ]
     columns = [replace(column, is_published=True) for column in table.columns]
     title = f"{table.title} As published."
-    return replace(table, name=f"{table.name}_published", title=title, columns=columns, rows=rows, notes=())
+    return replace(table, name=f"{table.name}_published", title=title, columns=columns, rows=rows, notes=(), facts=())
 
 
 def compared(table: Table) -> Table:
@@ -205,9 +222,9 @@ def compared(table: Table) -> Table:
     rows: list[Row] = []
     for group in dict.fromkeys(column.group for column in table.columns):
         places = [next(i for i, c in enumerate(table.columns) if (c.group, c.name) == (group, name)) for name in names]
-        for number, row in enumerate(table.rows):
+        for place, row in enumerate(table.rows):
             cells = [part for place in places for part in _compared_cells(row.cells[place], table.columns[place])]
-            rows.append(Row(label=row.label, cells=cells, section=group, rule=number == 0 and bool(rows)))
+            rows.append(Row(label=row.label, cells=cells, section=group, rule=place == 0 and bool(rows)))
     title = f"{table.title} Ours beside published; difference = ours - published (share of the published value)."
     return replace(
         table, name=f"{table.name}_compared", title=title, columns=columns, rows=rows, group_heading="Metric",
@@ -227,5 +244,50 @@ def _compared_cells(cell: Cell, column: Column) -> list[Cell]:
     signed = column.digits.replace(",", "+,") if "," in column.digits else f"+{column.digits}"
     if cell.difference is None:
         return [ours, theirs, Cell()]
-    share = "" if cell.difference_share is None else f" ({cell.difference_share:+.1%})"
-    return [ours, theirs, Cell(value=f"{format(cell.difference, signed)}{share}")]
+    share = "" if cell.difference_share is None else f" ({number(cell.difference_share, '+.1%')})"
+    return [ours, theirs, Cell(value=f"{number(cell.difference, signed)}{share}")]
+
+
+MIXED, WORSE = "\N{DAGGER}", "\N{BLACK DOWN-POINTING TRIANGLE}"
+STAR = "*"
+
+
+def signs(cell: Cell) -> str:
+    """The signs behind a value; what holds without the corrections alone stands in brackets."""
+    better = STAR if cell.star else f"({STAR})" if cell.star_uncorrected else ""
+    worse = WORSE if cell.worse else f"({WORSE})" if cell.worse_uncorrected else ""
+    return better + worse + MIXED * cell.is_mixed
+
+
+def folds(cell: Cell) -> str:
+    """3/5 where a value is the mean of some folds only, else nothing."""
+    return f"({cell.folds}/{cell.num_folds})" if cell.value is not None and not cell.is_complete else ""
+
+
+_CORRECTED = "p < 0.05 by the corrected resampled t-test over folds and Holm's correction over the table's columns"
+_PAIRED = "by the paired t-test over folds alone and without a correction, as in the paper"
+
+
+def legend(table: Table) -> list[str]:
+    """What a caption says besides the title: how ours came about, and what each sign means that occurs."""
+    placed = [(column, cell) for row in table.rows for column, cell in zip(table.columns, row.cells, strict=True)]
+    cells = [cell for _, cell in placed]
+    ours = [cell for column, cell in placed if not column.is_published]
+    theirs = [cell for column, cell in placed if column.is_published]
+    shown = "".join(map(signs, ours))
+    found = [
+        (any(cell.folds for cell in ours), f"Means over folds {PLUS_MINUS} sample standard deviation."),
+        (any(cell.mark for cell in cells), "Best of a column bold, second best underlined, as printed."),
+        (any(map(folds, ours)), f"(k/{NUM_FOLDS}): the mean of k of {NUM_FOLDS} folds, not ranked, never starred."),
+        (any(c.star for c in ours), f"{STAR}: better than the best other PEFT row, {_CORRECTED}."),
+        (any(c.worse for c in ours), f"{WORSE}: worse than the best other PEFT row, {_CORRECTED}."),
+        (f"({STAR})" in shown, f"({STAR}): better than the best other PEFT row, p < 0.05 {_PAIRED}."),
+        (f"({WORSE})" in shown, f"({WORSE}): worse than the best other PEFT row, p < 0.05 {_PAIRED}."),
+        (
+            any(cell.star for cell in theirs),
+            f"{STAR} (published): p < 0.05 by the paper's two-sided t-test against the best PEFT baseline.",
+        ),
+        (any(cell.is_mixed for cell in ours), f"{MIXED}: of runs that differ in more than their fold."),
+        (any(cell.value is None for cell in cells), f"{DASH}: no value."),
+    ]
+    return [*(sentence for holds, sentence in found if holds), *table.facts]

@@ -1,72 +1,53 @@
 """Which runs a line of a figure is over, and what it is called."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import pytest
 
 from hycam_exp.config import compose
-from hycam_exp.report import setting
-from hycam_exp.report.figures import lines as line
+from hycam_exp.report.figures import lines
 from hycam_exp.report.figures.palette import METHODS
-from hycam_exp.report.select import summarise
 from tests.report.figures.made import record
+from tests.report.toy import rows_of
 
 
-def over(lines):
-    return {found.label: ([line.place(r)[:2] for r in found.records], found.over) for found in lines}
+def over(made):
+    return {found.label: ([lines.place(run)[:2] for run in found.runs], found.over) for found in made}
 
 
-def test_a_line_is_over_the_folds_of_the_fullest_seed():
-    """Folds of several seeds are never mixed; of equally full seeds the lowest counts."""
-    records = [record(fold=0, seed=0), *(record(fold=fold, seed=seed) for fold in (1, 0) for seed in (4, 3))]
-    assert over(line.over_folds(summarise(records))) == {"HyCAM": ([(0, 3), (1, 3)], "fold")}
+def test_a_line_is_over_folds_that_all_have_as_many_seeds():
+    """Further seeds of one fold are in no line over folds: of that fold the seed counts that the others have."""
+    records = [record(fold=0, seed=0), *(record(fold=fold, seed=3) for fold in (1, 0))]
+    assert over(lines.over_folds(rows_of(records))) == {"HyCAM": ([(0, 3), (1, 3)], "fold")}
 
 
 def test_a_curve_over_seeds_is_of_one_fold():
     """Of that with the most runs, for every setting with several seeds there; others are no lines."""
     records = [record(fold=0, seed=seed) for seed in (200, 100)] + [record(fold=1, seed=seed) for seed in (1, 2, 3)]
     lora = [record("lora", fold=fold, seed=seed) for fold, seed in ((0, 4), (0, 5), (1, 6), (0, 7))]
-    assert over(line.over_seeds(summarise([*records, *lora]))) == {
+    assert over(lines.over_seeds(rows_of([*records, *lora]))) == {
         "LoRA": ([(0, 4), (0, 5), (0, 7)], "seed"),
         "HyCAM (2 seeds)": ([(0, 100), (0, 200)], "seed"),
     }
-    assert line.over_seeds(summarise([record(fold=0), record(fold=1)])) == line.over_seeds([]) == []
+    assert lines.over_seeds(rows_of([record(fold=0), record(fold=1)])) == lines.over_seeds([]) == []
 
 
-def of_version(version, *made):
-    """The records as if of another version."""
-    return [replace(one, run_id=f"{one.run_id}-{version}", results_version=version) for one in made]
-
-
-def test_a_line_is_of_one_version():
-    """Of two versions the one with more folds, which are said to be fewer; where lines differ in version it is said."""
-    old, new = [record(fold=fold) for fold in (0, 1, 2)], of_version(2, record(fold=3), record(fold=4))
-    lora = of_version(2, *(record("lora", fold=fold) for fold in range(5)))
-    found = line.over_folds(summarise([*old, *new, *lora]))
-    assert over(found) == {
-        "LoRA": ([(fold, 0) for fold in range(5)], "fold"),
-        "HyCAM (3 folds)": ([(0, 0), (1, 0), (2, 0)], "fold"),
-    }
-    assert [one.version for one in found] == [2, 1]
-    assert line.versions(found) == "records of 2 versions of the results: see the CSV"
-    assert line.versions(found[:1]) == line.versions([]) == ""
-
-
-@pytest.mark.parametrize("name", setting.ASIDE)
-def test_a_fold_measured_twice_is_one_run(name):
-    """What is measured before adaptation sets no line apart."""
-    again = record()
-    group, field = name.split(".")
-    again.config[group] = {**again.config.get(group, {}), field: True}
-    again = replace(again, run_id="z")
-    (found,) = line.over_folds(summarise([record(), again]))
-    assert (found.label, [one.run_id for one in found.records]) == ("HyCAM", [record().run_id])
+def test_seeds_of_a_fold_are_one_unit():
+    """A mean and a spread are over folds, each the mean over its seeds; the curve is, too."""
+    (found,) = lines.over_folds(
+        rows_of(record(fold=f, seed=10 * k + f, ppl=2.0 + f + k) for f in (0, 1) for k in (0, 1))
+    )
+    assert found.values("ppl") == [2.5, 3.5]
+    assert lines.basis([found]) == "2 folds"
+    assert [len(unit) for unit in found.units] == [2, 2]
+    (single,) = lines.over_folds(rows_of(record(fold=f) for f in (0, 1)))
+    assert lines.curve(found, "validation") == lines.curve(single, "validation")
 
 
 def test_a_sweeps_values_are_no_methods_of_their_own():
     """Beside the values of a sweep only that of the method's file is compared, without naming it."""
     records = [record(num_specialized=number) for number in (1, 5, 8)] + [record(tau=2.0), record("lora")]
-    assert over(line.over_folds(summarise(records))) == {"LoRA": ([(0, 0)], "fold"), "HyCAM": ([(0, 0)], "fold")}
+    assert over(lines.over_folds(rows_of(records))) == {"LoRA": ([(0, 0)], "fold"), "HyCAM": ([(0, 0)], "fold")}
 
 
 def test_a_switch_to_the_released_code_is_no_method_of_its_own():
@@ -74,14 +55,13 @@ def test_a_switch_to_the_released_code_is_no_method_of_its_own():
     switched = record(modulate="residual_stream"), record(routing={"hard": True, "noise_in_eval": True})
     own = asdict(compose("method=hycam").method)
     paper = record(**{field: own[field] for field in ("modulate", "routing")})
-    assert over(line.over_folds(summarise([paper, *switched]))) == {"HyCAM": ([(0, 0)], "fold")}
-    assert [one.method for one in line.unswitched(summarise([paper, *switched]))] == ["hycam"]
+    assert over(lines.over_folds(rows_of([paper, *switched]))) == {"HyCAM": ([(0, 0)], "fold")}
 
 
 def test_a_long_name_is_a_file_name():
     """However many fields set a line apart, its file can be written, and no two are the same."""
     records = [record("mine", **{f"field_{number}": "x" * 40 + end for number in range(5)}) for end in "ab"]
-    names = [found.file_name for found in line.over_folds(summarise(records))]
+    names = [found.file_name for found in lines.over_folds(rows_of(records))]
     assert all(len(name) < 150 for name in names)
     assert len(set(names)) == 2
 
@@ -89,15 +69,15 @@ def test_a_long_name_is_a_file_name():
 def test_a_users_own_method_has_a_line():
     """A method without a file in conf/ keeps its name, gets a look, and its settings stay apart."""
     records = [record("mine", tau=tau, rank=rank) for tau, rank in ((1.0, 2), (2.0, 4))]
-    assert [found.label for found in line.over_folds(summarise(records))] == ["mine, rank=2", "mine, rank=4"]
+    assert [found.label for found in lines.over_folds(rows_of(records))] == ["mine, rank=2", "mine, rank=4"]
 
 
 def test_values_are_whole_or_none():
     """A run without the score leaves the line without values: never averaged over silently."""
-    (found,) = line.over_folds(summarise([record(fold=0), record(fold=1, ppl=None)]))
+    (found,) = lines.over_folds(rows_of([record(fold=0), record(fold=1, ppl=None)]))
     assert found.values("ppl") is None
     assert found.values("ppl_before") == [8.0, 8.0]
-    assert line.scored(summarise([record(fold=0), record(fold=1, ppl=None)])) == []
+    assert lines.scored(rows_of([record(fold=0), record(fold=1, ppl=None)])) == []
 
 
 @pytest.mark.parametrize(
@@ -119,21 +99,15 @@ def test_values_are_whole_or_none():
 )
 def test_as_little_as_tells_apart(settings, expected):
     """The fewest leading values that differ everywhere, each whole, lists and texts with commas too."""
-    assert line.short(settings) == expected
-
-
-def test_a_field_is_taken_out_of_what_differs():
-    """By its whole name: a field of that name in another group stays."""
-    differing = {"method.tau": 0.5, "recipe.tau": None, "seed": 3}
-    assert line.without(differing, "seed", line.of_method("tau")) == {"recipe.tau": None}
+    assert lines.short(settings) == expected
 
 
 def test_a_list_tells_lines_apart():
     """A label and the data name its values whole."""
     records = [record("mine", layers=layers) for layers in ([0, 1], [0, 2])]
-    found = line.over_folds(summarise(records))
+    found = lines.over_folds(rows_of(records))
     assert [one.label for one in found] == ["mine, layers=[0, 1]", "mine, layers=[0, 2]"]
-    assert [one.variant for one in found] == ["method.layers=[0, 1]", "method.layers=[0, 2]"]
+    assert [one.key[1] for one in found] == ["method.layers=[0, 1]", "method.layers=[0, 2]"]
 
 
 @pytest.mark.parametrize(
@@ -147,14 +121,15 @@ def test_a_list_tells_lines_apart():
 )
 def test_what_a_mean_is_over_is_said(counts, over, text):
     """The number of folds or seeds, and the range where lines differ."""
-    lines = [
-        line.Line(method="m", differing={}, tail="", look=METHODS["lora"], records=(record(),) * n, over=unit)
-        for n, unit in zip(counts, over, strict=True)
-    ]
-    assert line.basis(lines) == text
+    made = []
+    for number, unit in zip(counts, over, strict=True):
+        records = [record(**({"fold": n} if unit == "fold" else {"seed": n})) for n in range(number)]
+        (row,) = rows_of(records)
+        made.append(lines.Line(row=row, tail="", look=METHODS["lora"], over=unit))
+    assert lines.basis(made) == text
 
 
 def test_a_missing_fold_is_said():
     """A line with fewer runs than another says how many it has."""
     records = [*(record(fold=fold) for fold in range(3)), *(record("lora", fold=fold) for fold in range(2))]
-    assert [found.label for found in line.over_folds(summarise(records))] == ["LoRA (2 folds)", "HyCAM"]
+    assert [found.label for found in lines.over_folds(rows_of(records))] == ["LoRA (2 folds)", "HyCAM"]

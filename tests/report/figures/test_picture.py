@@ -3,14 +3,14 @@
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.picture import Plate
+from hycam_exp.report.figures.picture import Picture
 
 
-def plate() -> Plate:
+def plate() -> Picture:
     figure = Figure(figsize=(1.5, 1.0))
     figure.subplots().plot([1, 2], label="$x")
     rows = [("b", 10, 0.1), ("b", 9, 1 / 3), ("a", 2, None)]
-    return Plate(name="p", figure=figure, columns=("name", "n", "value"), rows=rows)
+    return Picture(name="p", figure=figure, columns=("name", "n", "value"), rows=rows)
 
 
 def test_numbers_are_written_exactly_and_in_order():

@@ -4,7 +4,6 @@ import csv
 import json
 import shlex
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,18 +13,15 @@ from hycam_exp.config import compose
 from hycam_exp.data import sources
 from hycam_exp.report.figures import trained, tsne, weight_matrix
 from hycam_exp.report.figures.__main__ import main
-from hycam_exp.runs import Store
-
-RESULTS = Path(__file__).parents[3] / "results"
+from hycam_exp.report.frame import Source, parsed
+from tests.report.conftest import MINI, RESULTS
 
 
 @pytest.mark.parametrize("method", ["hycam", "riemoe_lora"])
 def test_the_command_makes_the_same_run(method):
     """What an absent adapter's message says to run has the run's id, for a recorded run with settings of its own."""
-    path = next(
-        path for path in sorted((RESULTS / "runs").glob(f"*-{method}-*-f3-*.json")) if "null" in path.read_text()
-    )
-    record = Store(RESULTS, RESULTS).read(path.stem)
+    path = next(path for path in sorted(MINI.records.glob(f"*-{method}-*-f3-*.json")) if "null" in path.read_text())
+    record = parsed(path)
     words = shlex.split(trained.command(record.config))
     assert words[:3] == ["python", "-m", "hycam_exp"]
     run = compose(*words[3:])
@@ -55,7 +51,7 @@ def test_the_command_composes_to_the_config(overrides):
 
 def test_an_absent_adapter_names_the_command(tmp_path):
     """A recorded run without its adapter is one line, with the command that trains it again."""
-    run_id = next((RESULTS / "runs").glob("*-hycam-*-f3-*.json")).stem
+    run_id = next(MINI.records.glob("*-hycam-*-f3-*.json")).stem
     with pytest.raises(SystemExit, match=f"error: run={run_id}: no adapter in .*python -m hycam_exp .*fold=3"):
         main([f"run={run_id}", f"results={RESULTS}", f"outputs={tmp_path}"])
 
@@ -69,7 +65,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     run = quick(folder, "method=hycam", "recipe.learning_rate=1e-2")
     run_id = run_cell(run).run_id
-    return folder, run_id, trained.load(run_id, folder / "outputs", folder / "results")
+    return folder, run_id, trained.load(run_id, folder / "outputs", [Source.own(folder / "results")])
 
 
 @pytest.mark.slow

@@ -8,13 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hycam_exp.report.claims.statement import Finding, Statement
-from hycam_exp.report.frame import Problem
+from hycam_exp.report.claims.statements import Finding, Statement
+from hycam_exp.report.experiments import Progress
+from hycam_exp.report.frame import Problem, Source
 from hycam_exp.report.page import PageContent, sample_texts
-from hycam_exp.report.progress import Progress
-from hycam_exp.report.select import summarise
 from hycam_exp.report.tables.table import Cell, Column, Row, Table, marked
-from hycam_exp.runs import RunRecord, Score, Store
+from hycam_exp.runs import RunRecord, Score
 from tests.report import toy
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"'"
@@ -42,7 +41,9 @@ def record(method: str, fold: int, steps: int = 12) -> RunRecord:
         scores=scores, metrics={"ppl": {"better": "lower", "aggregation": HOSTILE, "version": "1"}},
         curves={"train": train, "validation": [{"step": steps, "loss": 1.25}]}, fit={"steps": steps},
         routing=[{"layer": HOSTILE, "task": "dolly", "tokens": 9, "weights": [0.25, 0.75], "entropy": 0.5}],
-        counts={"parameters_trainable": 1234, "parameters_total": 99999, "records": {"dolly": {"rows": 3}}},
+        counts={
+            "parameters_trainable": 1234, "parameters_total": 99999, "records": {"dolly": {"rows": 3, "rejected": 0}},
+        },
         cost={"seconds": {"train": 61.5}, "peak_memory": {"kind": "rss", "bytes": 2**30}},
         data={"content": "c", "split": f"s{fold}", "files": []}, code={"commit": None, "dirty": None},
         versions={"torch": "0"}, notes=[HOSTILE] if method == "hycam" else [],
@@ -89,9 +90,9 @@ def png() -> bytes:
 def content(results: Path, folds: int = 2) -> PageContent:
     """All that a page may have; the samples and the figure are written to the folder."""
     records = [record(method, fold) for method in METHODS for fold in range(folds)]
-    store = Store(results, results)
+    source = Source.own(results)
     for made in records:
-        path = store.samples_path(made.run_id)
+        path = source.samples(made.run_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(samples(made.run_id)), path)
     figure = results / "figures" / "tiny_llama-mini" / "pareto.png"
@@ -99,8 +100,9 @@ def content(results: Path, folds: int = 2) -> PageContent:
     figure.write_bytes(png())
     figure.with_suffix(".csv").write_text("method,ppl\n<b>,1.5\n")
     return PageContent(
-        summaries=summarise(records),
-        samples=sample_texts.read(results, [made.run_id for made in records]),
+        source=source,
+        rows=toy.rows_of(records),
+        samples=sample_texts.read(source, [made.run_id for made in records]),
         tables=[table()],
         figures=[figure],
         missing_figures=[("tau", COMMAND)],

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hycam_exp.report.frame import Source
 from hycam_exp.report.page import captions, document, figure_view, sample_texts, write
 from hycam_exp.report.page.document import FOLDER, SCRIPTS
 from hycam_exp.report.page.packing import Pool, inline_json, rounded
@@ -23,8 +24,8 @@ from hycam_exp.report.page.table_view import TableViews
 from hycam_exp.report.statistics.bootstrap import Resampled
 from hycam_exp.report.statistics.significance import Comparison
 from hycam_exp.report.tables.table import Cell, Column, Row, Table
-from hycam_exp.runs import Store
 from tests.report.page.page_content import COMMAND, HOSTILE, METHODS, TASKS, content, record, samples
+from tests.report.toy import run_of
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -142,8 +143,9 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_a_cell_says_what_it_is_compared_with() -> None:
     """The difference over folds with its p and effect, and the bootstrap over test samples, where there is one."""
     comparison = Comparison(
-        metric="ppl", task="mean", ours="hycam", baseline="riemoe_lora", n_folds=5, difference=-0.5, p=0.01,
-        p_corrected_resampled=0.02, p_corrected_holm=0.04, effect=1.5, effect_interval=(0.25, 2.5),
+        metric="ppl", task="mean", ours="hycam", baseline="riemoe_lora (recipe.clip=null)", n_folds=5,
+        difference=-0.5, interval=(-0.75, -0.25), p=0.00001, p_corrected_resampled=0.02, p_corrected_holm=0.04,
+        effect=1.5, effect_interval=(0.25, 2.5),
     )  # fmt: skip
     resampled = Resampled(difference=-0.5, interval=(-0.75, -0.25), share_better=1.0, groups=1234)
     column = Column(group="", name="PPL")
@@ -151,9 +153,9 @@ def test_a_cell_says_what_it_is_compared_with() -> None:
     table = Table(name="t", title="", corner="", columns=[column] * 2, rows=[Row(label="HyCAM", cells=cells)])
     found = [detail.lines for detail in TableViews(table).details.values()]
     over_folds = (
-        "HyCAM minus RieMoE-LoRA, the best PEFT baseline: -0.5000, p = 0.01 (paired), p = 0.02 (corrected resampled),"
-        " p = 0.04 (with Holm).",
-        "Effect +1.50, 95% +0.25 to +2.50.",
+        "HyCAM minus RieMoE-LoRA (recipe.clip=null), the best other PEFT row: -0.5000, 95% -0.7500 to -0.2500.",
+        "d_z +1.50, 95% +0.25 to +2.50.",
+        "p: <0.0001 (paired), 0.0200 (corrected resampled), 0.0400 (with Holm).",
     )
     assert found == [
         (*over_folds, "Bootstrap over 1,234 groups of test samples: 95% -0.7500 to -0.2500."),
@@ -171,14 +173,14 @@ def test_a_cell_never_run_is_a_dash_with_its_command(page: Page, text: str) -> N
     assert COMMAND in Page(f"<div {detail}</div>").inside["code"]
     assert "0 of 5 folds." in detail
     assert text.count("3 of 5 folds.") == 2
-    assert text.count("significant after Holm&#39;s correction") == 2
+    assert text.count("Better than the best other PEFT row, significant by the corrected resampled t-test") == 2
 
 
 def test_a_cell_says_on_demand_what_it_does_not_show() -> None:
     """A command alone, a star without correction and mixed records have a detail; a plain value has none."""
     cells = [
         Cell(command=COMMAND),
-        Cell(value=1.0, star_uncorrected=True),
+        Cell(value=1.0, worse_uncorrected=True, folds=5, num_folds=5),
         Cell(value=1.0, star=True, star_uncorrected=True, folds=5, num_folds=5),
         Cell(value=1.0, is_mixed=True),
         Cell(value=1.0, spread=0.1, folds=5, num_folds=5),
@@ -187,11 +189,12 @@ def test_a_cell_says_on_demand_what_it_does_not_show() -> None:
     made = Table(name="t", title="T", corner="M", columns=columns, rows=[Row(label="LoRA", cells=cells)])
     ((_, (row,)),) = TableViews(made).views[0].sections
     *told, plain = [cell.detail for cell in row.cells]
+    other = "the best other PEFT row"
     assert plain is None
     assert [(detail.lines[:1], detail.command) for detail in told if detail] == [
         ((), COMMAND),
-        (("Better than the best PEFT baseline; significant only without a correction for many comparisons.",), None),
-        (("Better than the best PEFT baseline, significant after Holm's correction.",), None),
+        ((f"Worse than {other}, significant only by the paired t-test without a correction.",), None),
+        ((f"Better than {other}, significant by the corrected resampled t-test after Holm's correction.",), None),
         (("Of records that differ in more than their fold.",), None),
     ]
 
@@ -235,7 +238,7 @@ def test_every_figure_has_a_title_and_a_sentence() -> None:
 def test_one_of_a_kind_is_not_many(tmp_path: Path) -> None:
     """The overview's nouns are in the number of what they count."""
     made = content(tmp_path)
-    text = document(replace(made, summaries=made.summaries[:1], problems=made.problems[:1]))
+    text = document(replace(made, rows=made.rows[:1], problems=made.problems[:1]))
     assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text)[:6] == [
         ("runs", "2"), ("setting", "1"), ("settings with all 5 folds", "0"), ("hours of computing", "0.0"),
         ("version of the results", "1"), ("problem", "1"),
@@ -245,7 +248,7 @@ def test_one_of_a_kind_is_not_many(tmp_path: Path) -> None:
 def test_a_page_without_anything_is_whole(tmp_path: Path) -> None:
     """No run, table or figure is a page that says so."""
     empty = replace(
-        content(tmp_path), summaries=[], tables=(), figures=(), missing_figures=(), grids=(), claims=(), problems=()
+        content(tmp_path), rows=[], tables=(), figures=(), missing_figures=(), grids=(), claims=(), problems=()
     )
     page = Page(document(empty))
     assert page.open == []
@@ -255,37 +258,37 @@ def test_a_page_without_anything_is_whole(tmp_path: Path) -> None:
 def test_texts_are_kept_to_what_a_page_can_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first samples of every task that fit for all runs, and the page says how many; one too long is cut."""
     made = content(tmp_path)
-    ids = [r.run_id for s in made.summaries for r in s.records]
-    whole = sample_texts.read(tmp_path, [*ids, "absent"])
+    ids = [run.id for row in made.rows for run in row.runs]
+    whole = sample_texts.read(Source.own(tmp_path), [*ids, "absent"])
     assert (whole.per_task, whole.found_per_task, whole.runs["absent"]) == (3, 3, {})
     assert whole.runs[ids[0]]["dolly"][1]["ppl"] == pytest.approx(2.718281828 ** (2 / 4))
     firsts = len(HOSTILE) * len(TASKS) * len(ids)
     for most, kept in ((firsts, 1), (0, 1), (10 * firsts, 3)):
         monkeypatch.setattr(sample_texts, "MOST_CHARACTERS", most)
-        assert sample_texts.read(tmp_path, ids).per_task == kept
+        assert sample_texts.read(Source.own(tmp_path), ids).per_task == kept
     monkeypatch.setattr(sample_texts, "LONGEST_TEXT", 4)
-    first = sample_texts.read(tmp_path, ids).runs[ids[0]]["dolly"][0]["prediction"]
+    first = sample_texts.read(Source.own(tmp_path), ids).runs[ids[0]]["dolly"][0]["prediction"]
     assert first == f"</sc [{len(HOSTILE) - 4} characters more in the samples file]"
     monkeypatch.setattr(sample_texts, "MOST_CHARACTERS", 1)
     assert "On this page are the first 1 of 3 texts of each task and run" in document(
-        replace(made, samples=sample_texts.read(tmp_path, ids))
+        replace(made, samples=sample_texts.read(Source.own(tmp_path), ids))
     )
 
 
 def test_a_perplexity_that_no_float_holds_is_none(tmp_path: Path) -> None:
     """As in a run's scores: a sample of huge loss is not shown as a number that was never measured."""
     made = content(tmp_path)
-    run_id = made.summaries[0].records[0].run_id
+    run_id = made.rows[0].runs[0].id
     rows = [row | {"nats": nats} for row, nats in zip(samples(run_id)[:3], (60.0 * 4, 1e4, None), strict=True)]
-    pq.write_table(pa.Table.from_pylist(rows), Store(tmp_path, tmp_path).samples_path(run_id))
-    (shown,) = sample_texts.read(tmp_path, [run_id]).runs[run_id].values()
+    pq.write_table(pa.Table.from_pylist(rows), Source.own(tmp_path).samples(run_id))
+    (shown,) = sample_texts.read(Source.own(tmp_path), [run_id]).runs[run_id].values()
     assert [row["ppl"] for row in shown] == [math.exp(60), None, None]
 
 
 @pytest.mark.parametrize(("points", "every"), [(MOST_POINTS, 1), (MOST_POINTS + 1, 2), (10 * MOST_POINTS, 10)])
 def test_a_long_curve_keeps_every_kth_point_and_the_last(points: int, every: int) -> None:
     """The columns have the thinned points, and say how they were thinned."""
-    curve = run_view(record("lora", 0, steps=points), {}, Pool())["curves"]["train"]
+    curve = run_view(run_of(record("lora", 0, steps=points)), {}, Pool())["curves"]["train"]
     steps = curve["columns"]["step"]
     assert (curve["every"], curve["points"], steps[0], steps[-1]) == (every, points, 1, points)
     assert len(steps) <= MOST_POINTS + 1

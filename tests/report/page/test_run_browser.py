@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.report import frame as records
 from hycam_exp.report.page import PageContent, document, sample_texts
-from hycam_exp.report.select import summarise
-from tests.report.conftest import mini_records
+from hycam_exp.report.select import select
+from tests.report.conftest import MINI, mini_frame, mini_row
 from tests.report.page.page_content import HOSTILE, METHODS, TASKS, record
 from tests.report.page.page_reader import CSS, DESKTOP, HYCAM, PHONE, Reader
+from tests.report.toy import known_experiments
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("selenium.webdriver", reason="no selenium here")
@@ -100,13 +100,12 @@ def test_samples_of_all_runs_are_searched(reader: Reader) -> None:
 
 def test_a_committed_run_fits_a_phone(reader: Reader, tmp_path: Path) -> None:
     """Real ids, curves and texts: nothing is wider than the screen, and every part of the record is there."""
-    results = Path(__file__).parents[3] / "results"
-    found = records.read(results).records
-    summaries, samples = summarise(found), sample_texts.read(results, [record.run_id for record in found])
+    rows = select(mini_frame(), known_experiments()).rows
+    samples = sample_texts.read(MINI, [run.id for run in mini_frame().runs])
     path = tmp_path / "report.html"
-    path.write_text(document(PageContent(summaries=summaries, samples=samples)), encoding="utf-8")
+    path.write_text(document(PageContent(source=MINI, rows=rows, samples=samples)), encoding="utf-8")
     committed = Reader(reader.browser, path.as_uri())
-    run_id = next(record.run_id for record in mini_records() if record.config["method"]["name"] == "hycam")
+    run_id = mini_row("hycam").runs[0].id
     for place in ("", f"#run={run_id}"):
         committed.open(place, PHONE)
         reader.run("for (const box of document.querySelectorAll('details')) box.open = true;")

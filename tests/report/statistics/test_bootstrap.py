@@ -1,6 +1,7 @@
 """The bootstrap over test samples, against slow references, by simulation, and on the committed records."""
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU
 from scipy import stats
 
-from hycam_exp.evaluation.metrics import SCORES
-from hycam_exp.report.select import summarise
+from hycam_exp.report.cache import Cache, kept_in
+from hycam_exp.report.frame import Source
+from hycam_exp.report.samples import COLUMNS, RESAMPLED, Samples, score
+from hycam_exp.report.select import Row
 from hycam_exp.report.statistics import bootstrap
-from hycam_exp.report.statistics.bootstrap import COLUMNS, Samples, check_paired, draws, measure, read_samples, resample
-from tests.report.conftest import RESULTS, mini_records
+from hycam_exp.report.statistics.bootstrap import Bootstrap, check_paired, draws, resample
+from tests.report.conftest import MINI, mini_row
 
 counts = st.lists(st.integers(0, 6), min_size=4, max_size=4)
 
@@ -44,7 +47,8 @@ def reference(drawn: list[np.ndarray]) -> list[float]:
     total = np.sum(drawn, axis=0)
     part = dict(zip(COLUMNS, total, strict=False))
     found = BLEU.compute_bleu(
-        correct=[int(part[name]) for name in bootstrap.CORRECT], total=[int(part[name]) for name in bootstrap.TOTAL],
+        correct=[int(part[f"bleu_correct_{n}"]) for n in range(1, 5)],
+        total=[int(part[f"bleu_total_{n}"]) for n in range(1, 5)],
         sys_len=int(part["prediction_length"]), ref_len=int(part["reference_length"]), smooth_method="exp",
     )  # fmt: skip
     return [math.exp(part["nats"] / part["tokens"]), found.score / 100, part["rouge_l"] / len(drawn)]
@@ -59,13 +63,13 @@ def test_bleu_is_sacrebleus(correct: list[int], extra: list[int], length: int, r
     correct = [min(c, t) for c, t in zip(correct, total, strict=True)]
     expected = BLEU.compute_bleu(correct, total, length, ref, smooth_method="exp").score / 100
     sums = np.array([1.0, 1.0, *correct, *total, length, ref, 0.5, 1.0])
-    assert measure(sums)[1] == pytest.approx(expected, abs=1e-12)
+    assert score(sums)[1] == pytest.approx(expected, abs=1e-12)
 
 
 def test_scores_of_a_draw_are_those_of_the_drawn_samples() -> None:
     """A resample is as if its groups, with all their records, had been tested: per task, as mean over tasks, pooled."""
     folds = {f: [made_up(f"x{f}", f), made_up(f"y{f}", f + 10)] for f in (0, 3)}
-    found = resample(folds, resamples=4, seed=7)
+    found = resample({f: [[one] for one in members] for f, members in folds.items()}, resamples=4, seed=7)
     expected = np.zeros((4, 4, 2, 3))
     for fold, members in folds.items():
         names = {task: sorted({g for g in members[0].groups if g.startswith(task)}) for task in "ab"}
@@ -90,13 +94,22 @@ def test_scores_of_a_draw_are_those_of_the_drawn_samples() -> None:
 
 def test_observed_scores_are_the_records() -> None:
     """On the committed records every mean, pooled and task score comes out of the samples files as it is recorded."""
-    settings = [s for s in summarise(mini_records()) if s.method in ("hycam", "lora")]
-    found = bootstrap.resample_settings(settings, RESULTS, resamples=2)
+    rows = [mini_row("hycam"), mini_row("lora")]
+    found = bootstrap.resample_rows(rows, MINI, resamples=2)
     assert found.names == ["hycam", "lora"]
-    for row, task in enumerate(found.tasks):
-        for column, metric in enumerate(SCORES):
-            for method, setting in enumerate(settings):
-                assert found.observed[row, method, column] == pytest.approx(setting.mean(metric, task), rel=1e-12)
+    for place, task in enumerate(found.tasks):
+        for column, metric in enumerate(RESAMPLED):
+            for number, row in enumerate(rows):
+                assert found.observed[place, number, column] == pytest.approx(row.mean(metric, task), rel=1e-12)
+
+
+def test_seeds_of_a_fold_are_averaged_on_the_same_draws() -> None:
+    """A row with two seeds has the mean of their scores, in what was observed and in every draw."""
+    a, b, other = made_up("a", 0), made_up("b", 1), made_up("o", 2)
+    both, single = resample({0: [[a, b], [other]]}, 5), resample({0: [[a], [b], [other]]}, 5)
+    assert np.allclose(both.drawn[:, :, 0], single.drawn[:, :, :2].mean(2), rtol=1e-12)
+    assert np.allclose(both.observed[:, 0], single.observed[:, :2].mean(1), rtol=1e-12)
+    assert np.array_equal(both.drawn[:, :, 1], single.drawn[:, :, 2])
 
 
 def test_draws_do_not_depend_on_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,9 +126,9 @@ def test_draws_do_not_depend_on_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_equal_methods_differ_in_nothing_and_a_known_shift_is_found() -> None:
     """The same samples: difference 0, no width, half; clearly fewer nats: the interval is below 0, for perplexity."""
-    same = resample({0: [made_up("x", 0), made_up("y", 0)]}, 100).compare(0, 1, "ppl")
+    same = resample({0: [[made_up("x", 0)], [made_up("y", 0)]]}, 100).compare(0, 1, "ppl")
     assert (same.difference, same.interval, same.share_better, same.groups) == (0.0, (0.0, 0.0), 0.5, 20)
-    found = resample({0: [made_up("x", 0, better=0.5), made_up("y", 0)]}, 200)
+    found = resample({0: [[made_up("x", 0, better=0.5)], [made_up("y", 0)]]}, 200)
     shifted = found.compare(0, 1, "ppl")
     assert shifted.interval[1] < 0
     assert shifted.share_better == 1.0
@@ -136,9 +149,9 @@ def rejected(tables: int, n: int, shared: float = 0.0) -> int:
         for name in ("x", "y"):
             group = np.repeat(rng.standard_normal(n // 2), 2)
             sums = np.ones((n, len(COLUMNS)))
-            sums[:, -1] = rng.standard_normal(n) + shared * group
+            sums[:, COLUMNS.index("rouge_l")] = rng.standard_normal(n) + shared * group
             members.append(samples(name, rows, sums))
-        low, high = resample({0: members}, 200, seed).compare(0, 1, "rouge_l").interval
+        low, high = resample({0: [[one] for one in members]}, 200, seed).compare(0, 1, "rouge_l").interval
         count += not low <= 0 <= high
     return count
 
@@ -165,14 +178,14 @@ def test_other_records_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="x and z: a record 2 is in another group"):
         check_paired(both, samples("z", [rows[0], ("a", "2", "i")], sums))
     with pytest.raises(ValueError, match="tested on"):
-        resample({0: [both], 1: [samples("y", [("b", "1", "g")], sums[:1])]}, 2)
+        resample({0: [[both]], 1: [[samples("y", [("b", "1", "g")], sums[:1])]]}, 2)
 
 
 def test_order_of_a_file_does_not_matter() -> None:
     """Records are paired by id."""
     run = made_up("x", 0)
     back = Samples(run_id="y", tasks=run.tasks[::-1], ids=run.ids[::-1], groups=run.groups[::-1], sums=run.sums[::-1])
-    assert resample({0: [run, back]}, 20).compare(0, 1, "bleu4").interval == pytest.approx((0.0, 0.0), abs=1e-15)
+    assert resample({0: [[run], [back]]}, 20).compare(0, 1, "bleu4").interval == pytest.approx((0.0, 0.0), abs=1e-15)
 
 
 def test_without_decoding_perplexity_alone_is_compared(tmp_path: Path) -> None:
@@ -180,8 +193,8 @@ def test_without_decoding_perplexity_alone_is_compared(tmp_path: Path) -> None:
     path = tmp_path / "r.samples.parquet"
     rows = [{"task": "a", "id": str(i), "group": str(i), "nats": 5.0 + i, "tokens": 4} for i in range(5)]
     pq.write_table(pa.Table.from_pylist(rows), path)
-    run = read_samples(path, "r")
-    found = resample({0: [run, run]}, 10)
+    run = Samples.read(path, "r")
+    found = resample({0: [[run], [run]]}, 10)
     assert found.compare(0, 1, "ppl") is not None
     assert found.compare(0, 1, "bleu4") is None
     assert found.compare(0, 1, "rouge_l") is None
@@ -191,10 +204,74 @@ def test_unreadable_samples_are_named(tmp_path: Path) -> None:
     """No file, no Parquet, or no column of nats: an error with the path."""
     path = tmp_path / "r.samples.parquet"
     with pytest.raises(ValueError, match=r"r\.samples\.parquet: no samples file"):
-        read_samples(path, "r")
+        Samples.read(path, "r")
     path.write_text("x")
     with pytest.raises(ValueError, match="no samples file"):
-        read_samples(path, "r")
+        Samples.read(path, "r")
     pq.write_table(pa.Table.from_pylist([{"task": "a", "id": "1", "group": "1", "tokens": 1}]), path)
     with pytest.raises(ValueError, match=r"r\.samples\.parquet: no column nats"):
-        read_samples(path, "r")
+        Samples.read(path, "r")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    """The samples of two rows."""
+    found = Source(tmp_path / "records", tmp_path)
+    found.records.mkdir()
+    for run in (run for method in ("hycam", "lora") for run in mini_row(method).runs):
+        shutil.copy(MINI.samples(run.id), found.records)
+    return found
+
+
+def compare(source: Source, cache: Cache, resamples: int = 50) -> Bootstrap:
+    """A bootstrap that has compared the two rows."""
+    found = Bootstrap(source, cache, resamples)
+    found.compare(mini_row("hycam"), mini_row("lora"), "ppl", "mean")
+    return found
+
+
+def sampled(source: Source, row: Row) -> Path:
+    return source.samples(row.runs[0].id)
+
+
+def test_it_is_that_of_the_two_rows(source: Source) -> None:
+    """By score and task; of what is not defined there is none."""
+    hycam, lora = mini_row("hycam"), mini_row("lora")
+    drawn = bootstrap.resample_rows([hycam, lora], MINI, 50)
+    found = Bootstrap(source, Cache(None), 50)
+    for metric, task in (("ppl", "mean"), ("bleu4", "dolly"), ("rouge_l", "pooled")):
+        assert found.compare(hycam, lora, metric, task) == drawn.compare(0, 1, metric, task)
+    assert found.compare(hycam, lora, "ppl", "absent") is None
+
+
+def test_it_is_remembered_until_a_samples_file_changes(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or another number of resamples is asked for."""
+    calls: list[object] = []
+    whole = bootstrap.resample_rows
+    monkeypatch.setattr(bootstrap, "resample_rows", lambda *how: calls.append(how) or whole(*how))
+    cache = kept_in(source.out)
+    compare(source, cache)
+    cache.save()
+    compare(source, kept_in(source.out))
+    assert len(calls) == 1
+    path = sampled(source, mini_row("lora"))
+    pq.write_table(pq.read_table(path), path, compression="none")
+    compare(source, kept_in(source.out))
+    compare(source, kept_in(source.out), 60)
+    assert len(calls) == 3
+
+
+def test_samples_that_cannot_be_compared_are_named_in_every_report(source: Source) -> None:
+    """Other test records are a problem, once; no samples file is none, and there is no bootstrap."""
+    path = sampled(source, mini_row("lora"))
+    pq.write_table(pq.read_table(path).slice(1), path)
+    cache = Cache(None)
+    for _ in range(2):
+        found = compare(source, cache)
+        assert found.compare(mini_row("hycam"), mini_row("lora"), "bleu4", "mean") is None
+        (problem,) = found.problems
+        assert problem.place == "tiny_llama x hycam against lora"
+        assert "a paired bootstrap needs the same test records" in problem.reason
+    path.unlink()
+    absent = compare(source, cache)
+    assert (absent.compare(mini_row("hycam"), mini_row("lora"), "ppl", "mean"), absent.problems) == (None, [])

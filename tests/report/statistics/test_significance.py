@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hycam_exp.report.select import Summary
+from hycam_exp.report.select import Row
 from hycam_exp.report.statistics import significance as statistics
 from hycam_exp.report.statistics.significance import (
     Comparison,
@@ -25,23 +25,20 @@ from hycam_exp.report.statistics.significance import (
 )  # fmt: skip
 from hycam_exp.runs import Score
 from scripts.star_rates import BEYOND, NULLS, World, p_of, rates, scores
-from tests.report.toy import record
+from tests.report.toy import record, rows_of
 
 A, B = [1.80, 1.71, 1.93, 1.85, 1.79], [1.62, 1.60, 1.63, 1.68, 1.51]
 fold_values = st.lists(st.floats(-10, 10), min_size=5, max_size=5)
 
 
-def settings(method: str, values: Sequence[float | None], metric: str = "ppl", split: str = "s") -> Summary:
-    """A setting whose folds, counted from 0, have these values."""
-    records = tuple(
-        dataclasses.replace(
-            record(fold, None, method, split=split),
-            run_id=f"m-{method}-f{fold}",
-            scores=[Score(task="mean", metric=metric, value=value, n=5)],
-        )
+def settings(method: str, values: Sequence[float | None], metric: str = "ppl") -> Row:
+    """A row whose folds, counted from 0, have these values."""
+    records = [
+        dataclasses.replace(record(fold, None, method), scores=[Score(task="mean", metric=metric, value=value, n=5)])
         for fold, value in enumerate(values)
-    )
-    return Summary(model="m", method=method, data="mini", differing={}, records=records)
+    ]
+    (row,) = rows_of(records)
+    return row
 
 
 @given(fold_values, fold_values)
@@ -92,23 +89,31 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(ps: list[float]) -> N
     assert {i for i, p in enumerate(holm(ps)) if p < statistics.LEVEL} == rejected
 
 
-def test_difference_interval_is_scipys() -> None:
-    """The t interval of the mean paired difference."""
+def test_difference_interval_is_that_of_the_test() -> None:
+    """Plain, it is scipy's; corrected, it is wider by the root of (1/5 + 1/7) / (1/5), and its end is where the
+    corrected test's p is 0.05."""
     expected = stats.ttest_rel(A, B).confidence_interval(0.95)
-    assert difference_interval(A, B) == pytest.approx((expected.low, expected.high))
+    assert difference_interval(A, B, 0.0) == pytest.approx((expected.low, expected.high))
+    low, high = difference_interval(A, B)
+    mean = np.subtract(A, B).mean()
+    assert (high - mean, mean - low) == pytest.approx([math.sqrt(12 / 7) * (expected.high - mean)] * 2)
+    assert corrected_resampled_t(A, np.add(B, low)) == pytest.approx(0.05)
     assert difference_interval([1.0], [2.0]) is None
 
 
 def test_effect_size_by_hand() -> None:
-    """Mean over standard deviation times Hedges' factor; its ends are the shifts that give this t 2.5% of the time."""
+    """Mean over standard deviation times Hedges' factor; its ends are the shifts that give this t 2.5% of the time,
+    plain or corrected."""
     differences = np.subtract(A, B)
     raw = differences.mean() / differences.std(ddof=1)
     correction = math.sqrt(2 / 4) * math.gamma(2) / math.gamma(1.5)
-    found, (low, high) = effect_size(A, B)
-    assert found == pytest.approx(correction * raw)
-    t, root = raw * math.sqrt(5), math.sqrt(5) / correction
-    assert stats.nct.sf(t, 4, low * root) == pytest.approx(0.025, rel=1e-3)
-    assert stats.nct.cdf(t, 4, high * root) == pytest.approx(0.025, rel=1e-3)
+    for share in (0.0, 1 / 7):
+        error = math.sqrt(1 / 5 + share)
+        found, (low, high) = effect_size(A, B, share)
+        assert found == pytest.approx(correction * raw)
+        assert stats.nct.sf(raw / error, 4, low / error / correction) == pytest.approx(0.025, rel=1e-3)
+        assert stats.nct.cdf(raw / error, 4, high / error / correction) == pytest.approx(0.025, rel=1e-3)
+    assert effect_size(A, B)[1] == (low, high)
     assert effect_size(B, A)[0] == pytest.approx(-found)
 
 
@@ -128,28 +133,42 @@ def test_effect_interval_holds_the_effect_in_95_percent() -> None:
     """Over 2,000 draws of five folds with a true effect of 1 the interval misses in 5%, within binomial bounds."""
     draws = np.random.default_rng(0).normal(1.0, 1.0, (2000, 5))
     correction = math.sqrt(2 / 4) * math.gamma(2) / math.gamma(1.5)
-    intervals = [effect_size(row, np.zeros(5))[1] for row in draws]
+    intervals = [effect_size(row, np.zeros(5), 0.0)[1] for row in draws]
     assert_rate(np.mean([not low <= correction <= high for low, high in intervals]), 2000, 0.05)
 
 
-def test_compare_takes_the_best_peft_baseline_in_the_metrics_direction() -> None:
-    """The lowest mean perplexity, the highest overlap; full fine-tuning is no baseline; positive is better."""
-    worse, far, full = settings("lora", A), settings("multi_lora", np.add(A, 1)), settings("full_ft", np.subtract(B, 1))
-    found = compare(settings("hycam", B), [far, worse, full], "ppl")
+def test_compare_takes_the_best_rival_in_the_metrics_direction() -> None:
+    """The lowest mean perplexity, the highest overlap; positive is better."""
+    worse, far = settings("lora", A), settings("multi_lora", np.add(A, 1).tolist())
+    found = compare(settings("hycam", B), [far, worse], "ppl")
     assert (found.baseline, found.n_folds, found.reason) == ("lora", 5, None)
     assert found.difference == pytest.approx(np.mean(B) - np.mean(A))
     assert found.percent == pytest.approx(100 * (1 - np.mean(B) / np.mean(A)))
     assert found.effect == pytest.approx(effect_size(A, B)[0])
     assert (found.p, found.p_corrected_resampled) == (paired_t(A, B), corrected_resampled_t(A, B))
     assert found.interval == difference_interval(B, A)
-    overlaps = [settings("lora", A, "bleu4"), settings("multi_lora", np.add(A, 1), "bleu4")]
+    overlaps = [settings("lora", A, "bleu4"), settings("multi_lora", np.add(A, 1).tolist(), "bleu4")]
     higher = compare(settings("hycam", B, "bleu4"), overlaps, "bleu4")
     assert (higher.baseline, higher.is_improvement, higher.effect < 0) == ("multi_lora", False, True)
 
 
+def test_seeds_are_averaged_within_a_fold_before_it_is_paired() -> None:
+    """Two seeds of each fold count as their mean: the comparison is that of the means, with five differences."""
+
+    def seeded(method: str, values: list[float]) -> Row:
+        made = [record(f, v + d, method, seed=s) for f, v in enumerate(values) for s, d in ((f, -0.25), (10 + f, 0.25))]
+        (row,) = rows_of(made)
+        return row
+
+    found = compare(seeded("hycam", B), [seeded("lora", A)], "ppl")
+    assert found.n_folds == 5
+    assert found.p_corrected_resampled == pytest.approx(corrected_resampled_t(A, B))
+    assert found.interval == pytest.approx(difference_interval(B, A))
+
+
 @pytest.mark.parametrize(
     ("ours", "lora", "reason"),
-    [(B[:3], A, "hycam lacks fold 3, 4"), (B, A[:4], "lora lacks fold 4"),
+    [(B[:3], A, "hycam lacks folds 3, 4"), (B, A[:4], "lora lacks fold 4"),
      ([*B[:4], None], A, "hycam has no ppl of mean in fold 4"),
      (B, [None, *A[1:]], "lora has no ppl of mean in fold 0"),
      (np.add(A, 0.5), A, "the differences of the folds do not vary: there is nothing to test against"),
@@ -163,17 +182,11 @@ def test_what_is_missing_is_said_and_has_no_star(ours: list[float], lora: list[f
     assert found.p == (1.0 if ours is lora else None)
 
 
-def test_without_a_baseline_there_is_nothing_to_compare() -> None:
-    """No baseline: the mean alone, and the reason."""
-    found = compare(settings("hycam", B), [settings("full_ft", A)], "ppl")
-    assert (found.baseline, found.p, found.reason) == (None, None, "no PEFT baseline")
+def test_without_a_rival_there_is_nothing_to_compare() -> None:
+    """The mean alone, and the reason."""
+    found = compare(settings("hycam", B), [], "ppl")
+    assert (found.baseline, found.p, found.reason) == (None, None, "no other PEFT row")
     assert found.mean == pytest.approx(np.mean(B))
-
-
-def test_other_test_records_are_refused() -> None:
-    """Folds of another split are not paired: the error names both runs and what differs."""
-    with pytest.raises(ValueError, match=r"m-hycam-f0 and m-lora-f0: data\.split differs"):
-        compare(settings("hycam", A), [settings("lora", B, split="t")], "ppl")
 
 
 def comparison(gain: float, p: float, corrected: float) -> Comparison:
@@ -183,17 +196,19 @@ def comparison(gain: float, p: float, corrected: float) -> Comparison:
     )  # fmt: skip
 
 
-def test_star_needs_an_improvement_and_both_tests_corrected_for_the_table() -> None:
-    """Worse never; the paper's star looks at one column's plain p; before `with_holm` there is no star."""
+def test_star_needs_an_improvement_by_the_corrected_test_corrected_for_the_table() -> None:
+    """Worse never; the paper's star looks at one column's plain p, and both have a contrary; before `with_holm` there
+    is no star."""
     alone = comparison(1.0, 0.01, 0.02)
     assert (alone.star, alone.uncorrected_star) == (False, True)
     assert with_holm([alone])[0].star
     (worse,) = with_holm([dataclasses.replace(alone, difference=1.0)])
     assert (worse.star, worse.is_worse, with_holm([alone])[0].is_worse) == (False, True, False)
+    assert (worse.uncorrected_star, worse.is_worse_uncorrected) == (False, True)
     assert not with_holm([dataclasses.replace(worse, p_corrected_resampled=None)])[0].is_worse
     assert not with_holm([comparison(1.0, 0.01, 0.06)])[0].star
     three = with_holm([alone, comparison(1.0, 0.5, 0.6), comparison(1.0, 0.6, 0.7)])
-    assert (three[0].p_holm, three[0].p_corrected_holm) == pytest.approx((0.03, 0.06))
+    assert three[0].p_corrected_holm == pytest.approx(0.06)
     assert (three[0].star, three[0].uncorrected_star) == (False, True)
 
 

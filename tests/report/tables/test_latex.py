@@ -36,7 +36,8 @@ def test_rows_are_exactly_these() -> None:
         r"\midrule",
         r"Method & PPL $\downarrow$ & BLEU-4 $\uparrow$ \\",
         r"\midrule",
-        r"LoRA \& co & \underline{2.000} {\scriptsize $\pm$0.250} & \underline{0.100} {\scriptsize $\pm$0.010} \\",
+        r"LoRA \& co & \underline{2.000} {\scriptsize $\pm$0.250} &"
+        r" \underline{0.100\textsuperscript{$\nabla$}} {\scriptsize $\pm$0.010} \\",
         r"\midrule",
         r"HyCAM & \textbf{1.500*} {\scriptsize $\pm$0.125} & \textbf{0.200(*)\textsuperscript{\textdagger}} \\",
         r"100\%\_new & 1.000 {\scriptsize (3/5)} & \textendash{} \\",
@@ -64,7 +65,7 @@ def test_in_a_crowded_table_spreads_stand_below_their_values() -> None:
     lines = latex(replace(table, columns=[*table.columns] * 5, rows=[rows[0], bare])).splitlines()
     start = next(place for place, line in enumerate(lines) if line.startswith(r"LoRA \& co"))
     values, small = (
-        r" & \underline{2.000} & \underline{0.100}",
+        r" & \underline{2.000} & \underline{0.100\textsuperscript{$\nabla$}}",
         r"& {\scriptsize $\pm$0.250} & {\scriptsize $\pm$0.010} ",
     )
     assert lines[start : start + 2] == [rf"LoRA \& co{values * 5} \\[-2pt]", rf" {small * 5}\\"]
