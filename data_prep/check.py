@@ -1,21 +1,22 @@
 """What may be wrong with a data set: duplicates, leaks between splits, empty answers, broken text, personal data.
 
 A leak is a test sample whose prompt, or whose group (passage or question), is in the training or validation part of
-the same fold too. It is counted over the five folds under plain splits (`data.group=none`) and grouped ones.
+the same fold too, or nearly so. It is counted over the five folds under plain splits (`data.group=none`) and grouped
+ones.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from data_prep import tasks, texts
+from data_prep.near_copies import NearCopies, near_copies
 from data_prep.printed import percent, table
 from hycam_exp.data import sources
 from hycam_exp.data.records import Record, normalise
-from hycam_exp.data.splits import split
+from hycam_exp.data.splits import FOLDS, require_shares, split
 
-FOLDS = 5
 GROUPINGS = {"plain": "none", "grouped": "prompt"}
 ANSWER_FIELDS = ("output", "response", "answer", *tasks.ANSWERS)
 NEAR_EMPTY = 2
@@ -28,9 +29,11 @@ class Leak:
 
     tested: int
     prompts: int
-    """Same instruction and input, but for case, white space and compatibility forms."""
+    """Same instruction and input, but for case, punctuation, white space and compatibility forms."""
     groups: int
     """Same prompt, or same passage or question."""
+    near: int
+    """Same prompt, or one whose 5-grams of words have a Jaccard similarity of at least 0.8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class Findings:
     exact_duplicates: int
     """Records that repeat another's instruction, input and output."""
     normalised_duplicates: int
-    """The same, but for case, white space and compatibility forms."""
+    """The same, but for case, punctuation, white space and compatibility forms."""
     leaks: dict[str, Leak]
     """By grouping: plain and grouped."""
     control_characters: int
@@ -55,6 +58,8 @@ class Findings:
     """By kind; what was found is not kept."""
     languages: dict[str, float]
     """Share of the records by the script that most of their letters belong to."""
+    uneven: str | None
+    """Why grouped folds are refused: groups too large to be cut 7:2:1."""
 
     @property
     def found(self) -> dict[str, int]:
@@ -65,6 +70,8 @@ class Findings:
             "exact duplicates": self.exact_duplicates,
             "normalised duplicates": self.normalised_duplicates,
             "leaks under grouped folds": self.leaks["grouped"].groups,
+            "near-copies under grouped folds": self.leaks["grouped"].near,
+            "folds that are refused": int(self.uneven is not None),
             "control characters": self.control_characters,
             "broken encodings": self.broken_encodings,
             "personal data": sum(self.personal.values()),
@@ -76,6 +83,7 @@ def findings(task: str, collection: sources.Collection) -> Findings:
     records = collection.records
     whole = [f"{r.instruction}\n{r.input}\n{r.output}" for r in records]
     scripts = Counter(map(texts.script, whole))
+    copies = near_copies([_prompt(r) for r in records])
     return Findings(
         task=task,
         records=len(records),
@@ -86,12 +94,25 @@ def findings(task: str, collection: sources.Collection) -> Findings:
         normalised_duplicates=_repeated(
             (normalise(r.instruction), normalise(r.input), normalise(r.output)) for r in records
         ),
-        leaks={name: leak(records, group) for name, group in GROUPINGS.items()},
+        leaks={name: leak(records, group, copies) for name, group in GROUPINGS.items()},
         control_characters=sum(map(texts.has_control, whole)),
         broken_encodings=sum(map(texts.is_broken, whole)),
         personal={kind: sum(1 for text in whole if found(text)) for kind, found in texts.PERSONAL.items()},
         languages={name: count / len(records) for name, count in scripts.most_common()},
+        uneven=_uneven(records),
     )
+
+
+def _prompt(record: Record) -> str:
+    return f"{record.instruction} {record.input}"
+
+
+def _uneven(records: Sequence[Record]) -> str | None:
+    try:
+        require_shares(records, GROUPINGS["grouped"], split_seed=0)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _is_empty_answer(reason: str) -> bool:
@@ -103,24 +124,26 @@ def _repeated(keys: Iterable[object]) -> int:
     return sum(count - 1 for count in Counter(keys).values())
 
 
-def leak(records: Sequence[Record], group: str, split_seed: int = 0) -> Leak:
-    """How many test samples of the five folds share a prompt or a group with the rest of their fold."""
-    tested = prompts = groups = 0
-    prompt = {id(r): normalise(f"{r.instruction} {r.input}") for r in records}
+def leak(records: Sequence[Record], group: str, copies: NearCopies) -> Leak:
+    """How many test samples of the five folds share a prompt or a group with the rest of their fold.
+
+    `copies` are the near-copies among the prompts of the records, in their order.
+    """
+    tested = prompts = groups = near = 0
+    prompt = {r.id: normalise(_prompt(r)) for r in records}
+    kind = {r.id: number for r, number in zip(records, copies.classes, strict=True)}
     for fold in range(FOLDS):
-        parts = split(records, fold, group, split_seed)
+        parts = split(records, fold, group, split_seed=0)
         others = [*parts.train, *parts.validation]
-        known = _keys(others, lambda r: prompt[id(r)]), _keys(others, lambda r: r.group)
+        known, known_groups = {prompt[r.id] for r in others}, {r.group for r in others}
+        known_kinds = {kind[r.id] for r in others}
         tested += len(parts.test)
         for record in parts.test:
-            same = prompt[id(record)] in known[0]
+            same = prompt[record.id] in known
             prompts += same
-            groups += same or record.group in known[1]
-    return Leak(tested=tested, prompts=prompts, groups=groups)
-
-
-def _keys(records: Iterable[Record], key: Callable[[Record], str]) -> set[str]:
-    return {key(record) for record in records}
+            groups += same or record.group in known_groups
+            near += same or not copies.near[kind[record.id]].isdisjoint(known_kinds)
+    return Leak(tested=tested, prompts=prompts, groups=groups, near=near)
 
 
 def report(found: Sequence[Findings]) -> dict[str, Any]:
@@ -132,7 +155,7 @@ def printed(found: Sequence[Findings]) -> str:
     """The findings in three tables, for people."""
     leaks = [
         [row.task, row.leaks["plain"].tested]
-        + [_share(row.leaks[name], what) for name in GROUPINGS for what in ("prompts", "groups")]
+        + [_share(row.leaks[name], what) for name in GROUPINGS for what in ("prompts", "groups", "near")]
         for row in found
     ]
     rows = [
@@ -153,8 +176,10 @@ def printed(found: Sequence[Findings]) -> str:
                  "control chars", "broken encoding"],
                 rows,
             ),
-            table(["task", "tested", "plain: prompt", "or group", "grouped: prompt", "or group"], leaks),
+            table(["task", "tested", "plain: prompt", "or group", "near-copy", "grouped: prompt", "or group",
+                   "near-copy"], leaks),
             table(["task", *texts.PERSONAL, "scripts"], more),
+            *(row.uneven for row in found if row.uneven is not None),
         ]
     )  # fmt: skip
 

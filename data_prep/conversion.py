@@ -12,13 +12,30 @@ from hycam_exp.data.records import Record, Rejection, normalise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fields:
-    """What a converter reads off a row; `group_by` is the text that decides the group, by default the prompt."""
+    """What a converter reads off a row."""
 
     instruction: str
     input: str = ""
     output: str
     group_by: str | None = None
+    """The text that decides the group, case, punctuation and white space apart; None: the prompt."""
+    group: str | None = None
+    """The group itself, as a user's own column names it; None: `group_by` decides."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A known data set: what the paper's Table 1 says of it, and its converter."""
+
+    domain: str
+    source: str
+    """Whom to cite."""
+    hub_id: str
+    folders: tuple[str, ...]
+    """Names of its folder, in lower case without separators."""
+    fields: Callable[[Any], Fields]
+    """Reads a row off; raises a `ValueError` with the reason where it is no record."""
 
 
 def text_of(row: Mapping[str, Any], key: str, required: bool = True) -> str:
@@ -64,12 +81,12 @@ def convert(
         except ValueError as error:
             yield Rejection(task=task, source=source, line=line, reason=str(error))
             continue
-        group = read.group_by if read.group_by is not None else f"{read.instruction} {read.input}"
+        decisive = read.group_by if read.group_by is not None else f"{read.instruction} {read.input}"
         yield Record(
             task=task,
             instruction=read.instruction,
             input=read.input,
             output=read.output,
-            group=normalise(group),
+            group=read.group if read.group is not None else normalise(decisive),
             metadata=read.metadata,
         )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data_prep.conversion import Fields, mapping_of, text_of
+from data_prep.conversion import Fields, Task, mapping_of, text_of
 
 
 def fields(row: Any) -> Fields:
@@ -20,3 +20,12 @@ def fields(row: Any) -> Fields:
         group_by=context if context.strip() else None,
         metadata={"category": category} if category else {},
     )
+
+
+TASK = Task(
+    domain="closed QA, summaries",
+    source="Databricks, 2023",
+    hub_id="databricks/databricks-dolly-15k",
+    folders=("dolly", "dolly15k", "databricksdolly15k"),
+    fields=fields,
+)

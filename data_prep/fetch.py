@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep import manifest, tasks
+from data_prep import folders, manifest, tasks
 
 LOCK = "fetch.lock"
 PARTIAL = ".fetch"
@@ -138,7 +138,7 @@ def fetch(
 
 def target(remote: Remote, root: Path) -> Path:
     """Where a set's file goes: in the folder that the task has already, under whichever of its names."""
-    known = tasks.folder_of(remote.folder, root) if remote.folder in tasks.TASKS else None
+    known = folders.folder_of(remote.folder, root) if remote.folder in tasks.TASKS else None
     return (known or root / remote.folder) / remote.saved_as
 
 

@@ -35,32 +35,42 @@ def fields(row: Any, mapping: Mapping[str, str]) -> Fields:
     if isinstance(row, list):
         raise ValueError(f"{len(row)} values, unlike the header")
     row = mapping_of(row)
-    group = _group(row, mapping["group"]) if mapping.get("group") else ""
     return Fields(
         instruction=text_of(row, mapping["instruction"]),
         input=text_of(row, mapping["input"], required=False) if mapping.get("input") else "",
         output=text_of(row, mapping["output"]),
-        group_by=group if group.strip() else None,
+        group=_group(row, mapping["group"]) if mapping.get("group") else None,
     )
 
 
-def _group(row: Mapping[str, Any], name: str) -> str:
-    """The group as text; a whole number names a group as well as a text does."""
+def _group(row: Mapping[str, Any], name: str) -> str | None:
+    """The group as text, as it is; None where the row has none.
+
+    A number names a group as well as a text does: 1 and 1.0 the same one, since a column of whole numbers with a gap
+    is one of floats (pandas), whose gap is NaN.
+    """
     value = row.get(name)
+    if isinstance(value, float):
+        if value != value:
+            return None
+        return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return text_of(row, name, required=False)
+    text = text_of(row, name, required=False)
+    return text if text.strip() else None
 
 
 def known(rows: Rows, source: str, mapping: Mapping[str, str]) -> Iterator[tuple[int, Any]]:
-    """The rows as they are.
+    """The rows as they are, one by one.
 
     Raises:
-        ValueError: a mapped field is in none of them; names the fields that are.
+        ValueError: a mapped field was in none of them; names the fields that were.
     """
-    kept = list(rows)
-    there = dict.fromkeys(key for _, row in kept if isinstance(row, Mapping) for key in row)
+    there: dict[str, None] = {}
+    for line, row in rows:
+        if isinstance(row, Mapping):
+            there |= dict.fromkeys(row)
+        yield line, row
     for key, name in mapping.items():
         if there and name not in there:
             raise ValueError(f"{source}: {key}={name}: no row has such a field; the fields are {', '.join(there)}")
-    yield from kept

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data_prep.conversion import Fields, mapping_of, text_of
+from data_prep.conversion import Fields, Task, mapping_of, text_of
 
 # The instruction that the Alpaca-CoT collection gives every row; the authors took their data from there.
 INSTRUCTION = "If you are a doctor, please answer the medical questions based on the patient's description."
@@ -20,3 +20,12 @@ def fields(row: Any, answer: str = DOCTORS) -> Fields:
         input=text_of(row, "input"),
         output=text_of(row, "output" if alpaca else answer),
     )
+
+
+TASK = Task(
+    domain="medical dialogue",
+    source="Li et al., 2023",
+    hub_id="lavita/ChatDoctor-iCliniq",
+    folders=("icliniq", "chatdoctoricliniq"),
+    fields=fields,
+)

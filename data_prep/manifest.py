@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.tasks import MANIFEST, REJECTED
 from hycam_exp.data.records import Rejection
 
 SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+REJECTED = "rejected.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)

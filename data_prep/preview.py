@@ -48,6 +48,18 @@ def tokenizer_at(folder: Path | None) -> "PreTrainedTokenizerBase":
     return AutoTokenizer.from_pretrained(str(path))
 
 
+def ended(tokenizer: "PreTrainedTokenizerBase", style: str, eos: str | None) -> str | None:
+    """Let responses end with a special token, by default EOS; a sentence where the chat template has another.
+
+    Raises:
+        ValueError: there is no such token, or the template cannot render a chat.
+    """
+    from hycam_exp.data.tokens import end_with, other_ending
+
+    end_with(tokenizer, eos)
+    return other_ending(tokenizer, style)
+
+
 def rows(
     task: str, root: Path | None, tokenizer: "PreTrainedTokenizerBase", style: str, max_length: int, count: int
 ) -> list["Tokens"]:

@@ -1,6 +1,7 @@
 """The paper's Table 1 for what is on disk, beside the published row.
 
-A record's tokens are BOS, prompt and output without EOS: so counted, Auto-CoT's published total comes out exactly.
+A record's tokens are BOS and prompt and output as one text, without EOS: so counted, Auto-CoT's published total comes
+out exactly. The lengths of records are those that training sees, where prompt and response are tokenised apart.
 """
 
 import math
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PERCENTILES = (50, 90, 95, 99, 100)
-NO_LIMIT = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,21 +33,18 @@ class Row:
     samples: int
     content: str
     """The hash of its records."""
+    total: int | None
+    """Tokens of all records, as Table 1 counts them."""
     lengths: list[int] | None
-    """Tokens of each record, without EOS, in increasing order."""
+    """Tokens that training sees of each record, without EOS, in increasing order."""
     without_response: int | None
     """Records whose prompt alone fills the maximum length."""
     max_length: int
 
     @property
-    def total(self) -> int | None:
-        """Tokens of all records."""
-        return None if self.lengths is None else sum(self.lengths)
-
-    @property
     def average(self) -> float | None:
         """Tokens a record, to two decimals."""
-        return None if self.lengths is None or self.total is None else round(self.total / len(self.lengths), 2)
+        return None if self.total is None else round(self.total / self.samples, 2)
 
     @property
     def truncated(self) -> float | None:
@@ -66,13 +63,19 @@ class Row:
 def measured(task: str, root: Path, tokenizer: "PreTrainedTokenizerBase | None", style: str, max_length: int) -> Row:
     """The row of a task under `root`."""
     found = sources.read([task], str(root))
-    lengths, without = (None, None) if tokenizer is None else _lengths(found.records, tokenizer, style, max_length)
+    total, lengths, without = None, None, None
+    if tokenizer is not None:
+        from hycam_exp.data.tokens import text_lengths
+
+        total = sum(text_lengths(found.records, tokenizer, style))
+        lengths, without = _lengths(found.records, tokenizer, style, max_length)
     return Row(
         task=task,
         files=[source.name for source in found.sources],
         rejected=len(found.rejections),
         samples=len(found.records),
         content=content_hash(found.records),
+        total=total,
         lengths=lengths,
         without_response=without,
         max_length=max_length,
@@ -83,7 +86,7 @@ def _lengths(
     records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase", style: str, max_length: int
 ) -> tuple[list[int], int]:
     """The records' lengths in increasing order, and how many keep no response token."""
-    from hycam_exp.data.tokens import tokenise
+    from hycam_exp.data.tokens import NO_LIMIT, tokenise
 
     rows, lost = tokenise(records, tokenizer, style, NO_LIMIT)
     assert not lost, "a record without a response"

@@ -1,73 +1,31 @@
-"""The five tasks in one table: what they are, the folders they are found under, and how their rows are read.
+"""The five tasks in the order of the paper's Table 1, each a file of this folder, and how their rows are read.
 
-Standard library only. E.g. `folder_of("code_alpaca", Path("data"))` is data/codealpaca or data/code_alpaca.
+Standard library only. A further data set is a file like theirs and a line in `TASKS`.
+E.g. `reading("dolly").fields(row)` are the fields of a row of Dolly.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
+from data_prep import auto_cot, code_alpaca, dolly, icliniq, web_gpt
 from data_prep.conversion import Fields
 
 ANSWERS = ("answer_icliniq", "answer_chatgpt", "answer_chatdoctor")
 """Whose answer of an iCliniq row is kept; the first is the default."""
 WHICH = ("preferred", "both")
 """Which answers of a WebGPT comparison are kept; the first is the default."""
-MANIFEST = "manifest.json"
-REJECTED = "rejected.jsonl"
-OWN_FILES = (MANIFEST, REJECTED)
-"""What `convert` writes beside its Parquet files: never taken for upstream files."""
 
 Rows = Iterable[tuple[int, Any]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One data set of the paper's Table 1."""
-
-    domain: str
-    source: str
-    """Whom to cite."""
-    hub_id: str
-    folders: tuple[str, ...]
-    """Names of its folder, in lower case without separators."""
-
-
 TASKS = {
-    "auto_cot": Task(
-        domain="logical reasoning",
-        source="Zhang et al., 2023",
-        hub_id="QingyiSi/Alpaca-CoT",
-        folders=("autocot",),
-    ),
-    "icliniq": Task(
-        domain="medical dialogue",
-        source="Li et al., 2023",
-        hub_id="lavita/ChatDoctor-iCliniq",
-        folders=("icliniq", "chatdoctoricliniq"),
-    ),
-    "dolly": Task(
-        domain="closed QA, summaries",
-        source="Databricks, 2023",
-        hub_id="databricks/databricks-dolly-15k",
-        folders=("dolly", "dolly15k", "databricksdolly15k"),
-    ),
-    "code_alpaca": Task(
-        domain="code generation",
-        source="Chaudhary, 2023",
-        hub_id="sahil2801/CodeAlpaca-20k",
-        folders=("codealpaca", "codealpaca20k"),
-    ),
-    "web_gpt": Task(
-        domain="retrieval QA",
-        source="Nakano et al., 2021",
-        hub_id="openai/webgpt_comparisons",
-        folders=("webgpt", "webgptcomparisons"),
-    ),
+    "auto_cot": auto_cot.TASK,
+    "icliniq": icliniq.TASK,
+    "dolly": dolly.TASK,
+    "code_alpaca": code_alpaca.TASK,
+    "web_gpt": web_gpt.TASK,
 }
 
 
@@ -95,49 +53,8 @@ def reading(task: str, answer: str = ANSWERS[0], answers: str = WHICH[0]) -> Rea
             raise ValueError(f"--{name} {value}: must be one of {', '.join(allowed)}")
         if value != allowed[0] and task != of:
             raise ValueError(f"--{name} {value}: {name} can be chosen for {of} only, not for {task}")
-    converter = import_module(f"data_prep.{task}")
     if task == "icliniq":
-        return Reading(fields=partial(converter.fields, answer=answer), options={"answer": answer})
+        return Reading(fields=partial(icliniq.fields, answer=answer), options={"answer": answer})
     if task == "web_gpt" and answers == "both":
-        return Reading(fields=converter.answer_fields, rows=converter.answers_of, options={"answers": answers})
-    return Reading(fields=converter.fields, options={"answers": answers} if task == "web_gpt" else {})
-
-
-def recognised(name: str) -> str | None:
-    """The task whose folder has this name, e.g. code_alpaca for CodeAlpaca."""
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    return next((task for task, about in TASKS.items() if plain in about.folders), None)
-
-
-def folder_of(task: str, root: Path) -> Path | None:
-    """The folder of a task in a folder of tasks, under any of its names; None where there is none.
-
-    Raises:
-        ValueError: there are two.
-    """
-    if not root.is_dir():
-        return None
-    found = sorted(p for p in root.iterdir() if p.is_dir() and task in (p.name, recognised(p.name)))
-    if len(found) > 1:
-        raise ValueError(f"{root}: both {found[0].name} and {found[1].name} are folders of {task}; keep one of them")
-    return found[0] if found else None
-
-
-def folders(root: Path) -> dict[str, Path]:
-    """Every task in a folder of tasks with its folder: the five, and those that `convert generic` wrote.
-
-    Raises:
-        ValueError: there is no such folder, or no task in it.
-    """
-    if not root.is_dir():
-        raise ValueError(f"{root}: no such folder")
-    found = {task: folder for task in TASKS if (folder := folder_of(task, root)) is not None}
-    found |= {path.parent.name: path.parent for path in _of_users(root)}
-    if not found:
-        known = ", ".join(TASKS)
-        raise ValueError(f"{root}: no folder of a known task in it (known are {known}, and what convert generic wrote)")
-    return found
-
-
-def _of_users(root: Path) -> Iterator[Path]:
-    return (path for path in sorted(root.glob(f"*/{MANIFEST}")) if recognised(path.parent.name) is None)
+        return Reading(fields=web_gpt.answer_fields, rows=web_gpt.answers_of, options={"answers": answers})
+    return Reading(fields=TASKS[task].fields, options={"answers": answers} if task == "web_gpt" else {})

@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from data_prep.conversion import Fields, checked, mapping_of, text_of
+from data_prep.conversion import Fields, Task, checked, mapping_of, text_of
 
 
 def _score(value: Any) -> float:
@@ -91,3 +91,12 @@ def answer_fields(row: Any) -> Fields:
         return _preferred(row)
     row = mapping_of(row)
     return _side(row) if "question" in row else _alpaca(row)
+
+
+TASK = Task(
+    domain="retrieval QA",
+    source="Nakano et al., 2021",
+    hub_id="openai/webgpt_comparisons",
+    folders=("webgpt", "webgptcomparisons"),
+    fields=fields,
+)

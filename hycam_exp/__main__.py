@@ -1,6 +1,7 @@
-"""`python -m hycam_exp [overrides]`: composes the config and hands one cell over."""
+"""`python -m hycam_exp [overrides]`, or `hycam-exp`: composes the config and hands one cell over."""
 
 import os
+import runpy
 import sys
 import warnings
 
@@ -10,12 +11,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from hycam_exp import backbones, jobs, rank_processes, ranks
-from hycam_exp.command_line import as_errors, leave_pipe, refuse
-from hycam_exp.config import config_dir, read, require_trainable
-from hycam_exp.launcher import LocalLauncher
-from hycam_exp.misspelling import explain
-from hycam_exp.slurm import SlurmLauncher
+from hycam_exp.config.errors import explain
+from hycam_exp.config.settings import config_dir, read, require_trainable
+from hycam_exp.launch import jobs
+from hycam_exp.launch.local import LocalLauncher
+from hycam_exp.launch.slurm import SlurmLauncher
+from hycam_exp.models import load
+from hycam_exp.runtime import rank_processes, ranks
+from hycam_exp.runtime.command_line import as_errors, leave_pipe, refuse
+from hycam_exp.runtime.interruption import ended_by_signals
+from hycam_exp.training import loggers
 
 # What the libraries say to each other; nothing a user could act on.
 THIRD_PARTY = (
@@ -31,8 +36,9 @@ def execute(cfg: DictConfig) -> None:
     try:
         run = read(cfg)
         require_trainable(run)
+        loggers.require_usable(run.logger)
         if rank_processes.are_needed(run.trainer):
-            backbones.check_device(run.trainer, "float32")  # asking for bfloat16 would take memory of the first GPU
+            load.check_device(run.trainer, "float32")  # asking for bfloat16 would take memory of the first GPU
             sys.exit(rank_processes.run(run.trainer, sys.argv[1:]))
         with ranks.joined(run.trainer):
             from hycam_exp.cell import run_cell
@@ -46,8 +52,21 @@ jobs.register(LocalLauncher, SlurmLauncher)
 _composed = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(execute)
 
 
+COMMANDS = {
+    "plan": "hycam_exp.plan",
+    "report": "hycam_exp.report",
+    "data": "data_prep",
+    "generate": "hycam_exp.generate",
+}
+"""The other commands: `hycam-exp plan ...` is `python -m hycam_exp.plan ...`."""
+
+
+@ended_by_signals()
 def main() -> None:
-    """The command line, by Hydra; what is wrong with an option or an override ends in one line."""
+    """The command line: one of the other commands by its name, or Hydra's overrides; a mistake ends in one line."""
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        runpy.run_module(COMMANDS[sys.argv.pop(1)], run_name="__main__", alter_sys=True)
+        return
     options = get_args_parser()
     options.error = refuse  # type: ignore[method-assign]
     options.parse_args()

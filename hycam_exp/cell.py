@@ -13,14 +13,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp import backbones, printout, ranks, standing
-from hycam_exp.config import Run
-from hycam_exp.cost import Clock
+from hycam_exp.config.methods import METHODS
+from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
-from hycam_exp.data.pace import Pace
-from hycam_exp.method_settings import METHODS
+from hycam_exp.data.batches import StepSizes
+from hycam_exp.launch import cell_status
+from hycam_exp.models import causality, files
+from hycam_exp.models.backbone import Backbone, examine
+from hycam_exp.models.load import check_weights, load_model, weight_dtype
+from hycam_exp.records import printout
+from hycam_exp.records.provenance import versions
+from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store
 from hycam_exp.records.version import RESULTS_VERSION
-from hycam_exp.runs import MAX_FAILURES, RunRecord, Store, disk_error, versions, write_atomically
+from hycam_exp.runtime import ranks
+from hycam_exp.runtime.cost import Clock
+from hycam_exp.runtime.files import disk_error, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     from hycam_exp.data.tokens import Tokens
     from hycam_exp.evaluation.generation import Decoder
     from hycam_exp.evaluation.measurement import Measurement
-    from hycam_exp.training import Fit, Logger
+    from hycam_exp.training.fit import Fit, Logger
 
 
 RETENTION_WINDOW = 512  # tokens of general text that are scored together
@@ -46,13 +53,13 @@ def run_cell(run: Run) -> RunRecord:
         ValueError: something that the user can mend; nothing is then half-written.
     """
     ranks.check_joined(run.trainer)
-    store = standing.store_of(run)
+    store = cell_status.store_of(run)
     store.check_writable()
     clock = Clock()
     with clock("data"):
         collection = _collection(run)
     printout.rejections(collection.rejections)
-    identifier = standing.identifier(run, collection.records)
+    identifier = cell_status.identifier(run, collection.records)
     found = _finished(run, identifier, store)
     try:
         with nullcontext() if found else ranks.held_by_first(store.lock(identifier)):
@@ -95,7 +102,7 @@ def _collection(run: Run) -> sources.Collection:
         lines = [str(error)]
         if run.model.source == "hub":
             try:
-                backbones.examine(run.model, run.trainer, run.recipe.precision)
+                examine(run.model, run.trainer, run.recipe.precision)
             except ValueError as other:
                 lines.append(str(other))
         raise ValueError("\n".join(lines)) from error
@@ -114,8 +121,9 @@ class Cell:
 
     def finish(self) -> RunRecord:
         """Measure, train, measure again, and write the record."""
-        from hycam_exp import mirror, strategies
         from hycam_exp.methods import unadapted
+        from hycam_exp.records import wandb_mirror
+        from hycam_exp.training import strategies
 
         attempt = ranks.from_first(self._begin_attempt)
         with self.clock("load"):
@@ -138,7 +146,7 @@ class Cell:
                 self.store.add_failure(self.identifier, error)
             raise
         if ranks.is_first():
-            mirror.publish(loggers, record, after)
+            wandb_mirror.publish(loggers, record, after)
             shutil.rmtree(self.folder / "training")
         return record
 
@@ -161,19 +169,21 @@ class Cell:
             "results version": RESULTS_VERSION,
             "strategy": trainer.strategy,
             "ranks": trainer.world_size,
-            "micro batch size": self._pace.micro_batch_size,  # Lightning counts micro-batches
+            "micro batch size": self._sizes.micro_batch_size,  # Lightning counts micro-batches
             **{package: versions().get(package) for package in CONTINUING},
         }
-        other = [f"{name} {previous.get(name)}, now {now}" for name, now in made_by.items() if previous.get(name) != now]
+        fresh = self.run.resume == "never" or self.run.overwrite
+        self.notes += [] if fresh else previous.get("notes", [])
+        other = [f"{key} {previous.get(key)}, now {now}" for key, now in made_by.items() if previous.get(key) != now]
         same = not previous["attempt"] or not other
         if not same:
             self.notes.append(f"an earlier attempt was not continued: it was made with {'; '.join(other)}")
             print(f"{self.identifier}: {self.notes[-1]}", flush=True)
-        if not same or self.run.resume == "never" or self.run.overwrite:
+        if not same or fresh:
             for name in ("training", "predictions"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
         attempt = previous["attempt"] + 1
-        write_atomically(state, json.dumps({"attempt": attempt, **made_by}).encode())
+        write_atomically(state, json.dumps({"attempt": attempt, **made_by, "notes": self.notes}).encode())
         return attempt
 
     def _previous_attempt(self, state: Path) -> dict[str, Any]:
@@ -187,33 +197,48 @@ class Cell:
             raise ValueError(f"{state}: does not tell the last attempt ({error}); {way_out}") from error
 
     @property
-    def _pace(self) -> Pace:
-        return Pace.of(self.run.recipe, self.run.trainer)
+    def _sizes(self) -> StepSizes:
+        return StepSizes.of(self.run.recipe, self.run.trainer)
 
     @cached_property
-    def backbone(self) -> backbones.Backbone:
+    def backbone(self) -> Backbone:
         """Config and tokenizer, checked against the settings before any weight is read."""
+        from hycam_exp.data.tokens import end_with
+
         run = self.run
-        backbone = backbones.examine(run.model, run.trainer, run.recipe.precision)
+        backbone = examine(run.model, run.trainer, run.recipe.precision)
         backbone.check_length(run.data.max_length)
         run.method.check_width(backbone.width)
+        end_with(backbone.tokenizer, run.data.eos)
+        check_weights(backbone)
         return backbone
 
     def _fold(self) -> Fold:
         from hycam_exp.data.folds import fold_of
+        from hycam_exp.data.tokens import other_ending
 
+        if remark := other_ending(self.backbone.tokenizer, self.run.data.prompt):
+            self.notes.append(remark)
+            if ranks.is_first():
+                printout.note(remark)
         cache = self.store.outputs / "tokens"
         fold = fold_of(self.collection.records, self.run.fold, self.run.data, self.backbone.tokenizer, cache)
         self.notes += fold.gaps(self.run.data.tasks)
         return fold
 
     def _load(self) -> nn.Module:
-        from hycam_exp import strategies
+        from hycam_exp.training import strategies
 
-        dtype = backbones.weight_dtype(self.run.recipe.precision, METHODS[self.run.method.name].trains_backbone)
+        dtype = weight_dtype(self.run.recipe.precision, METHODS[self.run.method.name].trains_backbone)
         random = self.run.model.source == "random"  # is drawn whole
         with nullcontext() if random else strategies.loading(self.run.trainer, dtype):
-            return backbones.load(self.backbone, dtype, self.run.seed)
+            model: Any = load_model(self.backbone, dtype, self.run.seed)
+        if not causality.is_known(model.config):
+            if self.run.trainer.whole_weights:
+                model.to(self.device)
+            with strategies.computing(model, self.run.trainer):
+                causality.check_causal(model, self.run.model)
+        return model
 
     def _autocast(self) -> AbstractContextManager[object]:
         import torch
@@ -223,8 +248,8 @@ class Cell:
 
     def _measure(self, model: nn.Module, rows: Sequence[Tokens], when: str) -> Measurement:
         """Perplexity and retention; decoded responses after adaptation, and before it where the recipe says so."""
-        from hycam_exp import strategies
         from hycam_exp.evaluation import measurement
+        from hycam_exp.training import strategies
 
         evaluation, batch_size = self.run.evaluation, self.run.trainer.evaluation_batch_size
         if not evaluation.test:
@@ -245,7 +270,7 @@ class Cell:
         """The windows of general text; none where there is no such text."""
         from hycam_exp.evaluation import retention
 
-        path = backbones.retention_path(self.run.model)
+        path = files.retention_path(self.run.model)
         if path is None:
             return []
         return retention.rows(
@@ -279,27 +304,30 @@ class Cell:
         return adapted, {"parameters_trainable": trainable, "parameters_total": total, **chosen}
 
     def _loggers(self, attempt: int) -> list[Logger]:
-        from hycam_exp.training import loggers
+        from hycam_exp.training.loggers import loggers
 
         return loggers(self.run, self.identifier, self.folder, attempt)
 
     def _train(self, adapted: nn.Module, fold: Fold, loggers: list[Logger]) -> Fit:
-        from hycam_exp import training
         from hycam_exp.data.batches import Schedule
         from hycam_exp.data.module import FoldData
+        from hycam_exp.training.fit import fit
 
         run = self.run
-        schedule = Schedule(lengths=fold.train.lengths, epochs=run.recipe.epochs, seed=run.seed, **asdict(self._pace))
         pad_to = run.data.max_length if run.data.padding == "max_length" else 0
+        schedule = Schedule(
+            lengths=[max(length, pad_to) for length in fold.train.lengths], max_length=run.data.max_length,
+            epochs=run.recipe.epochs, seed=run.seed, **asdict(self._sizes),
+        )  # fmt: skip
         batch_size, pad_id = run.trainer.evaluation_batch_size, self.backbone.pad_id
         data = FoldData(fold, schedule, batch_size, pad_id, run.data.loss_on, pad_to)
-        fit = training.fit(adapted, data, run, self.folder / "training", loggers)
-        self.clock.seconds["train"] = fit.seconds
-        return fit
+        done = fit(adapted, data, run, self.folder / "training", loggers)
+        self.clock.seconds["train"] = done.seconds
+        return done
 
     def _save(self, adapted: Any) -> None:
         """The adapter in PEFT's form (for full fine-tuning the whole model), the tokenizer, and the run's settings."""
-        from hycam_exp import strategies
+        from hycam_exp.training import strategies
 
         target = self.folder / "adapter"
         state = strategies.state_to_save(adapted, self.run.trainer)
@@ -308,14 +336,14 @@ class Cell:
         shutil.rmtree(target, ignore_errors=True)
         adapted.save_pretrained(target, **({"state_dict": state} if state else {}))
         self.backbone.tokenizer.save_pretrained(target)
-        write_atomically(target / backbones.SETTINGS_FILE, json.dumps(asdict(self.run), indent=1).encode())
+        write_atomically(target / files.SETTINGS_FILE, json.dumps(asdict(self.run), indent=1).encode())
 
     def _record(
         self, fold: Fold, fit: Fit, before: Measurement, after: Measurement, parameters: dict[str, int]
     ) -> RunRecord:
         """Write the samples file, then the record: a record is there only when everything is."""
         from hycam_exp.evaluation.samples import samples_file
-        from hycam_exp.recording import record_of
+        from hycam_exp.records.build import record_of
 
         if after.rows and not after.retention:
             text = self.run.model.retention_text

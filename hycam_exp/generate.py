@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hycam_exp import backbones
-from hycam_exp.command_line import as_errors, key_values, refuse
-from hycam_exp.config import ModelSettings
-from hycam_exp.method_settings import METHODS, require
+from hycam_exp.config.methods import METHODS, require
+from hycam_exp.config.settings import ModelSettings
+from hycam_exp.models import files
+from hycam_exp.models.backbone import Backbone, describe
+from hycam_exp.models.load import load_model, weight_dtype
+from hycam_exp.records.store import all_records_folders
+from hycam_exp.runtime.command_line import as_errors, key_values, refuse
+from hycam_exp.runtime.interruption import ended_by_signals
 
 OPTIONS = {"run": "", "prompt": "", "input": "", "max_new_tokens": "128", "outputs": "outputs"}
 
@@ -33,12 +37,12 @@ def options(arguments: list[str]) -> dict[str, str]:
 def adapter_folder(run: str, outputs: str) -> Path:
     """The saved adapter of a run, given its id, its folder, or the adapter's own folder."""
     candidates = [Path(run), Path(run) / "adapter", Path(outputs) / run / "adapter"]
-    found = next((folder for folder in candidates if (folder / backbones.SETTINGS_FILE).is_file()), None)
+    found = next((folder for folder in candidates if (folder / files.SETTINGS_FILE).is_file()), None)
     if found is None:
-        recorded = (Path("results") / "runs" / f"{run}.json").is_file()
+        recorded = any((of / f"{run}.json").is_file() for of in all_records_folders(Path("results")))
         again = f"; it has a record, and no adapter here: `python -m hycam_exp.report figures run={run}` says how to"
         raise ValueError(
-            f"run={run}: no finished run there ({backbones.SETTINGS_FILE} looked for in {_listed(candidates)})"
+            f"run={run}: no finished run there ({files.SETTINGS_FILE} looked for in {_listed(candidates)})"
             + (f"{again} train it again" if recorded else "")
         )
     return found
@@ -48,15 +52,15 @@ def _listed(folders: list[Path]) -> str:
     return ", ".join(str(folder) for folder in folders)
 
 
-def adapted_model(folder: Path, settings: dict[str, Any]) -> tuple[Any, backbones.Backbone]:
+def adapted_model(folder: Path, settings: dict[str, Any]) -> tuple[Any, Backbone]:
     """The backbone with the run's adapter, or the fine-tuned model itself, ready to generate."""
     trained = METHODS[settings["method"]["name"]].trains_backbone
     model_settings = ModelSettings(**settings["model"])
     if trained:
         saved = {"source": "folder", "path": str(folder), "architecture": None, "tokenizer": None}
         model_settings = ModelSettings(**{**settings["model"], **saved})
-    backbone = backbones.describe(model_settings)
-    model = backbones.load(backbone, backbones.weight_dtype(settings["recipe"]["precision"], trained), settings["seed"])
+    backbone = describe(model_settings)
+    model = load_model(backbone, weight_dtype(settings["recipe"]["precision"], trained), settings["seed"])
     if trained:
         return model, backbone
     from hycam_exp.methods import adapter_file  # registers with PEFT
@@ -67,11 +71,12 @@ def adapted_model(folder: Path, settings: dict[str, Any]) -> tuple[Any, backbone
 def answer(folder: Path, prompt: str, input: str, max_new_tokens: int) -> str:
     """The adapted model's greedy answer to an instruction, in the template it was trained with."""
     from hycam_exp.data.records import Record
-    from hycam_exp.data.tokens import tokenise
+    from hycam_exp.data.tokens import end_with, tokenise
     from hycam_exp.evaluation.generation import Decoder
 
-    settings = json.loads((folder / backbones.SETTINGS_FILE).read_text())
+    settings = json.loads((folder / files.SETTINGS_FILE).read_text())
     model, backbone = adapted_model(folder, settings)
+    end_with(backbone.tokenizer, settings["data"].get("eos"))
     record = Record(task="", instruction=prompt, input=input, output="?", group="")
     rows, too_long = tokenise([record], backbone.tokenizer, settings["data"]["prompt"], settings["data"]["max_length"])
     if too_long:
@@ -88,6 +93,7 @@ def answer(folder: Path, prompt: str, input: str, max_new_tokens: int) -> str:
     return decoder.decode(rows)[0].text
 
 
+@ended_by_signals()
 def main(arguments: list[str]) -> None:
     """Print the answer, or one line about what is wrong."""
     if not arguments:

@@ -3,7 +3,7 @@
 import sys
 from importlib.util import find_spec
 
-from hycam_exp.command_line import as_errors
+from hycam_exp.runtime.command_line import as_errors
 
 # Of the harness's own errors those that anybody meets, and the way out.
 KNOWN = {

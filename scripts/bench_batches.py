@@ -1,4 +1,4 @@
-"""Padding of the batches that training sees, against every record padded to the limit; and the seconds of tokenising.
+"""Padding of the batches that training sees, and how mixed its steps are; and the seconds of tokenising.
 
 python -m scripts.bench_batches --root DIR --tokenizer DIR [--out results/benchmarks/batches.json]
 
@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.command_line import Parser
-from hycam_exp.cost import hardware
 from hycam_exp.data import published, sources
 from hycam_exp.data.batches import Schedule
 from hycam_exp.data.records import Record, identified
 from hycam_exp.data.token_table import TokenTable, token_table
+from hycam_exp.runtime.command_line import Parser
+from hycam_exp.runtime.cost import hardware
 
-BATCH_SIZE, MAX_LENGTH, STYLE = 16, 1200, "alpaca"
+MAX_LENGTH, STYLE = 1200, "alpaca"
+CUTS = ((16, 16), (16, 4), (16, 2), (32, 4))  # records of a step, and of the longest ones in a micro-batch
 
 
 def mix(root: str) -> list[Record]:
@@ -34,21 +35,29 @@ def mix(root: str) -> list[Record]:
 
 def padding(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
     """The share of positions that are padding where each batch is as long as its longest member."""
-    positions = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
-    return 1 - sum(lengths) / positions
+    rows = [[lengths[i] for i in batch] for batch in batches]
+    return 1 - sum(map(sum, rows)) / sum(len(of_batch) * max(of_batch) for of_batch in rows)
 
 
-def shares(table: TokenTable, epochs: int) -> dict[str, float]:
-    """The share of padding over some epochs: grouped by length, shuffled without grouping, all at the limit."""
-    lengths = table.lengths
-    schedule = Schedule(lengths, BATCH_SIZE, BATCH_SIZE, epochs, seed=0)
-    grouped = [schedule.windows(epoch) for epoch in range(epochs)]
-    drawn = Schedule([0] * len(lengths), BATCH_SIZE, BATCH_SIZE, epochs, seed=0).windows(0)
-    return {
-        "grouped_by_length": max(padding(lengths, epoch) for epoch in grouped),
-        "shuffled": padding(lengths, drawn),
-        "padded_to_max_length": 1 - sum(lengths) / (MAX_LENGTH * len(lengths)),
-    }
+def shares(table: TokenTable, epochs: int) -> dict[str, Any]:
+    """By cut, the share of padding over some epochs as steps are cut, and with as many rows in every micro-batch; the
+    mixture of a step's tasks; and the share of padding with all records at the limit."""
+    lengths, tasks = table.lengths, [row.task for row in table]
+    found: dict[str, Any] = {}
+    for size, micro in CUTS:
+        schedule = Schedule(lengths, MAX_LENGTH, size, micro, epochs, seed=0)
+        windows = [window for epoch in range(epochs) for window in schedule.windows(epoch)]
+        even = [sorted(window, key=lengths.__getitem__) for window in windows]
+        entropy = schedule.step_task_entropy(tasks, schedule.num_steps)
+        found[f"{size}/{micro}"] = {
+            "padding": round(padding(lengths, [b for window in windows for b in schedule.micro_batches(window)]), 4),
+            "padding_of_equal_rows": round(
+                padding(lengths, [rows[i : i + micro] for rows in even for i in range(0, len(rows), micro)]), 4
+            ),
+            "step_task_entropy": None if entropy is None else round(entropy, 4),
+        }
+    found["padding_to_max_length"] = round(1 - sum(lengths) / (MAX_LENGTH * len(lengths)), 4)
+    return found
 
 
 def measure(records: Sequence[Record], tokenizer_folder: Path, epochs: int) -> dict[str, Any]:
@@ -62,9 +71,9 @@ def measure(records: Sequence[Record], tokenizer_folder: Path, epochs: int) -> d
             start = time.perf_counter()
             table = token_table(records, tokenizer, STYLE, MAX_LENGTH, Path(folder))
             seconds.append(round(time.perf_counter() - start, 2))
-        found = {name: round(share, 4) for name, share in shares(table, epochs).items()}
+        found = shares(table, epochs)
         average = round(sum(table.lengths) / len(table), 1)
-    return {"tokenising_seconds": seconds[0], "found_again_seconds": seconds[1], "tokens": average, "padding": found}
+    return {"tokenising_seconds": seconds[0], "found_again_seconds": seconds[1], "tokens": average, "steps": found}
 
 
 def main() -> None:
@@ -77,7 +86,7 @@ def main() -> None:
     arguments = parser.parse_args()
     records = mix(arguments.root)
     setting = {
-        "records": len(records), "tokenizer": arguments.tokenizer.name, "batch_size": BATCH_SIZE,
+        "records": len(records), "tokenizer": arguments.tokenizer.name,
         "max_length": MAX_LENGTH, "template": STYLE, "epochs": arguments.epochs,
     }  # fmt: skip
     measured = measure(records, arguments.tokenizer, arguments.epochs)

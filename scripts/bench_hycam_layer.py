@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hycam_exp.command_line import Parser
-from hycam_exp.cost import hardware
 from hycam_exp.methods.modulation import fuse, low_rank_codes, modulate
+from hycam_exp.runtime.command_line import Parser
+from hycam_exp.runtime.cost import hardware
 
 TOKENS, WIDTH, RANK, NUM = 2048, 896, 64, 5
 Form = Callable[..., Tensor]

@@ -17,17 +17,17 @@ import torch
 from torch.distributed._tools.mem_tracker import MemTracker
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from hycam_exp.backbones import weight_dtype
-from hycam_exp.command_line import Parser
-from hycam_exp.config import Run, compose
-from hycam_exp.cost import hardware
+from hycam_exp.config.methods import METHODS
+from hycam_exp.config.settings import Run, compose
 from hycam_exp.data.batches import IGNORE
 from hycam_exp.data.batches import Batch as Tokens
-from hycam_exp.method_settings import METHODS
 from hycam_exp.methods import attach
+from hycam_exp.models.load import weight_dtype
 from hycam_exp.plan.memory import Parts, Step
 from hycam_exp.plan.shape import Batch, bytes_of, shape_of
-from hycam_exp.training import FineTuning, checkpoint_activations
+from hycam_exp.runtime.command_line import Parser
+from hycam_exp.runtime.cost import hardware
+from hycam_exp.training.fit import FineTuning, checkpoint_activations
 
 TINY = {
     "model_type": "llama", "hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 6,
@@ -97,7 +97,6 @@ def _tokens(case: Case, vocabulary: int, device: str) -> Tokens:
     ids = torch.randint(3, vocabulary, (case.rows, case.length))
     mask, labels = torch.ones_like(ids), ids.clone()
     mask[0, case.length - 3 * case.padded :] = 0
-    labels[:, : case.length // 2] = IGNORE
     labels[mask == 0] = IGNORE
     names = [str(row) for row in range(case.rows)]
     scored = int((labels[:, 1:] >= 0).sum())

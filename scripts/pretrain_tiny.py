@@ -23,8 +23,8 @@ import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from data_prep.corpus import corpus
-from hycam_exp.command_line import Parser
+from data_prep.mini.corpus import corpus
+from hycam_exp.runtime.command_line import Parser
 
 OUT = Path(__file__).resolve().parent.parent / "hycam_exp" / "assets" / "tiny_llama"
 BOS, EOS, PAD = SPECIALS = ("<|bos|>", "<|eos|>", "<|pad|>")

@@ -1,6 +1,6 @@
 """A learning rate for every method, chosen by the validation loss of fold 0 from one grid; no test split is touched.
 
-python -m scripts.search_learning_rate [--methods lora hycam] [--overrides data.max_per_task=150] [--out FILE]
+python -m scripts.search_learning_rate [--methods lora hycam] [--overrides data.max_per_task=150] [--study NAME]
 
 Half-decade steps from 1e-5 to 3e-2, extended where the best is at an edge; the best two again with a second seed; the
 choice is the one with the lower mean. Cells that are finished are not run again.
@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hycam_exp import grid
-from hycam_exp.command_line import Parser, as_errors
-from hycam_exp.config import compose
-from hycam_exp.inputs import Inputs
-from hycam_exp.method_settings import METHODS
-from hycam_exp.runs import write_atomically
-from hycam_exp.standing import store_of
+from hycam_exp.config import grid
+from hycam_exp.config.methods import METHODS
+from hycam_exp.config.settings import compose
+from hycam_exp.data.records import require_plain_name
+from hycam_exp.launch.cell_status import store_of
+from hycam_exp.launch.inputs import Inputs
+from hycam_exp.runtime.command_line import Parser, as_errors
+from hycam_exp.runtime.files import write_atomically
 
 GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 SEEDS = (0, 1)
@@ -97,7 +98,7 @@ def outcome(method: str, cell: Cell, overrides: Sequence[str], inputs: Inputs) -
     Raises:
         ValueError: it has neither a record nor diverged; says why.
     """
-    from hycam_exp.training import NonFiniteLossError
+    from hycam_exp.training.fit import NonFiniteLossError
 
     (run,) = grid.runs(grid.expand(overrides_of(method, cell, overrides), multirun=True))
     run_id, store = inputs.run_id(run), store_of(run)
@@ -136,8 +137,14 @@ def main() -> None:
     parser.add_argument("--overrides", nargs="*", default=[], help="of the command, for every cell")
     parser.add_argument("--name", help="under which the result is kept; the method's name if left out")
     parser.add_argument("--folder", type=Path, default=Path("outputs/tuning"), help="for the cells' records")
-    parser.add_argument("--out", type=Path, default=Path("results/tuning/mini.json"))
+    parser.add_argument("--study", default="mini", help="they go to results/studies/NAME/tuning.json")
+    parser.add_argument("--out", type=Path, help="another file for them")
     arguments = parser.parse_args()
+    try:
+        require_plain_name("--study", arguments.study)
+    except ValueError as error:
+        sys.exit(as_errors(error))
+    out = arguments.out or Path("results") / "studies" / arguments.study / "tuning.json"
     for method in arguments.methods:
         compose("experiment=mini", f"method={method}", *arguments.overrides)  # a mistake is told before any cell
     for method in arguments.methods:
@@ -148,9 +155,9 @@ def main() -> None:
             found = search(method, [*arguments.overrides, *places])
         except ValueError as error:
             sys.exit(as_errors(error))
-        kept = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
+        kept = json.loads(out.read_text()) if out.is_file() else {}
         kept[name] = {**found, "overrides": arguments.overrides}
-        write_atomically(arguments.out, (json.dumps(kept, indent=1) + "\n").encode())
+        write_atomically(out, (json.dumps(kept, indent=1) + "\n").encode())
         print(f"{name}: {found['choice']}", flush=True)
         for row in found["cells"]:
             print(f"  {row['learning_rate']:g} seed {row['seed']}: {row['validation_loss']}", flush=True)

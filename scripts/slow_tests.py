@@ -18,8 +18,9 @@ from typing import Any
 
 import psutil
 
-from hycam_exp.command_line import as_errors
-from hycam_exp.runs import provenance, write_atomically
+from hycam_exp.records.provenance import provenance
+from hycam_exp.runtime.command_line import as_errors
+from hycam_exp.runtime.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "benchmarks" / "test_slow.json"

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from hycam_exp.command_line import Parser
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.report.statistics.significance import LEVEL, TEST_SHARE, best, holm, p_values, power
+from hycam_exp.runtime.command_line import Parser
 
 SHARED = TEST_SHARE / (1 + TEST_SHARE)
 """The correlation between folds that the corrected resampled t-test supposes: test records over all records, 1/8."""

@@ -13,7 +13,7 @@ from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from hycam_exp import slurm
+from hycam_exp.launch import slurm
 
 settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("tests")

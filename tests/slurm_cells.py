@@ -9,12 +9,13 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from hycam_exp.config import compose, config_dir
-from hycam_exp.slurm import SlurmGrid, SlurmJob
-from hycam_exp.slurm_queue import Request
+from hycam_exp.config.settings import compose, config_dir
+from hycam_exp.launch.slurm import SlurmGrid, SlurmJob
+from hycam_exp.launch.slurm_queue import Request
 
 FIELDS: dict[str, Any] = yaml.safe_load((config_dir() / "hydra" / "launcher" / "slurm.yaml").read_text())
 del FIELDS["_target_"]
+FIELDS["sbatch"] = {}  # as the launcher makes of the file's null
 GATE = "import time, pathlib\nwhile not pathlib.Path('%(folder)s/go').exists(): time.sleep(0.02)\n"
 
 

@@ -14,16 +14,16 @@ import pytest
 
 from hycam_exp import cell
 from hycam_exp.cell import CONTINUING, Cell, run_cell
-from hycam_exp.config import Run, compose
-from hycam_exp.cost import Clock
+from hycam_exp.config.settings import Run, compose
 from hycam_exp.data.sources import Collection
 from hycam_exp.evaluation.generation import Decoder
-from hycam_exp.runs import RunRecord, Store
-from hycam_exp.standing import store_of
+from hycam_exp.launch.cell_status import store_of
+from hycam_exp.records.store import RunRecord, Store
+from hycam_exp.runtime.cost import Clock
 
 _LOCK = Store.lock
 QUICK = (
-    "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[auto_cot,dolly]", "recipe.epochs=1",
+    "model=tiny_qwen2", "data.max_per_task=20", "data.tasks=[mini_reasoning,mini_passage]", "recipe.epochs=1",
     "recipe.global_batch_size=8", "recipe.validations_per_epoch=2", "recipe.max_new_tokens=6",
     "recipe.compare_single=1",
 )  # fmt: skip
@@ -48,12 +48,12 @@ def test_a_record_holds_scores_for_every_task_metric_and_state(finished):
     """PPL in its definitions, BLEU-4, ROUGE-L and caps are there per task, as mean and pooled, before and after."""
     _, _, record = finished
     for metric in ("ppl", "ppl_without_eos", "bits_per_byte", "bleu4", "rouge_l"):
-        for task in ("auto_cot", "dolly", "mean", "pooled"):
+        for task in ("mini_reasoning", "mini_passage", "mean", "pooled"):
             assert record.score(metric, task) is not None, (metric, task)
             assert record.score(f"{metric}_before", task) is not None, (metric, task)
     assert record.score("ppl_released", "pooled") is not None
-    assert record.score("cap_share", "auto_cot") is not None
-    assert record.score("batch_difference_share", "dolly") is not None
+    assert record.score("cap_share", "mini_reasoning") is not None
+    assert record.score("batch_difference_share", "mini_passage") is not None
     assert set(record.metrics) == {s.metric for s in record.scores}
 
 
@@ -80,9 +80,9 @@ def test_the_samples_file_gives_the_records_scores(finished):
     folder, _, record = finished
     table = pq.read_table(folder / "results" / "runs" / f"{record.run_id}.samples.parquet").to_pylist()
     assert len(table) == 4
-    rows = [row for row in table if row["task"] == "dolly"]
+    rows = [row for row in table if row["task"] == "mini_passage"]
     mean = math.fsum(row["nats"] for row in rows) / sum(row["tokens"] for row in rows)
-    assert record.score("ppl", "dolly") == pytest.approx(math.exp(mean))
+    assert record.score("ppl", "mini_passage") == pytest.approx(math.exp(mean))
 
 
 def test_what_lies_beside_a_record(finished):
@@ -230,7 +230,7 @@ def test_an_attempt_of_other_micro_batches_is_not_continued(tmp_path):
 
 @pytest.mark.parametrize("name", ["results version", "strategy", "ranks", "micro batch size", *CONTINUING])
 def test_an_attempt_of_another_version_or_strategy_is_not_continued(tmp_path, name, capsys):
-    """Whatever decides how an attempt goes on is in attempt.json; another value there begins the cell again, and says so."""
+    """Whatever decides how an attempt goes on is in attempt.json; another value begins it again, and says so."""
     run = quick(tmp_path)
     cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
     assert cell._begin_attempt() == 1
@@ -242,6 +242,19 @@ def test_an_attempt_of_another_version_or_strategy_is_not_continued(tmp_path, na
     assert not (cell.folder / "training").exists()
     assert cell.notes == [f"an earlier attempt was not continued: it was made with {name} other, now {kept[name]}"]
     assert cell.notes[0] in capsys.readouterr().out
+
+
+def test_the_notes_of_an_attempt_outlive_it(tmp_path):
+    """An attempt that is interrupted tells the one that goes on from it, for the record; a fresh start has none."""
+    run = quick(tmp_path)
+    other = replace(run, trainer=replace(run.trainer, micro_batch_size=1))
+    told = []
+    for of in (run, other, other, replace(other, resume="never")):
+        cell = Cell(of, "cell", store_of(of), Collection(records=[], rejections=[], sources=[]), Clock())
+        cell._begin_attempt()
+        told.append(cell.notes)
+    assert [len(notes) for notes in told] == [0, 1, 1, 0]
+    assert told[2] == told[1]
 
 
 def test_a_damaged_state_of_an_attempt_is_named(tmp_path):
@@ -280,14 +293,14 @@ def test_a_fold_too_small_for_its_parts_is_refused(tmp_path):
 
 def test_a_length_above_the_models_positions_is_refused_before_loading(tmp_path, monkeypatch):
     """The error names both numbers, and no weight is read."""
-    monkeypatch.setattr("hycam_exp.backbones.load", lambda *a: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("hycam_exp.cell.load_model", lambda *a: pytest.fail("weights were loaded"))
     with pytest.raises(ValueError, match=r"max_length=2000 is above the 1024 positions"):
         run_cell(quick(tmp_path, "data.max_length=2000"))
 
 
 def test_a_rank_above_the_width_is_refused_before_loading(tmp_path, monkeypatch):
     """The error names the rank and the width, and no weight is read."""
-    monkeypatch.setattr("hycam_exp.backbones.load", lambda *a: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("hycam_exp.cell.load_model", lambda *a: pytest.fail("weights were loaded"))
     with pytest.raises(ValueError, match=r"method\.rank=65: .* width 64"):
         run_cell(quick(tmp_path, "method.rank=65"))
 
@@ -314,7 +327,9 @@ def test_record_says_what_the_router_did(finished):
 
     _, run, record = finished
     places = [(row["layer"], row["task"]) for row in record.routing]
-    assert places == [(f"model.layers.{i}.self_attn", task) for i in range(2) for task in ("auto_cot", "dolly")]
+    assert places == [
+        (f"model.layers.{i}.self_attn", task) for i in range(2) for task in ("mini_passage", "mini_reasoning")
+    ]
     for row in record.routing:
         assert len(row["weights"]) == run.method.num_specialized
         assert sum(row["weights"]) == pytest.approx(1, abs=1e-5)

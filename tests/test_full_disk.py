@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp import runs
-from hycam_exp.jobs import Grid, GridLauncher
-from hycam_exp.runs import Store, disk_error, write_atomically
-from tests.test_launcher import command
-from tests.test_runs import ID, RECORD, files
+from hycam_exp.launch.jobs import Grid, GridLauncher
+from hycam_exp.records.store import Store
+from hycam_exp.runtime.files import disk_error, write_atomically
+from tests.launch.test_local import command
+from tests.records.test_store import ID, RECORD, files
 
 Disk = Callable[[str, int], Path]
 
@@ -46,12 +46,11 @@ def fill(folder: Path, leave: int = 0) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["results", "outputs"])
-def test_a_full_folder_is_named_before_anything_is_computed(tmp_path: Path, disk: Disk, name: str) -> None:
+@pytest.mark.parametrize(("held", "name"), [("records", "results"), ("outputs", "outputs")])
+def test_a_full_folder_is_named_before_anything_is_computed(tmp_path: Path, disk: Disk, held: str, name: str) -> None:
     """With its setting and the two ways out."""
     folder = disk("small", 64)
-    store = Store(**{"results": tmp_path / "a", "outputs": tmp_path / "b", name: folder})
-    (folder / "runs").mkdir()
+    store = Store(**{"records": tmp_path / "a", "outputs": tmp_path / "b", held: folder})
     store.check_writable()
     fill(folder)
     way_out = rf"No space left on device; make room there, or give paths\.{name}=FOLDER$"
@@ -61,10 +60,10 @@ def test_a_full_folder_is_named_before_anything_is_computed(tmp_path: Path, disk
 
 def test_a_record_that_finds_no_room_leaves_the_old_one_whole(tmp_path: Path, disk: Disk) -> None:
     """The error names the record's file; the record that was there stays as it was, and nothing lies beside it."""
-    store = Store(disk("small", 64), tmp_path)
+    store = Store(disk("small", 64) / "runs", tmp_path)
     path = store.write(RECORD)
     before = path.read_bytes()
-    filler = fill(store.results)
+    filler = fill(store.records.parent)
     with pytest.raises(OSError, match="No space left on device") as caught:
         write_atomically(path, before * 100)
     assert caught.value.filename == str(path)
@@ -76,7 +75,7 @@ def test_a_record_that_finds_no_room_leaves_the_old_one_whole(tmp_path: Path, di
 @pytest.mark.parametrize("folder", ["/proc/none", "/dev/null/none"])
 def test_a_folder_where_nobody_can_write_is_named(tmp_path: Path, folder: str) -> None:
     """Root too is told so in one line."""
-    with pytest.raises(ValueError, match=rf"^paths\.results: cannot write in {folder}/runs: .*paths\.results=FOLDER$"):
+    with pytest.raises(ValueError, match=rf"^paths\.results: cannot write in {folder}: .*paths\.results=FOLDER$"):
         Store(Path(folder), tmp_path).check_writable()
 
 
@@ -122,7 +121,7 @@ def test_a_launcher_that_cannot_write_ends_in_one_line() -> None:
 
 
 QUICK = (
-    "model=tiny_qwen2", "method=lora", "data.max_per_task=10", "data.tasks=[auto_cot]", "recipe.epochs=1",
+    "model=tiny_qwen2", "method=lora", "data.max_per_task=10", "data.tasks=[mini_reasoning]", "recipe.epochs=1",
     "recipe.global_batch_size=2", "recipe.max_new_tokens=4", "recipe.compare_single=0",
     "trainer.checkpoint_every_steps=1",
 )  # fmt: skip
@@ -147,7 +146,7 @@ def test_a_cell_on_a_disk_that_fills_up_goes_on_when_there_is_room(
     done = command(*QUICK, cwd=tmp_path, seconds=300)
     assert done.returncode == 0, done.stderr
     (record,) = tmp_path.glob("results/runs/*.json")
-    assert runs.Store(tmp_path / "results", tmp_path / "outputs").read(record.stem) is not None
+    assert Store(tmp_path / "results" / "runs", tmp_path / "outputs").read(record.stem) is not None
 
 
 def test_what_is_not_the_disks_fault_is_the_cells(tmp_path: Path) -> None:

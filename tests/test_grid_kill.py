@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 GRID = (
-    "-m", "model=tiny_qwen2", "method=lora,hycam", "fold=0,1", "data.max_per_task=10", "data.tasks=[auto_cot]",
+    "-m", "model=tiny_qwen2", "method=lora,hycam", "fold=0,1", "data.max_per_task=10", "data.tasks=[mini_reasoning]",
     "recipe.epochs=1", "recipe.global_batch_size=2", "recipe.max_new_tokens=4", "recipe.compare_single=0",
     "trainer.checkpoint_every_steps=1", "hydra.launcher.n_jobs=2", "hydra.launcher.threads=1",
 )  # fmt: skip

@@ -14,11 +14,12 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hycam_exp import backbones, lm_eval
+from hycam_exp import lm_eval
 from hycam_exp.methods.hycam import HyCAMConfig
+from hycam_exp.models import files
 from tests.methods.conftest import perturb
 
-BACKBONE = backbones.ASSETS / "tiny_llama"
+BACKBONE = files.ASSETS / "tiny_llama"
 TASK = """
 task: sums
 dataset_path: json

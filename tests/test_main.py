@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp import backbones
-from hycam_exp.config import compose
+from hycam_exp.__main__ import COMMANDS
+from hycam_exp.config.settings import compose
 from hycam_exp.data import sources
+from hycam_exp.models.backbone import examine
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,6 +46,18 @@ def test_a_users_mistake_is_one_line(tmp_path, arguments, message):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.parametrize(("name", "module"), COMMANDS.items())
+def test_every_command_is_a_word_of_the_installed_one(tmp_path, name, module):
+    """`hycam-exp plan` is `python -m hycam_exp.plan`, and so for the others: the same help, from any folder."""
+    code = "from hycam_exp.__main__ import main; main()"
+    said = [
+        subprocess.run([sys.executable, *words, "--help"], capture_output=True, text=True, cwd=tmp_path)
+        for words in (("-c", code, name), ("-m", module))
+    ]
+    assert [(done.returncode, done.stdout) for done in said] == [(0, said[1].stdout)] * 2
+    assert said[1].stdout
+
+
 def test_an_unwritable_results_folder_is_named(tmp_path):
     """A results folder that cannot be made is an error before anything is read."""
     (tmp_path / "file").write_text("")
@@ -61,6 +74,6 @@ def test_the_readmes_command_for_own_data_can_be_run(tmp_path, page):
     (tmp_path / "FILE.json").write_text(json.dumps([{"question": "What is it?", "answer": "It."}]))
     overrides = shlex.split(line.replace("data.root=FILE", f"data.root={tmp_path / 'FILE.json'}"))[3:]
     run = compose(*overrides)
-    backbones.examine(run.model, run.trainer, run.recipe.precision).check_length(run.data.max_length)
+    examine(run.model, run.trainer, run.recipe.precision).check_length(run.data.max_length)
     (record,) = sources.read(run.data.tasks, run.data.root, run.data.fields).records
     assert (record.instruction, record.output) == ("What is it?", "It.")

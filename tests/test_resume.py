@@ -1,27 +1,32 @@
 """A cell that is killed, started again by the same command, ends as if nothing had happened."""
 
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 QUICK = (
-    "model=tiny_qwen2", "data.max_per_task=40", "data.tasks=[auto_cot,dolly]", "recipe.epochs=2",
+    "model=tiny_qwen2", "data.max_per_task=40", "data.tasks=[mini_reasoning,mini_passage]", "recipe.epochs=2",
     "recipe.global_batch_size=8", "recipe.validations_per_epoch=100", "recipe.max_new_tokens=6", "recipe.patience=100",
     "trainer.checkpoint_every_steps=1", "trainer.micro_batch_size=4", "trainer.evaluation_batch_size=2",
     "recipe.compare_single=0",
 )  # fmt: skip
 
 
-def start(folder: Path, *overrides: str) -> "subprocess.Popen[str]":
+def start(folder: Path, *overrides: str, **environment: str) -> "subprocess.Popen[str]":
     paths = (f"paths.results={folder / 'results'}", f"paths.outputs={folder / 'outputs'}")
     command = [sys.executable, "-m", "hycam_exp", *QUICK, *paths, *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment, pipe = {**os.environ, **environment}, subprocess.PIPE
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where the tests run in a shell's background
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, preexec_fn=heard)
 
 
 def finish(folder: Path, *overrides: str) -> dict:
@@ -63,6 +68,26 @@ def test_killed_in_the_second_epoch_it_ends_with_the_same_bits(tmp_path, undistu
     kill_after(tmp_path, steps=10)
     resumed = finish(tmp_path)
     assert comparable(resumed) == comparable(undisturbed)
+
+
+def test_interrupted_in_an_allocation_it_ends_after_the_step_and_goes_on(tmp_path, undisturbed):
+    """Inside an allocation of four tasks with srun at hand: after Ctrl-C as after SIGTERM one line alone, a shell's
+    status, no failure, and the step that was made in the checkpoint; at the end the same bits."""
+    (tmp_path / "srun").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "srun").chmod(0o755)
+    slurm = {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "cells", "SLURM_NNODES": "2"}
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        process = start(tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}", **slurm)
+        assert process.stdout is not None
+        made = int(next(line for line in process.stdout if line.startswith("step ")).split()[1].split("/")[0])
+        process.send_signal(number)
+        _, errors = process.communicate()
+        assert process.returncode == status
+        assert errors == f"error: interrupted ({number.name}); the same command goes on from what is finished\n"
+        (path,) = tmp_path.glob("outputs/*/training/last.ckpt")
+        assert torch.load(path, weights_only=True)["global_step"] >= made
+        assert list(tmp_path.glob("outputs/*/failures*")) == []
+    assert comparable(finish(tmp_path)) == comparable(undisturbed)
 
 
 @pytest.mark.slow

@@ -25,10 +25,11 @@ def test_an_installed_wheel_composes_its_own_config_from_any_folder(tmp_path):
     # The dependencies of this environment, without its own (editable) copy of the project.
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")
     code = (
-        "from hycam_exp.config import compose, config_dir; from hycam_exp import backbones; "
+        "from hycam_exp.config.settings import compose, config_dir; from hycam_exp.models import files; "
         "from hycam_exp.data import published; "
-        "print(config_dir()); print(compose().method.name); print((backbones.ASSETS / 'tiny_llama').is_dir()); "
-        "print(len(published.datasets()))"
+        "print(config_dir()); print(compose().method.name); print((files.ASSETS / 'tiny_llama').is_dir()); "
+        "print(len(published.datasets())); "
+        "from hycam_exp.data import sources; print(len(sources.read(['mini_code'], None).records))"
     )
     outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
@@ -36,5 +37,13 @@ def test_an_installed_wheel_composes_its_own_config_from_any_folder(tmp_path):
         command = [str(python), *arguments]
         return subprocess.run(command, cwd=tmp_path, env=outside, capture_output=True, text=True, check=True).stdout
 
-    assert run("-c", code).split() == [str(packages / "hycam_exp" / "conf"), "hycam", "True", "5"]
+    assert run("-c", code).split() == [str(packages / "hycam_exp" / "conf"), "hycam", "True", "5", "2000"]
     assert "method: cam, full_ft, hycam" in run("-m", "hycam_exp", "--help")
+    installed = subprocess.run(
+        [str(python.with_name("hycam-exp")), "plan", "--help"],
+        cwd=tmp_path,
+        env=outside,
+        capture_output=True,
+        text=True,
+    )
+    assert installed.stdout.startswith("usage: python -m hycam_exp.plan"), installed.stderr

@@ -6,29 +6,65 @@ A template ends a turn with a special token, so unlike in the other styles speci
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from hycam_exp.data.prompts import question
+from hycam_exp.data.prompts import question, rendered
 from hycam_exp.data.records import Record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Spans = tuple[list[int], list[tuple[int, int]]]
+
+def prompt_ids(
+    records: Sequence[Record], prompts: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> list[list[int]]:
+    """Ids of the records' rendered prompts, with BOS only where the template writes it.
+
+    Raises:
+        ValueError: a record names a special token, and the template changes what the user says.
+    """
+    names, before = _special_names(tokenizer), _line_end(tokenizer)
+    ids: list[list[int]] = _read(list(prompts), tokenizer, special=True)
+    for place, record in enumerate(records):
+        if names.search(question(record)):
+            ids[place] = []
+            for first, last, special in _cuts(record, prompts[place], names):
+                lead = before if first and not special else ""
+                read = _read(lead + prompts[place][first:last], tokenizer, special)
+                ids[place] += read[len(_read(lead, tokenizer, special)) :]
+    return ids
 
 
-def encode(record: Record, prompt: str, tokenizer: PreTrainedTokenizerBase) -> Spans:
-    """Ids and places in the text of a rendered prompt and its response; BOS exactly once where there is one."""
-    text = prompt + record.output
-    begun = bool(tokenizer.bos_token) and text.startswith(str(tokenizer.bos_token))
-    names = _special_names(tokenizer)
-    if any(names.search(part) for part in (question(record), record.output)):
-        return _pieces(record, prompt, tokenizer, names, begun)
-    encoded = tokenizer(
-        text, add_special_tokens=not begun, return_offsets_mapping=True, truncation=False, verbose=False
-    )
-    return encoded["input_ids"], encoded["offset_mapping"]
+def _line_end(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What a text behind a special token is read behind, so that its ids are those that it has in the whole prompt.
+
+    A line end where the tokenizer puts a space before a text, and none behind a special token (Mistral's): the piece by
+    itself would get one. Nothing elsewhere.
+    """
+    special = str(tokenizer.eos_token)
+    whole = _read(f"{special}a", tokenizer, special=True)
+    return "" if whole == _read(special, tokenizer, special=True) + _read("a", tokenizer, special=True) else "\n"
+
+
+def _read(text: str | list[str], tokenizer: PreTrainedTokenizerBase, special: bool) -> Any:
+    """Ids of a text, or of each of several, whose special tokens' names are tokens, or are text."""
+    return tokenizer(
+        text, add_special_tokens=False, split_special_tokens=not special, truncation=False, verbose=False
+    )["input_ids"]  # fmt: skip
+
+
+def ending(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The special token with which the chat template ends an answer; None where it writes none.
+
+    Raises:
+        ValueError: the template cannot render a chat.
+    """
+    answer = "An answer."
+    chat = [{"role": "user", "content": "A question."}, {"role": "assistant", "content": answer}]
+    _, _, after = rendered(tokenizer, chat, add_generation_prompt=False).rpartition(answer)
+    found = _special_names(tokenizer).search(after)
+    return found.group() if found else None
 
 
 def _special_names(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
@@ -37,44 +73,17 @@ def _special_names(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(name) for name in sorted(names, key=lambda n: (-len(n), n))) or r"(?!)")
 
 
-def _pieces(
-    record: Record, prompt: str, tokenizer: PreTrainedTokenizerBase, names: re.Pattern[str], begun: bool
-) -> Spans:
-    """The text cut at the template's special tokens, so that those of the data are none.
+def _cuts(record: Record, prompt: str, names: re.Pattern[str]) -> Iterator[tuple[int, int, bool]]:
+    """The text cut at the template's special tokens, so that names in the data are none: places, and whether special.
 
     Raises:
         ValueError: the template changes what the user says.
     """
-    ids: list[int] = []
-    places: list[tuple[int, int]] = []
-    if not begun:
-        start = [i for i in tokenizer("")["input_ids"] if i == tokenizer.bos_token_id]
-        ids, places = start, [(0, 0)] * len(start)
-    for first, last, special in _cuts(record, prompt, names):
-        text = (prompt + record.output)[first:last]
-        if special:
-            token = tokenizer.convert_tokens_to_ids(text)
-            assert isinstance(token, int), "one name, one id"
-            ids.append(token)
-            places.append((first, last))
-            continue
-        encoded = tokenizer(
-            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, truncation=False,
-            verbose=False,
-        )  # fmt: skip
-        ids += encoded["input_ids"]
-        places += [(a + first, b + first) for a, b in encoded["offset_mapping"]]
-    return ids, places
-
-
-def _cuts(record: Record, prompt: str, names: re.Pattern[str]) -> Iterator[tuple[int, int, bool]]:
-    """First and last place of each piece, and whether it is a special token of the template."""
     said = question(record).strip()  # many templates strip what is said
     start = prompt.find(said)
     if start < 0:
         raise ValueError("data.prompt=chat: the chat template changes the text of a record that names special tokens")
     end, position = start + len(said), 0
-    total = len(prompt) + len(record.output)
     for match in names.finditer(prompt):
         if match.end() > start and match.start() < end:
             continue
@@ -82,5 +91,5 @@ def _cuts(record: Record, prompt: str, names: re.Pattern[str]) -> Iterator[tuple
             yield position, match.start(), False
         yield *match.span(), True
         position = match.end()
-    if position < total:
-        yield position, total, False
+    if position < len(prompt):
+        yield position, len(prompt), False

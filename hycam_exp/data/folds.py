@@ -13,7 +13,7 @@ from hycam_exp.data.token_table import TokenTable, token_table
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from hycam_exp.config import DataSettings
+    from hycam_exp.config.settings import DataSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,10 @@ def fold_of(
     All records are tokenised at once, into a file in `cache` that the other folds find there.
 
     Raises:
-        ValueError: a part is left without records; says why.
+        ValueError: a task's groups cannot be cut 7:2:1, or a part is left without records; says why.
     """
     chosen = splits.capped(records, data.max_per_task, data.group, data.split_seed)
+    splits.require_shares(chosen, data.group, data.split_seed)
     split = splits.split(chosen, fold, data.group, data.split_seed)
     table = token_table(chosen, tokenizer, data.prompt, data.max_length, cache)
     rows: dict[str, TokenTable] = {}

@@ -3,9 +3,9 @@
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from hycam_exp import ranks
 from hycam_exp.data.batches import Batch, FromStep, MicroBatches, Schedule, by_length, collate, filler
 from hycam_exp.data.folds import Fold
+from hycam_exp.runtime import ranks
 
 
 class FoldData(LightningDataModule):
@@ -27,7 +27,8 @@ class FoldData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         start = self.trainer.global_step * self.schedule.accumulation if self.trainer else 0
-        return DataLoader(self.train, batch_size=None, sampler=FromStep(start, len(self.train)))
+        sampler = FromStep(start, len(self.train))
+        return DataLoader(self.train, batch_size=None, sampler=sampler)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(self.validation, batch_size=None, shuffle=False)  # type: ignore[arg-type]

@@ -1,6 +1,8 @@
 """Prompt templates as data: what stands before the response. Standard library only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from hycam_exp.data.records import Record
@@ -51,11 +53,27 @@ TEMPLATES = {
 STYLES = (*TEMPLATES, CHAT)
 
 
+def _strftime_now() -> str:
+    """A macro that shadows transformers' `strftime_now`, which a template asks for today: `CHAT_DATE` at midnight.
+
+    Templates are given no function of ours, so the directives of a format are replaced one by one.
+    """
+    day = datetime(2024, 7, 26)
+    shown = {f"%{letter}": day.strftime(f"%{letter}") for letter in "aAbBcdfHIjmMpSUwWxXyYzZ"}
+    shown |= {f"%-{letter}": shown[f"%{letter}"].lstrip("0") or "0" for letter in "dHIjmMSy"}
+    replaced = "".join(f".replace({directive!r}, {text!r})" for directive, text in shown.items())
+    # The line end is taken away with the block's end, and what follows still begins a line, as by itself.
+    return "{% macro strftime_now(format) %}{{ format" + replaced + " }}{% endmacro %}\n"
+
+
+_STRFTIME_NOW = _strftime_now()
+
+
 def render(style: str, record: Record, tokenizer: Any = None) -> str:
     """The text before the response; for `chat` by the template of the tokenizer.
 
     Raises:
-        ValueError: the tokenizer has no chat template.
+        ValueError: the tokenizer has no chat template, or one that cannot render the record.
     """
     if style != CHAT:
         return TEMPLATES[style].prompt(record)
@@ -64,8 +82,26 @@ def render(style: str, record: Record, tokenizer: Any = None) -> str:
             f"data.prompt=chat: {getattr(tokenizer, 'name_or_path', tokenizer)} has no chat template; "
             f"{', '.join(TEMPLATES)} need none"
         )
-    messages = [{"role": "user", "content": question(record)}]
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, date_string=CHAT_DATE)
+    return rendered(tokenizer, [{"role": "user", "content": question(record)}], add_generation_prompt=True)
+
+
+def rendered(tokenizer: Any, messages: Sequence[dict[str, str]], add_generation_prompt: bool) -> str:
+    """A chat by the tokenizer's template, on the fixed date.
+
+    Raises:
+        ValueError: the template does not parse, or raises.
+    """
+    try:
+        return tokenizer.apply_chat_template(
+            messages, chat_template=_STRFTIME_NOW + tokenizer.get_chat_template(), tokenize=False,
+            add_generation_prompt=add_generation_prompt, date_string=CHAT_DATE,
+        )  # fmt: skip
+    except Exception as error:  # a template is a program: what it raises has no common class
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"data.prompt=chat: the chat template of {tokenizer.name_or_path} cannot render a chat "
+            f"({type(error).__name__}: {reason}); {', '.join(TEMPLATES)} need none"
+        ) from error
 
 
 def question(record: Record) -> str:

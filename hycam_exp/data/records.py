@@ -5,10 +5,13 @@ same data in another order gives the same folds and the same run.
 """
 
 import hashlib
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +37,37 @@ class Rejection:
     reason: str
 
 
+class _Kept(dict[int, str | None]):
+    """For `str.translate`: None for white space, punctuation, quotes and controls, any other character itself."""
+
+    def __missing__(self, code: int) -> str | None:
+        character = chr(code)
+        kind = unicodedata.category(character)
+        dropped = character.isspace() or kind[0] in "PZC" or kind == "Sk"  # Sk: the backquote, and accents alone
+        self[code] = None if dropped else character
+        return self[code]
+
+
+_KEPT = _Kept()
+
+
+def require_plain_name(field: str, name: object) -> None:
+    """Raise a `ValueError`, of one line, unless a name can be part of a file's name and of no other folder's path."""
+    if isinstance(name, str) and _PLAIN_NAME.fullmatch(name):
+        return
+    shown = ascii(name)[1:-1] if isinstance(name, str) else str(name)
+    shown = shown if len(shown) <= 80 else f"{shown[:80]}..."
+    law = "must be a plain name: letters, digits, '.', '_' and '-', at most 80, and no '.' in front"
+    raise ValueError(f"{field}={shown}: {law}")
+
+
 def normalise(text: str) -> str:
-    """Unicode NFKC, case folded, white space collapsed: what counts as the same prompt."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """What counts as the same text: Unicode NFKC, case folded, without punctuation and white space.
+
+    Symbols that mean something (+, =, <, $) stay. A text of nothing but punctuation stays itself, but for its spacing.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return folded.translate(_KEPT) or " ".join(folded.split())
 
 
 def digest(*parts: str) -> str:

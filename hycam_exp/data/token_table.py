@@ -1,12 +1,11 @@
 """The records of a mix as tokens in a memory-mapped Arrow file: made once, then shared by folds, methods and seeds.
 
-A file is found by a hash of everything that decides its tokens, so one that is there is right, and editing any of
-them makes another. Files are never changed; deleting one only costs the time to make it again.
+A file is found by a hash of everything that decides its tokens, `RESULTS_VERSION` for the code that makes them, so one
+that is there is right. Files are never changed; deleting one only costs the time to make it again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 from collections.abc import Iterable, Sequence
@@ -15,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from hycam_exp.data import chat, prompts, records, tokens
 from hycam_exp.data.records import Record, content_hash, digest
 from hycam_exp.data.tokens import Tokens, chunks, encode
+from hycam_exp.records.version import RESULTS_VERSION
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,7 +27,6 @@ COLUMNS = {
     "prompt_length": "int32", "response_bytes": "int64", "ends": "bool",
 }  # fmt: skip
 assert set(COLUMNS) == {field.name for field in fields(Tokens)}
-SOURCES = (prompts, chat, records, tokens)  # the code that makes tokens, with the templates' text
 
 
 class TokenTable(Sequence[Tokens]):
@@ -93,10 +91,9 @@ def token_table(
 
 
 def key(of: Sequence[Record], tokenizer: PreTrainedTokenizerBase, style: str, max_length: int) -> str:
-    """A hash of content, tokenizer, template, length, and the code that makes tokens of them."""
-    code = "".join(hashlib.sha256(Path(str(m.__file__)).read_bytes()).hexdigest() for m in SOURCES)
-    version = importlib.metadata.version("tokenizers")
-    return digest(content_hash(of), _tokenizer_text(tokenizer), style, str(max_length), code, version)[:32]
+    """A hash of content, tokenizer, template, length, and the versions of what makes tokens of them."""
+    versions = (str(RESULTS_VERSION), importlib.metadata.version("tokenizers"))
+    return digest(content_hash(of), _tokenizer_text(tokenizer), style, str(max_length), *versions)[:32]
 
 
 def _tokenizer_text(tokenizer: PreTrainedTokenizerBase) -> str:

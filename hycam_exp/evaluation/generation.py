@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from hycam_exp import ranks
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.methods import backbone_of
 from hycam_exp.methods.recognition import has_position_embeddings
+from hycam_exp.runtime import ranks
 
 
 def nothing() -> None:

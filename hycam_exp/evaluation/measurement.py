@@ -13,7 +13,7 @@ from hycam_exp.evaluation.generation import Decoder, Prediction, nothing
 from hycam_exp.evaluation.overlap import Overlap
 from hycam_exp.evaluation.perplexity import SampleNats
 from hycam_exp.evaluation.retention import TASK as RETENTION
-from hycam_exp.runs import Score
+from hycam_exp.records.store import Score
 
 
 @dataclass(kw_only=True)

@@ -6,7 +6,7 @@ A further metric is one more entry of `METRICS`; docs/extending.md shows one. Nu
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Metric:
     """Its name at the head of a column of every table of scores; None for a metric that stands in none."""
     statistics: tuple[str, ...] = ()
     """The columns of a samples file that it follows from; none where they do not say it."""
+    counted: "Mapping[str, Callable[[Sums], Array]]" = field(default_factory=dict)
+    """Further numbers of each sample that are summed with them, by name, from its statistics."""
     from_sums: "Callable[[Sums], Array] | None" = None
     """The score of summed statistics, NaN where it is undefined: by it samples are resampled and records checked."""
 
@@ -57,7 +59,8 @@ def _perplexity(sums: "Sums") -> "Array":
 
 
 def _bleu(sums: "Sums") -> "Array":
-    """sacrebleu's corpus BLEU on 0..1 with exponential smoothing; 0 without any match or with no 4-gram at all."""
+    """sacrebleu's corpus BLEU on 0..1 with exponential smoothing; 0 without any match or 4-gram, NaN without one to be
+    found in any reference."""
     import numpy as np
 
     length, reference = sums["prediction_length"], sums["reference_length"]
@@ -71,11 +74,27 @@ def _bleu(sums: "Sums") -> "Array":
             matches, shortest = matches + sums[correct], np.minimum(shortest, sums[total])
         brevity = np.where(length < reference, np.exp(1 - reference / length), 1.0)
         score = brevity * np.exp(logs / len(_CORRECT))
-    return np.where((matches == 0) | (shortest == 0), 0.0, score)
+    score = np.where((matches == 0) | (shortest == 0), 0.0, score)
+    return np.where(sums["bleu_samples"] > 0, score, np.nan)
+
+
+def _has_four_tokens(sums: "Sums") -> "Array":
+    found: Array = (sums["reference_length"] >= len(_ORDERS)).astype(float)
+    return found
+
+
+def _has_rouge(sums: "Sums") -> "Array":
+    import numpy as np
+
+    return np.isfinite(sums["rouge_l"]).astype(float)
 
 
 def _mean_rouge(sums: "Sums") -> "Array":
-    return sums["rouge_l"] / sums["samples"]
+    """The mean over the samples that have one; NaN where none has."""
+    import numpy as np
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(sums["rouge_samples"] > 0, sums["rouge_l"] / sums["rouge_samples"], np.nan)
 
 
 _OVERLAP = "per task; mean over tasks; pooled over samples"
@@ -91,12 +110,18 @@ METRICS = {
         "lower", "exp(mean over batches of two of the batch's mean loss), prompt included", "1", 1.0
     ),
     "bleu4": Metric(
-        "higher", f"corpus BLEU / 100, {_OVERLAP}", "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp", 0.0, 1.0,
-        title="BLEU-4", statistics=(*_CORRECT, *_TOTAL, "prediction_length", "reference_length"), from_sums=_bleu,
+        "higher", f"corpus BLEU / 100, {_OVERLAP}; null without a reference of four tokens",
+        "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp", 0.0, 1.0,
+        title="BLEU-4", statistics=(*_CORRECT, *_TOTAL, "prediction_length", "reference_length"),
+        counted={"bleu_samples": _has_four_tokens}, from_sums=_bleu,
     ),
     "rouge_l": Metric(
-        "higher", f"mean F, {_OVERLAP}", "rouge_score tokens, no stemmer", 0.0, 1.0, title="ROUGE-L",
-        statistics=("rouge_l",), from_sums=_mean_rouge,
+        "higher", f"mean F, {_OVERLAP}; null without Latin letters or digits", "rouge_score tokens, no stemmer",
+        0.0, 1.0, title="ROUGE-L", statistics=("rouge_l",), counted={"rouge_samples": _has_rouge},
+        from_sums=_mean_rouge,
+    ),
+    "rouge_l_unicode": Metric(
+        "higher", f"mean F, {_OVERLAP}", "words of all scripts, each Han or Kana character one; 1", 0.0, 1.0
     ),
     "cap_share": Metric("lower", "share of samples that reach the most new tokens without EOS", "1", 0.0, 1.0),
     "batch_difference_share": Metric(

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
-from hycam_exp import ranks
 from hycam_exp.data.batches import IGNORE, by_length, collate
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation.metrics import perplexity
-from hycam_exp.runs import Score
+from hycam_exp.records.store import Score
+from hycam_exp.runtime import ranks
+from hycam_exp.training.loss import token_nats
 
 RELEASED_BATCH = 2
 
@@ -36,13 +36,6 @@ class SampleNats:
     text_bytes: int
     all_nats: float
     all_tokens: int
-
-
-def token_nats(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log p of every label given what stands before it, in at least float32; 0 where the label is IGNORE."""
-    shifted = logits[:, :-1].to(torch.promote_types(torch.float32, logits.dtype))  # (B, L - 1, V)
-    targets = labels[:, 1:]  # (B, L - 1)
-    return F.cross_entropy(shifted.transpose(1, 2), targets, ignore_index=IGNORE, reduction="none")
 
 
 @torch.no_grad()  # tensors of inference mode cannot be trained afterwards, and sharded weights are kept

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hycam_exp.method_settings import METHODS
+from hycam_exp.config.methods import METHODS
 
 for _method in METHODS.values():
     import_module(_method.module)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from hycam_exp.method_settings import FullFTSettings
+from hycam_exp.config.methods import FullFTSettings
 
 
 def attach(model: nn.Module, settings: FullFTSettings) -> nn.Module:

@@ -15,7 +15,7 @@ from peft.tuners.tuners_utils import check_target_module_exists
 from peft.utils.peft_types import PeftType
 from torch import Tensor, nn
 
-from hycam_exp.method_settings import HyCAMSettings, RoutingSettings
+from hycam_exp.config.methods import HyCAMSettings, RoutingSettings
 from hycam_exp.methods.adapter_file import CheckedConfig, CheckedTuner
 from hycam_exp.methods.bridge import register
 from hycam_exp.methods.hycam_layer import NOT_MERGEABLE, HyCAMLayer, HyCAMModule, HyCAMNorm

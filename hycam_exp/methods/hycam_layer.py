@@ -9,7 +9,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hycam_exp.method_settings import HyCAMSettings
+from hycam_exp.config.methods import HyCAMSettings
 from hycam_exp.methods.modulation import fuse, low_rank_codes, modulate, with_bias
 from hycam_exp.methods.recognition import float_parameter
 from hycam_exp.methods.routing import gumbel_noise, router_logits, routing_weights, token_means

@@ -4,7 +4,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from hycam_exp.method_settings import LoRAMatchedSettings, LoRASettings
+from hycam_exp.config.methods import LoRAMatchedSettings, LoRASettings
 from hycam_exp.methods.recognition import dimensions
 from hycam_exp.methods.width import warn_above_width
 

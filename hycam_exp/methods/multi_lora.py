@@ -14,7 +14,7 @@ from peft.utils.peft_types import PeftType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hycam_exp.method_settings import MultiLoRASettings
+from hycam_exp.config.methods import MultiLoRASettings
 from hycam_exp.methods.bridge import register
 from hycam_exp.methods.stacked import StackedConfig, StackedLinear, StackedModel, kaiming, side_by_side
 from hycam_exp.methods.width import warn_above_width

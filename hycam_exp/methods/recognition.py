@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hycam_exp.dimensions import Dimensions
+from hycam_exp.config.dimensions import Dimensions
 
 _IN_BLOCK = re.compile(r"\.(\d+)\.\w+$")
 

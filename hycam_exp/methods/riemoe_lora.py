@@ -14,7 +14,7 @@ from peft.utils.peft_types import PeftType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hycam_exp.method_settings import RieMoELoRASettings
+from hycam_exp.config.methods import RieMoELoRASettings
 from hycam_exp.methods.bridge import register
 from hycam_exp.methods.gating import gate_weights, mix_experts
 from hycam_exp.methods.riemannian import precondition

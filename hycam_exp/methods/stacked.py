@@ -12,7 +12,7 @@ from peft import PeftConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from hycam_exp.method_settings import MethodSettings
+from hycam_exp.config.methods import MethodSettings
 from hycam_exp.methods.adapter_file import CheckedConfig, CheckedTuner
 
 

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 
-from hycam_exp.command_line import Parser, as_errors
-from hycam_exp.grid import expand, runs
+from hycam_exp.config.grid import expand, runs
 from hycam_exp.plan.accelerators import NAMES, UTILISATION, accelerator
 from hycam_exp.plan.allocation import Request, allocation
 from hycam_exp.plan.lines import lines
 from hycam_exp.plan.printed import as_json, show
 from hycam_exp.plan.printed_allocation import allocation_as_json, show_allocation
 from hycam_exp.plan.work import jobs_of
+from hycam_exp.runtime.command_line import Parser, as_errors
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ t that of a trained one.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hycam_exp.method_settings import (
+from hycam_exp.config.methods import (
     FullFTSettings,
     HyCAMSettings,
     LoRAMatchedSettings,

@@ -6,7 +6,7 @@ Korthikanti et al. 2022, arXiv 2205.05198, count a GPT block in the same way.
 
 from dataclasses import dataclass, replace
 
-from hycam_exp.method_settings import FullFTSettings, HyCAMSettings, MethodSettings
+from hycam_exp.config.methods import FullFTSettings, HyCAMSettings, MethodSettings
 from hycam_exp.plan.attached import Linear, Modulation, linear_op, trains_linears
 from hycam_exp.plan.shape import Batch, Bytes, Shape
 from hycam_exp.plan.tape import Op, Tape, Tensor

@@ -7,7 +7,7 @@ arXiv 2307.08691, section 3.1 (attention: two products forward, five backward, o
 
 from dataclasses import dataclass
 
-from hycam_exp.method_settings import (
+from hycam_exp.config.methods import (
     FullFTSettings,
     HyCAMSettings,
     LoRASettings,

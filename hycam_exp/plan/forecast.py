@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass, replace
 
-from hycam_exp.config import Run, refusal
-from hycam_exp.data.pace import Pace
+from hycam_exp.config.settings import Run, refusal
+from hycam_exp.data.batches import StepSizes
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.flops import work
 from hycam_exp.plan.memory import Parts, Step
@@ -93,9 +93,10 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
     peaks = {} if refused else {on: replace(step, checkpointing=on).peak() for on in (True, False)}
     memory = peaks.get(step.checkpointing)
     mean = math.ceil(load.tokens) if load else run.data.max_length
-    once = work(shape, run.method, replace(step.batch, length=mean), step.checkpointing)
+    padded = math.ceil(load.tokens / (1 - (load.padding or 0))) if load else mean
+    once = work(shape, run.method, replace(step.batch, length=padded), step.checkpointing)
     per_step = once.total * step.accumulation * step.devices
-    steps = Pace.of(run.recipe, run.trainer).windows(load.train) * run.recipe.epochs if load else None
+    steps = StepSizes.of(run.recipe, run.trainer).windows(load.train) * run.recipe.epochs if load else None
     saved = step.total_parameters if step.trains_backbone else step.total_parameters - shape.dimensions.parameters
     fits = memory is not None and memory.total <= device.memory
     return Forecast(
@@ -130,8 +131,8 @@ def _checkpoint_steps(run: Run, load: Workload | None) -> int:
     every = run.trainer.checkpoint_every_steps
     if load is None:
         return every
-    pace = Pace.of(run.recipe, run.trainer)
-    return min(every, pace.validation_interval(load.train, run.recipe.validations_per_epoch))
+    sizes = StepSizes.of(run.recipe, run.trainer)
+    return min(every, sizes.validation_interval(load.train, run.recipe.validations_per_epoch))
 
 
 def _hours(

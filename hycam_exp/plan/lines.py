@@ -4,13 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from hycam_exp.config import Run
-from hycam_exp.inputs import Inputs
+from hycam_exp.config.settings import Run
+from hycam_exp.launch.cell_status import DONE, FAILED, MISSING, standing, store_of
+from hycam_exp.launch.inputs import Inputs
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast
 from hycam_exp.plan.shape import shape_of_model
 from hycam_exp.plan.workload import Workload, workload
-from hycam_exp.standing import DONE, FAILED, MISSING, standing, store_of
 
 STATUSES = (DONE, FAILED, MISSING, "unknown data", "unreadable")
 

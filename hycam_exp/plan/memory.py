@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from hycam_exp.method_settings import FullFTSettings, HyCAMSettings, MethodSettings
+from hycam_exp.config.methods import FullFTSettings, HyCAMSettings, MethodSettings
+from hycam_exp.config.settings import LOSS_CHUNK
 from hycam_exp.plan.attached import frozen_parameters, largest_tensor, resolved, trains_linears
 from hycam_exp.plan.block import Block
 from hycam_exp.plan.packing import packed
@@ -33,7 +34,7 @@ class Parts:
     method: int = 0
     """Kept for the backward pass because of the method."""
     logits: int = 0
-    """Of the size of the logits: they, their copy in float32, log p, and the gradients of these."""
+    """The logits and their gradient, and what the loss computes of some of them at once."""
     working: int = 0
     """Gradients of activations, temporaries."""
     buffers: int = 0
@@ -179,14 +180,16 @@ class Step:
         narrow = self.width.compute
         wide = max(4, narrow)
         positions, scored = (p * self.shape.vocabulary for p in (self.batch.tokens, self.batch.scored))
-        log_p = scored * (wide + (wide if narrow < wide else 0))
+        chunk = min(scored, LOSS_CHUNK)
+        lifted = 2 * chunk * (wide if self.foreach else 8)  # and its exponential; on a CPU in float64
+        lowered = chunk * (wide + (narrow if narrow < wide else 0))
         before = self.gradients if self.accumulation > 1 else 0
         if not self.checkpointing:
             last = worst(self.tapes[-1].forward())
             done = self._below[-2] + self._shared + last.kept
             yield self._at(f"last block forward, {last.name}", done, self.gradients, 0, last.working)
-        yield self._at("end of the forward pass", kept + self._cache(), self.gradients, positions * narrow + log_p)
-        yield self._at("gradient of the logits", kept, before, 3 * scored * wide)
+        yield self._at("end of the forward pass", kept + self._cache(), self.gradients, positions * narrow + lifted)
+        yield self._at("gradient of the logits", kept, before, 2 * positions * narrow + lowered)
         weight = self.shape.vocabulary * self.shape.width * narrow if self.trains_backbone else 0
         hidden = self.batch.tokens * self.shape.width * narrow
         yield self._at("output embedding", kept, before, positions * narrow, weight + hidden)

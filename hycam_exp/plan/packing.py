@@ -4,7 +4,7 @@ A linear layer's weights lie two in a byte, with a float32 scale for each `BLOCK
 it is computed with, forward and backward. The output embedding stays as it is, as do embeddings, norms and biases.
 
 See: Dettmers et al. 2023, arXiv 2305.14314, section 3 (NF4, blocks of 64); bitsandbytes' Params4bit and MatMul4Bit;
-`backbones.quantization` (scales are not quantised a second time).
+`load.quantization` (scales are not quantised a second time).
 """
 
 from collections.abc import Iterable

@@ -7,11 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp import terminal
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.forecast import Forecast
 from hycam_exp.plan.lines import STATUSES, Line, Status
 from hycam_exp.plan.memory import Parts
+from hycam_exp.runtime import terminal
 
 SCHEMA_VERSION = 2
 WIDE = 200  # columns, where there is no terminal to be asked

@@ -7,11 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp import terminal
 from hycam_exp.plan.allocation import Allocation, Request, Row
 from hycam_exp.plan.printed import WIDE, hours
 from hycam_exp.plan.simulation import POLICIES
 from hycam_exp.plan.work import LeftOut
+from hycam_exp.runtime import terminal
 
 
 def show_allocation(

@@ -6,7 +6,7 @@ Results change by rounding, and for HyCAM by more: its balance loss is per micro
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from hycam_exp.config import Run, TrainerSettings, refusal
+from hycam_exp.config.settings import Run, TrainerSettings, refusal
 from hycam_exp.plan.accelerators import Accelerator
 from hycam_exp.plan.shape import Shape
 from hycam_exp.plan.training_step import fits, step_of

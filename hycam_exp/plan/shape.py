@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hycam_exp import backbones
-from hycam_exp.config import ModelSettings
-from hycam_exp.dimensions import Dimensions, dimensions_of
-from hycam_exp.method_settings import require
+from hycam_exp.config.dimensions import Dimensions, dimensions_of
+from hycam_exp.config.methods import require
+from hycam_exp.config.settings import ModelSettings
+from hycam_exp.models import backbone, files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +96,14 @@ def architecture_of(settings: ModelSettings) -> Mapping[str, Any]:
         if settings.architecture is None:
             raise ValueError(f"model={settings.name}: model.architecture is null, and a plan does not ask the hub")
         return settings.architecture
-    path = backbones.folder(settings)
+    if files.gguf_file(settings) is not None:
+        return backbone.config_fields(settings)
+    path = files.folder(settings)
     assert path is not None, "only a hub's model has no folder"
-    if settings.source == "random":  # as `backbones.describe` builds it
+    if settings.source == "random":  # as `backbone.describe` builds it
         tokens = vocabulary_size((path / "tokenizer.json").read_text(encoding="utf-8"))
         return {**(settings.architecture or {}), "vocab_size": tokens}
-    return backbones.json_fields(path / "config.json")
+    return files.json_fields(path / "config.json")
 
 
 def shape_of_model(settings: ModelSettings) -> Shape:
@@ -116,7 +118,7 @@ def shape_of_model(settings: ModelSettings) -> Shape:
     except ValueError as error:
         if settings.source != "folder":
             raise
-        raise ValueError(f"{settings.path}/config.json: {error}") from error
+        raise ValueError(f"{files.gguf_file(settings) or f'{settings.path}/config.json'}: {error}") from error
 
 
 def vocabulary_size(tokenizer: str) -> int:
@@ -151,7 +153,7 @@ class Bytes:
     """Bytes of one number, by what it is.
 
     See: torch.autocast's documentation (matrix products run in bfloat16 and their inputs are cast, trained float32
-    weights once a forward), `backbones.weight_dtype` (frozen weights in bfloat16), PEFT's autocast_adapter_dtype
+    weights once a forward), `load.weight_dtype` (frozen weights in bfloat16), PEFT's autocast_adapter_dtype
     (adapters in float32), and transformers' RMSNorm (computes in float32).
     """
 

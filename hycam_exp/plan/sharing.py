@@ -9,7 +9,7 @@ DeepSpeedZeroOptimizer (what is cloned); PyTorch's documentation of DistributedD
 
 from dataclasses import dataclass
 
-from hycam_exp.config import ZERO_BUCKET
+from hycam_exp.config.settings import ZERO_BUCKET
 from hycam_exp.plan.shape import Bytes, Shape
 
 SHARDED = {

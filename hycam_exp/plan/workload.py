@@ -1,17 +1,22 @@
 """How much a cell trains, validates and decodes: its data's records and tokens, by the disk or the paper's Table 1."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
-from hycam_exp import backbones
-from hycam_exp.config import DataSettings, ModelSettings, Run
+from hycam_exp.config.settings import DataSettings, ModelSettings, Run
 from hycam_exp.data import published, splits
+from hycam_exp.data.batches import Schedule, StepSizes
 from hycam_exp.data.prompts import CHAT, render
 from hycam_exp.data.records import Record
-from hycam_exp.inputs import Data
+from hycam_exp.launch.inputs import Data
+from hycam_exp.models import files
 
 TABLE1 = "the paper's Table 1"
 SAMPLE = 100  # records of a task that are tokenised for the mean length
+STEPS = 50  # training steps that are drawn for the share of padding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +27,8 @@ class Workload:
     validation: int
     test: int
     tokens: float
+    padding: float | None = None
+    """The share of a training step's tokens that its micro-batches are padded with; None: the lengths are not known."""
     records_from: str
     tokens_from: str
 
@@ -30,20 +37,22 @@ def workload(run: Run, data: Data) -> Workload | None:
     """What the run goes through in an epoch; None where its records are neither on disk nor in the paper's Table 1.
 
     Raises:
-        ValueError: the backbone's tokenizer cannot be read.
+        ValueError: the backbone's tokenizer cannot be read, or a task's groups cannot be cut 7:2:1.
     """
     mix = run.data
     if data.hash is None:
         return _published(mix)
     chosen = splits.capped(data.records, mix.max_per_task, mix.group, mix.split_seed)
+    splits.require_shares(chosen, mix.group, mix.split_seed)
     split = splits.split(chosen, run.fold, mix.group, mix.split_seed)
     train = sum((mix.weights or {}).get(record.task, 1.0) for record in split.train)
-    tokens, origin = _mean_tokens(run, chosen)
+    tokens, padding, origin = _mean_tokens(run, chosen)
     return Workload(
         train=round(train),
         validation=len(split.validation),
         test=len(split.test),
         tokens=tokens,
+        padding=padding,
         records_from="the disk",
         tokens_from=origin,
     )
@@ -74,8 +83,8 @@ def _padded(mix: DataSettings, tokens: float) -> float:
     return mix.max_length if mix.padding == "max_length" else tokens
 
 
-def _mean_tokens(run: Run, records: list[Record]) -> tuple[float, str]:
-    """The mean length, and where it is from: the tokenizer, Table 1, or the longest that is allowed.
+def _mean_tokens(run: Run, records: list[Record]) -> tuple[float, float | None, str]:
+    """The mean length, the padding, and where they are from: the tokenizer, Table 1, or the longest that is allowed.
 
     Raises:
         ValueError: the tokenizer's file is not whole.
@@ -93,15 +102,28 @@ def _mean_tokens(run: Run, records: list[Record]) -> tuple[float, str]:
         lengths = [min(len(encoding.ids) + 1, mix.max_length) for encoding in tokenizer.encode_batch(texts)]
         counts = {task: sum(r.task == task for r in records) for task in mix.tasks}
         weighted = sum(n * counts[r.task] / min(SAMPLE, counts[r.task]) for n, r in zip(lengths, sample, strict=True))
-        return _padded(mix, weighted / len(records)), f"the tokenizer, on {len(sample)} records"
+        by_task = {task: [n for n, r in zip(lengths, sample, strict=True) if r.task == task] for task in mix.tasks}
+        padding = 0.0 if mix.padding == "max_length" else _padding(run, by_task, counts)
+        return _padded(mix, weighted / len(records)), padding, f"the tokenizer, on {len(sample)} records"
     published = _published(mix)
     if published is not None:
-        return published.tokens, published.tokens_from
-    return float(mix.max_length), "data.max_length, the most there can be"
+        return published.tokens, None, published.tokens_from
+    return float(mix.max_length), 0.0, "data.max_length, the most there can be"
+
+
+def _padding(run: Run, lengths: Mapping[str, Sequence[int]], counts: Mapping[str, int]) -> float:
+    """The share of padding in steps of such lengths, of every task as many as it has, cut as training cuts them."""
+    sizes = StepSizes.of(run.recipe, run.trainer)
+    share = min(1.0, STEPS * sizes.global_batch_size / sum(counts.values()))
+    drawn = [n for task, of in lengths.items() for n in islice(cycle(of), math.ceil(share * counts[task]))]
+    schedule = Schedule(drawn, run.data.max_length, epochs=1, seed=run.seed, **asdict(sizes))
+    ranks = range(sizes.world_size)
+    batches = [b for window in schedule.windows(0) for rank in ranks for b in schedule.micro_batches(window, rank) if b]
+    return 1 - sum(drawn) / sum(len(rows) * drawn[rows[0]] for rows in batches)
 
 
 def _tokenizer(settings: ModelSettings) -> Path | None:
     """The tokenizer's file, where the backbone lies on this machine."""
-    folder = backbones.folder(settings)
+    folder = files.folder(settings)
     path = folder / "tokenizer.json" if folder else None
     return path if path is not None and path.is_file() else None

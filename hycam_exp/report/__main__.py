@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from hycam_exp.command_line import Parser, as_errors, leave_pipe, refuse
 from hycam_exp.data import measured
 from hycam_exp.report import page, published
 from hycam_exp.report.cache import Cache, kept_in
@@ -24,6 +23,7 @@ from hycam_exp.report.select import Selection, row_cells, select
 from hycam_exp.report.tables import text
 from hycam_exp.report.tables.build import Report, build
 from hycam_exp.report.tables.means import means
+from hycam_exp.runtime.command_line import Parser, as_errors, leave_pipe, refuse
 
 if TYPE_CHECKING:
     from hycam_exp.report.figures.catalogue import Drawing

@@ -10,8 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.config import config_dir
-from hycam_exp.runs import PACKAGE, write_atomically
+from hycam_exp.config.settings import config_dir
+from hycam_exp.records.provenance import PACKAGE
+from hycam_exp.runtime.files import write_atomically
 
 
 class Cache:

@@ -1,19 +1,17 @@
 """What is wrong with a record that has every field it needs: names, scores that cannot be, sums that say otherwise."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
+from hycam_exp.data.records import require_plain_name
 from hycam_exp.evaluation.metrics import AGGREGATES, declared, is_declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report import form
 from hycam_exp.report.samples import Samples
-from hycam_exp.runs import RunRecord
 
-PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
-"""What the name of a backbone, a method or a data mix may be: it names folders and files."""
 _CLOSE = 1e-9  # relative: what is left of rounding between two ways to the same sum
 
 
@@ -27,11 +25,18 @@ def _faults(record: RunRecord) -> Iterator[str]:
     if record.config["fold"] not in range(NUM_FOLDS):
         yield f"config.fold={record.config['fold']}: must be in 0..{NUM_FOLDS - 1}"
     for group in ("model", "method", "data"):
-        name = record.config[group]["name"]
-        if not PLAIN.fullmatch(name):
-            shown = name if len(name) <= 80 else f"{name[:80]}..."
-            yield f"config.{group}.name={shown}: must be letters, digits, ., _ and -, 80 at most"
+        yield from _name(f"config.{group}.name", record.config[group]["name"])
+    for task in record.config["data"].get("tasks") or []:
+        yield from _name("a task of config.data.tasks", task)
     yield from _scores(record)
+
+
+def _name(field: str, name: str) -> Iterator[str]:
+    """It names folders and files."""
+    try:
+        require_plain_name(field, name)
+    except ValueError as error:
+        yield str(error)
 
 
 def _scores(record: RunRecord) -> Iterator[str]:

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp.config import Run, config_dir
+from hycam_exp.config.settings import Run, config_dir
 from hycam_exp.report import settings
 from hycam_exp.report.cache import Cache
 from hycam_exp.report.settings import REPEATED, Values
 
 if TYPE_CHECKING:
-    from hycam_exp.grid import Composer
+    from hycam_exp.config.grid import Composer
 
 _SECTION = "settings"  # of the cache
 
@@ -82,7 +82,7 @@ class Experiments:
         return self._known[experiment]
 
     def _rows(self, experiment: str) -> list[tuple[tuple[str, ...], tuple[str, str, str], list[tuple[int, int]]]]:
-        from hycam_exp import grid
+        from hycam_exp.config import grid
 
         swept: dict[tuple[str, ...], list[list[str]]] = {}
         for cell in grid.sweep(experiment):
@@ -157,7 +157,7 @@ class Experiments:
         return self._compose([[*overrides, *_beside(experiment)] for experiment, overrides in cells])
 
     def _compose(self, cells: Sequence[Sequence[str]]) -> list[Run]:
-        from hycam_exp.grid import Composer
+        from hycam_exp.config.grid import Composer
 
         self._composer = self._composer or Composer()
         return list(self._composer(cells)) if cells else []
@@ -169,7 +169,7 @@ def _has_file(group: str, name: object) -> bool:
 
 def _beside(experiment: str) -> list[str]:
     """What is composed besides a cell's own: the experiment; where its file adds a sweep alone, what it builds on."""
-    from hycam_exp import grid
+    from hycam_exp.config import grid
 
     own = grid.experiment_file(experiment)
     match own.pop("defaults", []):

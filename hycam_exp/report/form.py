@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hycam_exp.runs import RunRecord
+from hycam_exp.records.store import RunRecord
 
 Form = Callable[[Any, str], Iterator[str]]
 """What is wrong with a value at a place of the record, the first thing first."""

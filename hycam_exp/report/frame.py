@@ -12,14 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp.command_line import key_values
+from hycam_exp.data.records import require_plain_name
 from hycam_exp.evaluation.metrics import AGGREGATES
 from hycam_exp.evaluation.retention import TASK as RETENTION
+from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score, records_folder
 from hycam_exp.report import checks, settings
 from hycam_exp.report.cache import digest
 from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.samples import Samples
-from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Score
+from hycam_exp.runtime.command_line import key_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ class Source:
     @classmethod
     def own(cls, results: Path) -> "Source":
         """The user's own runs."""
-        return cls(results / "runs", results / "report")
+        return cls(records_folder(results, None), results / "report")
 
     @classmethod
     def study(cls, results: Path, name: str) -> "Source":
@@ -63,11 +64,12 @@ class Source:
         Raises:
             ValueError: there is no such study; names those that there are.
         """
-        folder = results / "studies" / name
-        if not checks.PLAIN.fullmatch(name) or not (folder / "records").is_dir():
+        require_plain_name("study", name)
+        folder = records_folder(results, name)
+        if not folder.is_dir():
             there = ", ".join(path.name for path in _studies(results)) or "none"
-            raise ValueError(f"study={name}: no folder {folder / 'records'}; the studies there are: {there}")
-        return cls(folder / "records", folder)
+            raise ValueError(f"study={name}: no folder {folder}; the studies there are: {there}")
+        return cls(folder, folder.parent)
 
     def record(self, run_id: str) -> Path:
         """The file of a run's record."""
@@ -83,7 +85,10 @@ def _studies(results: Path) -> list[Path]:
 
 
 def sources(results: Path) -> list[Source]:
-    """Every study of a results folder, and the user's own runs where there are any; never in one frame."""
+    """Every study of a results folder, and the user's own runs where there are any; never in one frame. Of a study's
+    folder it is that study."""
+    if (results / "records").is_dir():
+        return [Source(results / "records", results)]
     own = Source.own(results)
     studies = [Source.study(results, folder.name) for folder in _studies(results)]
     return [*studies, own] if any(own.records.glob("*.json")) or not studies else studies
@@ -148,9 +153,8 @@ class Run:
 
     @property
     def weights(self) -> str:
-        """Where the backbone's weights came from."""
-        model = self.record.config["model"]
-        return str(model.get("weights") or model.get("source"))
+        """Where the backbone's weights came from, or where nothing more is known, its source."""
+        return self.record.weights or str(self.record.config["model"].get("source"))
 
     @cached_property
     def aside(self) -> str:
@@ -246,7 +250,7 @@ class Run:
 
     def trainer_field(self, name: str) -> Any:
         """The value of a trainer's field; the default where a record was written before there was the field."""
-        from hycam_exp.config import TrainerSettings
+        from hycam_exp.config.settings import TrainerSettings
 
         return self.record.config["trainer"].get(name, getattr(TrainerSettings, name, None))
 
@@ -321,11 +325,11 @@ def runs_of(records: Iterable[RunRecord], experiments: Experiments) -> list[Run]
     most runs of its method."""
     of_method: dict[tuple[str, str], list[tuple[RunRecord, settings.Values]]] = {}
     for record in records:
-        values = settings.values(record.config)
+        values: settings.Values = settings.values(record.config)
         of_method.setdefault((settings.fixed(values), values["method.name"]), []).append((record, values))
     runs = []
     for (fixed, _), members in of_method.items():
-        commonest = settings.commonest([values for _, values in members])
+        commonest: settings.Values = settings.commonest([values for _, values in members])
         for record, values in members:
             rates = record.config["recipe"].get("learning_rates") or {}
             usual = experiments.usual(values, rates) or commonest

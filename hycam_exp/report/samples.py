@@ -20,8 +20,12 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 RESAMPLED = tuple(name for name, metric in METRICS.items() if metric.from_sums is not None)
 """The metrics that follow from sums of samples."""
-COLUMNS = tuple(dict.fromkeys(column for name in RESAMPLED for column in METRICS[name].statistics))
-"""What of a samples file is summed; `sums` has them in this order, and the number of samples at the end."""
+HELD = tuple(dict.fromkeys(column for name in RESAMPLED for column in METRICS[name].statistics))
+"""What is read of a samples file."""
+COUNTED = {name: count for metric in RESAMPLED for name, count in METRICS[metric].counted.items()}
+COLUMNS = (*HELD, *COUNTED)
+"""What of a sample is summed; `sums` has it in this order, and the number of samples at the end."""
+_NEEDED = ("nats", "tokens")  # of every sample; what else is null counts nothing
 _TEXTS = ("task", "id", "group", "prediction", "reference")
 
 
@@ -82,12 +86,15 @@ class Samples:
         Raises:
             ValueError: as `read_table`.
         """
-        table = read_table(path, ("task", "id", "group", "nats", "tokens"), COLUMNS)
-        sums = np.full((table.num_rows, len(COLUMNS) + 1), np.nan)
-        sums[:, -1] = 1
-        for index, name in enumerate(COLUMNS):
-            if name in table.column_names:
-                sums[:, index] = table[name].to_numpy()
+        table = read_table(path, ("task", "id", "group", *_NEEDED), HELD)
+        unknown = np.full(table.num_rows, np.nan)
+        part = {
+            name: table[name].cast("float64").to_numpy() if name in table.column_names else unknown for name in HELD
+        }
+        part |= {name: count(part) for name, count in COUNTED.items()}
+        for name in set(table.column_names) & set(HELD) - set(_NEEDED):
+            part[name] = np.nan_to_num(part[name], nan=0.0)
+        sums = np.stack([*(part[name] for name in COLUMNS), np.ones(table.num_rows)], axis=1)
         texts = {name: table[name].to_pylist() for name in ("task", "id", "group")}
         return cls(run_id=run_id, tasks=texts["task"], ids=texts["id"], groups=texts["group"], sums=sums)
 

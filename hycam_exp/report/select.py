@@ -17,8 +17,8 @@ from functools import cached_property
 from math import isnan
 from typing import Any
 
-from hycam_exp.config import NUM_FOLDS
-from hycam_exp.method_settings import METHODS
+from hycam_exp.config.methods import METHODS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.report import settings
 from hycam_exp.report.experiments import Expected, Experiments
 from hycam_exp.report.frame import Frame, Problem, Run

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hycam_exp.identity import identity
+from hycam_exp.config.identity import identity
 
 Values = Mapping[str, Any]
 

@@ -9,6 +9,7 @@ MODELS = {
     "qwen2_5_0_5b": "Qwen 2.5 0.5B", "qwen2_5_1_5b": "Qwen 2.5 1.5B", "qwen2_5_3b": "Qwen 2.5 3B",
     "qwen2_5_7b": "Qwen 2.5 7B", "qwen2_5_14b": "Qwen 2.5 14B",
     "llama3_2_1b": "Llama 3.2 1B", "llama3_2_3b": "Llama 3.2 3B",
+    "smollm2_135m": "SmolLM2 135M Instruct",
 }  # fmt: skip
 METHODS = {method: printed for printed, method in published.METHODS.items()} | {
     "lora_matched": "LoRA (matched)", "hycam_shared_only": "Shared-CAM-Only", "hycam_full_spec": "HyCAM-FullSpec",
@@ -18,6 +19,10 @@ METHODS = {method: printed for printed, method in published.METHODS.items()} | {
 TASKS = {
     "auto_cot": "Auto CoT", "icliniq": "iCliniq", "dolly": "Dolly 2.0", "code_alpaca": "CodeAlpaca",
     "web_gpt": "WebGPT",
+}  # fmt: skip
+MINI_TASKS = {
+    "mini_reasoning": "Mini reasoning", "mini_medical": "Mini medical", "mini_passage": "Mini passage",
+    "mini_code": "Mini code", "mini_sources": "Mini sources",
 }  # fmt: skip
 
 
@@ -31,9 +36,9 @@ def method(name: str) -> str:
     return METHODS.get(name, name)
 
 
-def task(name: str, is_generated: bool = False) -> str:
-    """A task's title: a generated task has the name of a data set, and is not it."""
-    return f"{TASKS.get(name, name)} (generated)" if is_generated else TASKS.get(name, name)
+def task(name: str) -> str:
+    """A task's title; a generated task has one of its own, so that it never passes for a data set."""
+    return (TASKS | MINI_TASKS).get(name, name)
 
 
 def label(name: str) -> str:

@@ -1,18 +1,31 @@
 """Batches: padding told by the mask, and an order that is a pure function of seed and micro-step."""
 
 import itertools
+import math
+import subprocess
+import sys
 from collections import Counter
 from random import Random
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from hycam_exp.data.batches import IGNORE, POOL_WINDOWS, FromStep, MicroBatches, Schedule, by_length, collate
+from hycam_exp.config.settings import compose
+from hycam_exp.data.batches import (
+    IGNORE,
+    FromStep,
+    MicroBatches,
+    Schedule,
+    StepSizes,
+    by_length,
+    collate,
+    least_padding,
+)
 from hycam_exp.data.tokens import Tokens
 
-PAD = 0
+PAD, MOST = 0, 30
 
 
 def tokens(ids: list[int], prompt_length: int, name: str = "r") -> Tokens:
@@ -33,10 +46,11 @@ def rows_of(lengths: list[int]) -> list[Tokens]:
     return [tokens([5 + i] * length, max(1, length // 3), str(i)) for i, length in enumerate(lengths)]
 
 
-lengths = st.lists(st.integers(2, 30), min_size=1, max_size=60)
+lengths = st.lists(st.integers(2, MOST), min_size=1, max_size=60)
 schedules = st.builds(
     Schedule,
     lengths=lengths,
+    max_length=st.just(MOST),
     global_batch_size=st.integers(1, 20),
     micro_batch_size=st.integers(1, 6),
     epochs=st.integers(1, 3),
@@ -105,18 +119,23 @@ def test_by_length_forgets_the_rows_order(sizes: list[int], batch_size: int, ran
     assert by_length(random.sample(rows, len(rows)), batch_size) == by_length(rows, batch_size)
 
 
+def cut(schedule: Schedule, window: list[int]) -> list[list[list[int]]]:
+    """Each rank's micro-batches of a window."""
+    return [schedule.micro_batches(window, rank) for rank in range(schedule.world_size)]
+
+
+def padded(schedule: Schedule, rows: list[int]) -> int:
+    """The tokens of a micro-batch, padding included."""
+    return len(rows) * max((schedule.lengths[i] for i in rows), default=0)
+
+
 @given(schedules)
 def test_every_record_once_an_epoch(schedule: Schedule) -> None:
     """Over all windows, ranks and micro-batches an epoch holds each record once, in micro-batches that fit."""
     for epoch in range(schedule.epochs):
-        micro_batches = [
-            micro
-            for window in schedule.windows(epoch)
-            for rank in range(schedule.world_size)
-            for micro in schedule.micro_batches(window, rank)
-        ]
-        assert sorted(itertools.chain(*micro_batches)) == list(range(len(schedule.lengths)))
-        assert max(map(len, micro_batches)) <= schedule.micro_batch_size
+        batches = [rows for window in schedule.windows(epoch) for of_rank in cut(schedule, window) for rows in of_rank]
+        assert sorted(itertools.chain(*batches)) == list(range(len(schedule.lengths)))
+        assert max(padded(schedule, rows) for rows in batches) <= schedule.micro_batch_size * MOST
 
 
 @given(schedules)
@@ -129,36 +148,117 @@ def test_windows_are_as_even_as_can_be(schedule: Schedule) -> None:
     assert schedule.num_steps == schedule.epochs * len(sizes)
 
 
+@given(schedules, st.randoms(use_true_random=False))
+def test_a_window_is_drawn_whatever_its_records_are(schedule: Schedule, random: Random) -> None:
+    """Neither lengths nor micro-batches nor ranks decide which records are in a step."""
+    others = Schedule(
+        lengths=random.sample(list(schedule.lengths), len(schedule.lengths)), max_length=MOST, micro_batch_size=1,
+        global_batch_size=schedule.global_batch_size, epochs=schedule.epochs, seed=schedule.seed, world_size=1,
+    )  # fmt: skip
+    assert [schedule.windows(e) for e in range(schedule.epochs)] == [others.windows(e) for e in range(schedule.epochs)]
+
+
 @given(schedules)
-def test_every_rank_has_the_same_number_of_micro_batches(schedule: Schedule) -> None:
-    """In each window each rank has exactly `accumulation` of them, and ranks' shares differ by at most that many."""
+def test_every_rank_has_as_many_micro_batches_of_like_lengths(schedule: Schedule) -> None:
+    """Each rank has exactly `accumulation`, and no row of a micro-step is shorter than one of a later one."""
     for window in schedule.windows(0):
-        shares = [schedule.micro_batches(window, rank) for rank in range(schedule.world_size)]
-        assert [len(share) for share in shares] == [schedule.accumulation] * schedule.world_size
-        sizes = [sum(map(len, share)) for share in shares]
-        assert max(sizes) - min(sizes) <= schedule.accumulation
+        ranks = cut(schedule, window)
+        assert [len(share) for share in ranks] == [schedule.accumulation] * schedule.world_size
+        steps = [[schedule.lengths[i] for rows in step for i in rows] for step in zip(*ranks, strict=True)]
+        assert all(min(one) >= max(next_) for one, next_ in itertools.pairwise(steps) if next_)
 
 
 @given(schedules)
-def test_windows_hold_records_of_similar_length(schedule: Schedule) -> None:
-    """Inside one pool the windows are consecutive ranges of the sorted lengths."""
-    assume(len(schedule.lengths) <= POOL_WINDOWS * schedule.global_batch_size)
-    ranges = sorted(sorted(schedule.lengths[i] for i in window) for window in schedule.windows(0))
-    assert list(itertools.chain(*ranges)) == sorted(schedule.lengths)
+def test_only_a_window_of_fewer_records_than_micro_batches_has_empty_ones(schedule: Schedule) -> None:
+    """A step is cut into as many micro-batches as there are, or as it has records."""
+    for window in schedule.windows(0):
+        filled = sum(bool(rows) for of_rank in cut(schedule, window) for rows in of_rank)
+        assert filled == min(len(window), schedule.accumulation * schedule.world_size)
 
 
-def test_window_across_two_pools_holds_similar_lengths() -> None:
-    """No window joins a pool's longest records to another's shortest, where pools do not end with a window."""
-    lengths = list(range(3 * POOL_WINDOWS * 8 - 5))
-    for window in Schedule(lengths=lengths, global_batch_size=8, micro_batch_size=8, epochs=1, seed=0).windows(0):
-        assert max(window) - min(window) < len(lengths) / 8
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(1, 8), st.integers(1, 4))
+def test_the_cut_has_the_least_padding(sizes: list[int], parts: int, rows: int) -> None:
+    """Of all cuts into so many parts that none is above the limit, none has fewer padded tokens."""
+    sizes, parts, most = sorted(sizes, reverse=True), min(parts, len(sizes)), 12 * max(rows, -(-len(sizes) // parts))
+
+    def tokens(edges: tuple[int, ...]) -> list[int]:
+        return [sizes[a] * (b - a) for a, b in itertools.pairwise((0, *edges, len(sizes)))]
+
+    cuts = [tokens(edges) for edges in itertools.combinations(range(1, len(sizes)), parts - 1)]
+    found = least_padding(sizes, parts, most)
+    assert (len(found), found[-1]) == (parts, len(sizes))
+    assert max(tokens(tuple(found[:-1]))) <= most
+    assert sum(tokens(tuple(found[:-1]))) == min(sum(cut) for cut in cuts if max(cut) <= most)
+
+
+def test_one_long_record_is_a_micro_batch_of_its_own() -> None:
+    """Of 30 and seven of 2 tokens in two micro-batches, one holds the seven, which are fewer tokens than four long."""
+    schedule = Schedule([2, 2, 2, 30, 2, 2, 2, 2], MOST, global_batch_size=8, micro_batch_size=4, epochs=1, seed=0)
+    (window,) = schedule.windows(0)
+    assert schedule.micro_batches(window) == [[3], [0, 1, 2, 4, 5, 6, 7]]
+
+
+@given(st.integers(1, 20), st.integers(1, 24), st.integers(1, 5), st.integers(1, 200))
+def test_sizes_are_those_of_the_schedule(size: int, micro: int, ranks: int, records: int) -> None:
+    """Steps of an epoch, micro-batches of a rank, and the most rows of the longest length, which full windows have."""
+    micro = min(micro, size)
+    sizes = StepSizes(size, micro, ranks)
+    some = Schedule([MOST] * records, MOST, size, micro, 1, seed=0, world_size=ranks)
+    full = Schedule([MOST] * size, MOST, size, micro, 1, seed=0, world_size=ranks)
+    assert sizes.windows(records) == len(some.windows(0))
+    assert {len(batches) for batches in cut(some, some.windows(0)[0])} == {sizes.accumulation}
+    most = [max(len(rows) for batches in cut(s, s.windows(0)[0]) for rows in batches) for s in (some, full)]
+    assert most[0] <= most[1] == sizes.rows <= micro
+
+
+def test_a_run_has_no_micro_batch_larger_than_its_step() -> None:
+    """Of a global batch of 8 a trainer of 64 rows and 2 x 2 devices has micro-batches of 2."""
+    run = compose("recipe.global_batch_size=8", "trainer=ddp", "trainer.devices=2", "trainer.num_nodes=2",
+                  "trainer.micro_batch_size=64")  # fmt: skip
+    sizes = StepSizes.of(run.recipe, run.trainer)
+    assert (sizes, sizes.accumulation, sizes.rows) == (StepSizes(8, 8, 4), 1, 2)
+
+
+def test_validations_of_an_epoch_are_at_least_a_step_apart() -> None:
+    """Four in an epoch of 25 steps are six apart; of three steps, one."""
+    sizes = StepSizes(4, 4)
+    assert (sizes.windows(98), sizes.validation_interval(98, 4), sizes.validation_interval(12, 4)) == (25, 6, 1)
+
+
+def test_the_sizes_load_no_torch() -> None:
+    """A plan reads them."""
+    code = "import sys; import hycam_exp.data.batches; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_task_entropy_of_a_step_is_that_of_its_draw_over_the_mix() -> None:
+    """The mean over the steps that were made, over the entropy of all; steps of one task each would have 0."""
+    schedule = Schedule([5] * 6, MOST, global_batch_size=2, micro_batch_size=2, epochs=2, seed=1)
+    tasks = ["a", "a", "a", "b", "b", "b"]
+    mixed = [[tasks[i] for i in window] for epoch in (0, 1) for window in schedule.windows(epoch)]
+    assert [len(set(step)) for step in mixed] == [1, 2, 1, 2, 2, 2]  # of one task, or of both
+    for steps in (1, 4, 6):
+        expected = sum(len(set(step)) - 1 for step in mixed[:steps]) / steps  # ln 2 / ln 2 of a mixed step
+        assert schedule.step_task_entropy(tasks, steps) == pytest.approx(expected, abs=1e-12)
+    assert schedule.step_task_entropy(["a"] * 6, 6) is None
+
+
+def test_steps_of_a_large_mix_are_mixed() -> None:
+    """Of five even tasks whose lengths differ tenfold a step of 16 has the entropy of an independent draw, to 1%."""
+    tasks = [str(i % 5) for i in range(2000)]
+    schedule = Schedule([3 * 10 ** (i % 5 // 2) for i in range(2000)], 300, 16, 4, 3, seed=0)
+    # E[-sum n/16 ln n/16] for n of Binomial(16, 1/5), five times.
+    weights = [math.comb(16, n) * 0.2**n * 0.8 ** (16 - n) for n in range(17)]
+    expected = 5 * sum(w * -n / 16 * math.log(n / 16) for n, w in enumerate(weights) if n) / math.log(5)
+    assert schedule.step_task_entropy(tasks, schedule.num_steps) == pytest.approx(expected, rel=0.01)
 
 
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     """Another epoch or another seed sees the same records in other windows."""
 
     def windows(seed: int, epoch: int) -> list[list[int]]:
-        return Schedule(lengths=[9] * 40, global_batch_size=4, micro_batch_size=2, epochs=2, seed=seed).windows(epoch)
+        schedule = Schedule([9] * 40, MOST, global_batch_size=4, micro_batch_size=2, epochs=2, seed=seed)
+        return schedule.windows(epoch)
 
     assert windows(0, 0) == windows(0, 0)
     assert windows(0, 0) != windows(0, 1)
@@ -216,7 +316,7 @@ def test_empty_micro_batch_is_a_filler_that_counts_for_nothing(schedule: Schedul
 
 def test_fewer_records_than_micro_batches_need_fillers() -> None:
     """Three records on two ranks with four micro-batches each are three batches and five fillers."""
-    schedule = Schedule(lengths=[4, 4, 4], global_batch_size=8, micro_batch_size=1, epochs=1, seed=0, world_size=2)
+    schedule = Schedule([4, 4, 4], MOST, global_batch_size=8, micro_batch_size=1, epochs=1, seed=0, world_size=2)
     named = sorted(batch.ids for loader in loaders(schedule) for batch in (loader[k] for k in range(len(loader))))
     assert named == [[], [], [], [], [], ["0"], ["1"], ["2"]]
 

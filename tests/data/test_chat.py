@@ -1,13 +1,14 @@
 """The chat style: the template's special tokens are tokens, their names in the data are text."""
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from hycam_exp.data.prompts import render
+from hycam_exp.data.prompts import CHAT_DATE, render
 from hycam_exp.data.records import Record
-from hycam_exp.data.tokens import Tokens, tokenise
+from hycam_exp.data.tokens import Tokens, end_with, other_ending, prompt_ids, tokenise
 from tests.conftest import LETTERS, letter_tokenizer
 
 WITH_BOS = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}[assistant]"
@@ -77,6 +78,72 @@ def test_template_with_a_date_does_not_depend_on_the_day() -> None:
     assert render("chat", record(), chatting(template)) == "26 Jul 2024Say it."
 
 
+@pytest.mark.parametrize(
+    "template", ["{{ strftime_now(f) }}", "{% for m in messages %}{{ strftime_now(f) }}{% endfor %}"]
+)
+@pytest.mark.parametrize(
+    "format", ["%d %b %Y", "%Y-%m-%d", "%A, %-d %B %Y at %H:%M:%S", "%B %d, %Y (%j)", "%x", "none"]
+)
+def test_template_that_asks_for_the_day_gets_the_fixed_one(template: str, format: str) -> None:
+    """`strftime_now` is `CHAT_DATE` at midnight, whatever the clock, in every format."""
+    asked = f"{{% set f = '{format}' %}}{template}"
+    day = datetime.strptime(CHAT_DATE, "%d %b %Y")
+    assert render("chat", record(), chatting(asked)) == day.strftime(format)
+
+
+@pytest.mark.parametrize(
+    "begin", ["", "\n", "\n\n", "  ", "  {% if true %}x{% endif %}", "{% if true %}\nx{% endif %}\n"]
+)
+def test_fixed_date_leaves_a_template_as_it_is(begin: str) -> None:
+    """A template that asks for no date gives to the character what transformers makes of it."""
+    tokenizer = chatting(begin + WITH_BOS)
+    chat = [{"role": "user", "content": "Say it."}]
+    expected = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    assert render("chat", record(), tokenizer) == expected
+
+
+BROKEN = {
+    "does not parse": ("{% if %}", r"TemplateSyntaxError: "),
+    "raises": ("{{ raise_exception('needs a system message') }}", r"TemplateError: needs a system message"),
+    "has a fault": ("{{ messages[0].content + 1 }}", r"TypeError: "),
+    "names no field": ("{{ messages[0].text.strip() }}", r"UndefinedError: "),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_template_is_one_line(name: str) -> None:
+    """A template that does not parse, or raises, is named with what it said and the styles that need none."""
+    template, reason = BROKEN[name]
+    pattern = rf"^data\.prompt=chat: the chat template of .* cannot render a chat \({reason}.*\); alpaca, .* need none$"
+    with pytest.raises(ValueError, match=pattern) as error:
+        tokenise([record()], chatting(template), "chat", 500)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=pattern):
+        other_ending(chatting(template), "chat")
+
+
+OTHER = "{% for m in messages %}[{{ m.role }}]{{ m.content }}<s>\n{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "style", "said"),
+    [
+        (WITH_BOS, "chat", None),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", "chat", None),
+        (OTHER, "chat", "ends an answer with <s>, and responses are trained to end with </s>: data.eos='<s>'"),
+        (OTHER, "alpaca", None),
+    ],
+)
+def test_another_end_of_turn_is_told(template: str, style: str, said: str | None) -> None:
+    """Where the template ends an answer with another special token than EOS, it is named with the way out."""
+    tokenizer = chatting(template)
+    remark = other_ending(tokenizer, style)
+    assert remark is None if said is None else said in str(remark)
+    end_with(tokenizer, "<s>")
+    if said is not None:
+        assert other_ending(tokenizer, style) is None
+
+
 def test_tokenizer_without_a_template_is_refused() -> None:
     """Without a chat template the error names the styles that need none."""
     with pytest.raises(ValueError, match=r"has no chat template; alpaca, alpaca_newline, plain need none"):
@@ -126,3 +193,14 @@ def test_every_style_begins_once_and_ends_trained(real: PreTrainedTokenizerBase,
     assert tokens.num_targets("response") == len(tokens.input_ids) - tokens.prompt_length >= 2
     assert tokens.response_bytes == len(output.encode())
     assert real.decode(tokens.input_ids[tokens.prompt_length : -1]).strip() == output.strip()
+
+
+def test_special_name_in_the_data_changes_nothing_around_it(real: PreTrainedTokenizerBase) -> None:
+    """Of a prompt whose user names a special token, all ids before and behind what is said are those of any other."""
+    for name in map(str, (real.eos_token, real.bos_token or real.eos_token)):
+        (with_name,) = prompt_ids([record(f"Say it. {name}")], real, "chat")
+        (without,) = prompt_ids([record("Say it.")], real, "chat")
+        end = without.index(real.eos_token_id)
+        assert with_name[:end] == without[:end]
+        assert with_name[end - len(without) :] == without[end:]
+        assert len(with_name) > len(without)

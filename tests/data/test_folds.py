@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from hycam_exp.config import DataSettings
+from hycam_exp.config.settings import DataSettings
 from hycam_exp.data import splits
 from hycam_exp.data.folds import Fold, fold_of, weighted
 from hycam_exp.data.records import Record, identified
@@ -84,9 +84,18 @@ def test_part_of_too_long_records_is_refused(letters: PreTrainedTokenizerFast, t
 
 def test_too_few_records_are_refused(letters: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     """Where a part has no record at all, the error says that there are too few."""
-    one_group = [Record(task="dolly", instruction="q", input="", output=str(i), group="q") for i in range(30)]
-    with pytest.raises(ValueError, match=r"the (train|validation|test) part of fold 0 is empty: too few records"):
-        fold_of(identified(one_group), 0, settings(), letters, tmp_path)
+    with pytest.raises(ValueError, match=r"the test part of fold 4 is empty: too few records"):
+        fold_of(records(7), 4, settings(), letters, tmp_path)
+
+
+def test_groups_that_are_too_large_are_refused(letters: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """One prompt for all records, and so one group, is refused as that; plain folds take it."""
+    one_group = identified(Record(task="dolly", instruction="q", input="", output=str(i), group="q") for i in range(30))
+    with pytest.raises(
+        ValueError, match=r"dolly: fold 0 .* 0/0/30 of 30 records.*the largest \('q'\) has 30 records.*data\.group=none"
+    ):
+        fold_of(one_group, 0, settings(), letters, tmp_path)
+    assert fold_of(one_group, 0, settings(group="none"), letters, tmp_path).test
 
 
 def test_weight_repeats_a_task_in_training_alone(letters: PreTrainedTokenizerFast, tmp_path: Path) -> None:

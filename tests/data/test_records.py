@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hycam_exp.data.records import Record, content_hash, digest, identified, normalise
+from hycam_exp.data.records import Record, content_hash, digest, identified, normalise, require_plain_name
 
 ROW = Record(task="dolly", instruction="Sum up.", input="A text.", output="A word.", group="a text.")
 
@@ -25,10 +25,10 @@ def reference_digest(*parts: str) -> str:
 
 
 def test_normalise_ignores_case_spacing_and_width() -> None:
-    """Case, runs of white space, and compatibility forms do not tell two prompts apart."""
-    assert (
-        normalise("\u00a0\uff37hat  is\n\tthe STRASSE? ") == normalise("what is the straße?") == "what is the strasse?"
-    )
+    """Case, white space, punctuation and compatibility forms do not tell two prompts apart; symbols do."""
+    assert normalise("\u00a0\uff37hat  is\n\tthe STRASSE? ") == normalise("what is: the `straße`") == "whatisthestrasse"
+    assert normalise("Is 3+4 < $8?") == "is3+4<$8" != normalise("Is 3-4 < $8?")
+    assert normalise(" ? !\n") == "? !" != normalise("?")
 
 
 @given(st.text())
@@ -40,9 +40,10 @@ def test_normalise_ignores_composition(text: str) -> None:
 
 
 @given(st.text(), st.text())
-def test_normalise_keeps_words_apart(first: str, second: str) -> None:
-    """Two texts joined by a space are the two normalised texts joined by a space, blank ones left out."""
-    assert normalise(f"{first} {second}") == " ".join(filter(None, (normalise(first), normalise(second))))
+def test_normalise_goes_text_by_text(first: str, second: str) -> None:
+    """Two texts with a letter in them, joined by any spacing, are their normalised texts joined."""
+    first, second = f"a{first}", f"b{second}"
+    assert normalise(f"{first} ,\n {second}") == normalise(first) + normalise(second)
 
 
 @given(st.lists(st.text(), max_size=4))
@@ -104,3 +105,19 @@ def test_content_hash_forgets_order_and_sees_ids_and_groups() -> None:
     regrouped = [replace(records[0], group="other"), *records[1:]]
     assert content_hash(records) == content_hash(records[::-1])
     assert len({content_hash(records), content_hash(records[1:]), content_hash(regrouped), content_hash([])}) == 4
+
+
+@pytest.mark.parametrize("name", ["mini", "Llama-3.1_8B", "x" * 80, "0", "_x", "-", "a..b"])
+def test_a_plain_name_is_part_of_a_file_s_name(name: str) -> None:
+    """Letters, digits and ._- are."""
+    require_plain_name("data.name", name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".x", "../x", "/x", "a/b", "a b", "a\nb", "é", "世", "x" * 81, "a\n", None, 3]
+)
+def test_any_other_name_is_refused_in_one_line(name: object) -> None:
+    """With its field and, however long it is or whatever it holds, a line that can be read."""
+    with pytest.raises(ValueError, match=r"^data\.name=[ -~]*: must be a plain name: [ -~]*$") as caught:
+        require_plain_name("data.name", name)
+    assert len(str(caught.value)) < 200

@@ -8,8 +8,10 @@ from random import Random
 
 import pytest
 
+from data_prep import mini
+from data_prep.tasks import TASKS
 from hycam_exp.data.records import Record, Rejection, content_hash
-from hycam_exp.data.sources import TASKS, read, rejection_counts
+from hycam_exp.data.sources import read, rejection_counts
 
 GOOD = [{"instruction": f"Count {i}.", "input": "", "output": f"It is {i}."} for i in range(4)]
 BROKEN = [{"instruction": "x", "output": ""}, 7, {"instruction": "x", "output": None}]
@@ -80,12 +82,14 @@ def test_place_and_order_do_not_enter_the_content(tmp_path: Path) -> None:
     assert content_hash(here) == content_hash(there)
 
 
-def test_generated_set_is_read_without_a_file() -> None:
-    """Without a root the mini set is generated: no file, no rejection, and the same records at every call."""
-    found = read(["dolly", "web_gpt"], None)
-    assert (found.rejections, found.sources) == ([], [])
-    assert {record.task for record in found.records} == {"dolly", "web_gpt"}
-    assert found == read(["dolly", "web_gpt"], None)
+def test_generated_set_is_read_without_a_root() -> None:
+    """Without a root the records are those of the mini set in the package, and its files are named as any others."""
+    names = ["mini_passage", "mini_sources"]
+    found = read(names, None)
+    assert found.rejections == []
+    assert [(source.task, source.name) for source in found.sources] == [(name, f"{name}.parquet") for name in names]
+    assert {record.task for record in found.records} == set(names)
+    assert found == read(names, str(mini.RECORDS))
 
 
 @pytest.mark.parametrize(
@@ -93,13 +97,22 @@ def test_generated_set_is_read_without_a_file() -> None:
     [
         ("rows.jsonl", '{"instruction": "a", "output": "b"}\n\n{"instruction": \n', r"rows\.jsonl:3: malformed JSON"),
         ("rows.json", '[\n {"instruction": "a",\n  "output": }\n]', r"rows\.json:3: malformed JSON"),
-        ("rows.json", '{"instruction": "a",\n "output": "b"}', r"rows\.json:1: malformed JSON"),
+        ("rows.json", '{"instruction": "a",\n "output": b}', r"rows\.json:2: malformed JSON"),
+        (
+            "rows.jsonl",
+            '{"output": "a", "output": "b"}',
+            r"rows\.jsonl:1: malformed JSON: the key 'output' stands twice",
+        ),
         ("rows.json", '[{"instruction": "a"}\n,', r"rows\.json:2: malformed JSON: the array is not closed"),
-        ("rows.jsonl", "", r"rows\.jsonl: the file is empty"),
-        ("rows.json", " \n\n", r"rows\.json: the file is empty"),
-        ("rows.json", "[]", "no row of auto_cot in it"),
+        ("rows.jsonl", "", r"rows\.jsonl: no row in it"),
+        ("rows.json", " \n\n", r"rows\.json: no row in it"),
+        ("rows.json", "[]", r"rows\.json: no row in it"),
         ("rows.jsonl", '{"instruction": "a"}\n{}\n', r"rows\.jsonl:1: no output; all 2 rows of auto_cot were rejected"),
-        ("rows.csv", "instruction,output\na,b\n", r"no file of auto_cot in .* \(\.json or \.jsonl or \.parquet\)"),
+        (
+            "rows.csv",
+            "instruction,output\na,b\n",
+            r"no file of auto_cot in .* \(\.json or \.jsonl or \.parquet or \.arrow\)",
+        ),
     ],
 )
 def test_file_without_records_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -144,9 +157,31 @@ def test_missing_folder_is_refused(tmp_path: Path, tasks: list[str]) -> None:
 
 @pytest.mark.parametrize("task", ["Dolly", "mini", ""])
 def test_unknown_task_is_refused(task: str) -> None:
-    """A task that is none of the five is named, with the five."""
-    with pytest.raises(ValueError, match=rf"data\.tasks={task}: must be one of auto_cot, .*web_gpt"):
+    """A task that is none of the generated and the five is named, with them all."""
+    with pytest.raises(ValueError, match=rf"data\.tasks={task}: must be one of mini_reasoning, .*auto_cot, .*web_gpt"):
         read([task], None)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_real_task_needs_a_root(task: str) -> None:
+    """No generated records stand in for those of a real set."""
+    with pytest.raises(ValueError, match=rf"data\.tasks={task}: needs data\.root, the file or folder to read"):
+        read([task], None)
+
+
+def test_generated_task_elsewhere_is_refused_with_its_ways(tmp_path: Path) -> None:
+    """With a root that lacks it, a generated task is told where it is, and how it is made."""
+    with pytest.raises(
+        ValueError, match=r"no folder .*data\.root=null has those of mini_code, or `python -m data_prep.mini"
+    ):
+        read(["mini_code", "mini_passage"], str(tmp_path))
+
+
+@pytest.mark.parametrize("root", ["", " "])
+def test_empty_root_is_refused(root: str) -> None:
+    """`data.root=` names nothing, least of all the folder one stands in."""
+    with pytest.raises(ValueError, match=r"^data\.root= ?: is empty; it names a folder or file"):
+        read(["auto_cot"], root)
 
 
 def test_one_task_without_records_is_refused_in_a_mix(tmp_path: Path) -> None:

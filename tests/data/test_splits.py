@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hycam_exp.data.records import Record
-from hycam_exp.data.splits import NUM_BLOCKS, Split, blocks, capped, split
+from hycam_exp.data.splits import NUM_BLOCKS, Split, blocks, capped, require_shares, split
 
 FOLDS = range(5)
 # The group of each record of a task: few groups, many groups, and everything between.
@@ -198,3 +198,41 @@ def test_no_cap_keeps_everything_as_it_is() -> None:
     """Without a cap the records are what they were, in their order."""
     records = records_of([3, 1, 2])
     assert capped(records, None, "prompt", 0) == records
+
+
+@given(st.integers(1, 200), st.integers(1, 6), grouping, seeds)
+def test_groups_of_one_size_are_never_refused(groups: int, size: int, group: str, seed: int) -> None:
+    """Ten or more groups of one size, and any number of single records, pass: rounding is no fault of a set."""
+    if groups >= 10 or size == 1:
+        require_shares(records_of([n for n in range(groups) for _ in range(size)]), group, seed)
+
+
+@pytest.mark.parametrize(("largest", "refused"), [(20, False), (24, False), (27, True), (45, True), (60, True)])
+def test_group_of_more_than_a_quarter_is_refused(largest: int, refused: bool) -> None:
+    """One group among single records, 100 in all: up to a quarter it is honest, above it the split is none."""
+    records = records_of([0] * largest + list(range(1, 101 - largest)))
+    if not refused:
+        require_shares(records, "prompt", 0)
+        return
+    with pytest.raises(
+        ValueError, match=rf"dolly: fold 0 .*/{largest} of 100 records.*the largest \('group 0'\) has {largest}"
+    ):
+        require_shares(records, "prompt", 0)
+    require_shares(records, "none", 0)
+
+
+def test_refusal_says_parts_groups_and_ways_out() -> None:
+    """One question for 45 of 60 rows: the parts that it would have, its size, and what to write instead."""
+    with pytest.raises(ValueError) as told:
+        require_shares(records_of([0] * 45 + list(range(1, 16))), "prompt", 0)
+    assert str(told.value) == (
+        "dolly: fold 0 would train, validate, test on 11/4/45 of 60 records, further than 15% of them from 7:2:1, since"
+        " a group stays in one part: there are 16 groups, and the largest ('group 0') has 45 records; another field for"
+        " data.fields.dolly.group (null: the prompt), or data.group=none, makes smaller ones"
+    )
+
+
+def test_a_task_is_refused_in_every_fold_of_a_mix() -> None:
+    """Another task does not hide it, and it does not depend on which fold is run."""
+    with pytest.raises(ValueError, match="web_gpt: fold 0"):
+        require_shares(records_of(list(range(500))) + records_of([0] * 40 + list(range(60)), "web_gpt"), "prompt", 0)

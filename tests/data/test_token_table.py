@@ -90,14 +90,10 @@ def test_key_is_of_content_alone(letters: PreTrainedTokenizerFast) -> None:
     assert key(MIX[::-1], used, "alpaca", 300) == key(MIX, letters, "alpaca", 300)
 
 
-def test_edited_template_makes_another_file(
-    letters: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The templates' source is in the key: a template edited under its old name finds no file."""
+def test_another_version_makes_another_file(letters: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that makes other tokens has another `RESULTS_VERSION`, and finds no file of the one before."""
     before = key(MIX, letters, "alpaca", 300)
-    edited = tmp_path / "prompts.py"
-    edited.write_text(Path(str(module.prompts.__file__)).read_text().replace("### Response:", "### Answer:"))
-    monkeypatch.setattr(module.prompts, "__file__", str(edited))
+    monkeypatch.setattr(module, "RESULTS_VERSION", module.RESULTS_VERSION + 1)
     assert key(MIX, letters, "alpaca", 300) != before
 
 
@@ -128,12 +124,13 @@ def test_interruption_leaves_nothing(
 BUILD = """
 import sys, time
 from pathlib import Path
-from hycam_exp import backbones, config
+from hycam_exp.models.backbone import examine
+from hycam_exp.config import settings as config
 from hycam_exp.data import sources
 from hycam_exp.data.token_table import token_table
 run = config.compose()
-tokenizer = backbones.examine(run.model, run.trainer, run.recipe.precision).tokenizer
-records = sources.read(["dolly", "web_gpt"], None).records
+tokenizer = examine(run.model, run.trainer, run.recipe.precision).tokenizer
+records = sources.read(["mini_passage", "mini_sources"], None).records
 print("ready", flush=True); sys.stdin.readline()
 table = token_table(records, tokenizer, "alpaca", 512, Path(sys.argv[1]))
 print(len(table), sum(table.lengths), flush=True)

@@ -1,5 +1,7 @@
 """Tokens: exact ids with one id a character, and the same laws over real tokenizers."""
 
+import re
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from data_prep import auto_cot, upstream
+from data_prep import auto_cot, tables
 from data_prep.conversion import convert
-from hycam_exp.data.prompts import TEMPLATES
+from data_prep.preview import EMBEDDED
+from hycam_exp.data.prompts import STYLES, TEMPLATES
 from hycam_exp.data.records import Record
-from hycam_exp.data.tokens import Tokens, tokenise
+from hycam_exp.data.tokens import Tokens, end_with, lead_of, prompt_ids, text_lengths, tokenise
 from tests.conftest import LETTERS, letter_tokenizer
 
 TOKENIZERS = {
@@ -22,6 +25,9 @@ TOKENIZERS = {
     "qwen2_5": "tokenizers/qwen2_5",
     "stories260k": "models/stories260k",
 }
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}{{ eos_token }}{% endfor %}[assistant]"
+)
 RESPONSES = {
     "plain": "Four, since two and two are four.",
     "leading space": " yes",
@@ -118,14 +124,23 @@ def test_records_are_kept_or_lost(outputs: list[str], max_length: int) -> None:
         assert tokens.input_ids[tokens.prompt_length :] == [*response, *([2] if tokens.ends else [])]
 
 
-def test_token_across_the_border_belongs_to_the_response() -> None:
-    """A token that begins in the prompt and ends past it is part of the response: generation begins before it."""
+def test_no_token_is_of_prompt_and_response() -> None:
+    """A tokenizer that merges ":" with an answer's "a" does not: the prompt's ids end with its ":"."""
     of = record("abc")
     tokens = one(letter_tokenizer(merges=((":", "a"),)), of)
-    merged = 3 + len(LETTERS)
-    assert tokens.input_ids == [1, *ids_of(prompt_of(of)[:-1]), merged, *ids_of("bc"), 2]
-    assert tokens.prompt_length == len(prompt_of(of))
+    assert tokens.input_ids == [1, *ids_of(prompt_of(of)), *ids_of("abc"), 2]
+    assert tokens.prompt_length == 1 + len(prompt_of(of))
     assert tokens.response_bytes == 3
+
+
+def test_text_is_counted_as_a_whole() -> None:
+    """Table 1's tokens are those of prompt and output as one text, where ":a" is one; EOS is not counted."""
+    tokenizer = letter_tokenizer(merges=((":", "a"),), ends=True)
+    expected = [1 + len(prompt_of(record(""))) + n for n in (2, 3)]
+    assert text_lengths([record("abc"), record("cba")], tokenizer, "alpaca") == expected
+    tokenizer.chat_template = "{{ messages[0].content }}:"
+    assert text_lengths([record("abc")], tokenizer, "chat") == [1 + len("Say it.:") + 3]
+    assert text_lengths([], tokenizer, "alpaca") == []
 
 
 def test_eos_that_the_tokenizer_appends_is_not_doubled() -> None:
@@ -172,10 +187,18 @@ def test_no_records_give_no_tokens(letters: PreTrainedTokenizerFast) -> None:
     assert tokenise([], letters, "alpaca", 500) == ([], [])
 
 
-@pytest.fixture(scope="session", params=TOKENIZERS)
-def real(request: pytest.FixtureRequest, shared: Path) -> PreTrainedTokenizerBase:
-    """Each of the real tokenizers."""
-    return AutoTokenizer.from_pretrained(shared / TOKENIZERS[request.param])
+@cache
+def embedded() -> PreTrainedTokenizerBase:
+    """The tokenizer in the package."""
+    return AutoTokenizer.from_pretrained(EMBEDDED)
+
+
+@pytest.fixture(params=["embedded", *TOKENIZERS])
+def real(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
+    """Each of the real tokenizers, and the embedded one."""
+    if request.param == "embedded":
+        return embedded()
+    return AutoTokenizer.from_pretrained(request.getfixturevalue("shared") / TOKENIZERS[request.param])
 
 
 @pytest.mark.parametrize("name", RESPONSES)
@@ -190,27 +213,89 @@ def test_bos_and_eos_stand_exactly_once(real: PreTrainedTokenizerBase, name: str
     assert tokens.prompt_length < len(tokens.input_ids) - 1
 
 
-def said(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    """The ids as text, without the space that some tokenizers put before it."""
-    return tokenizer.decode(ids, skip_special_tokens=True).lstrip(" ")
+def decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 @pytest.mark.parametrize("name", RESPONSES)
-def test_ids_are_those_of_prompt_and_response_as_one_text(real: PreTrainedTokenizerBase, name: str) -> None:
-    """The ids say the whole text again, and all of its response's bytes are covered."""
+def test_response_ids_say_the_response_exactly(real: PreTrainedTokenizerBase, name: str) -> None:
+    """Prompt and response, decoded apart, are what they were to the character, leading space or line end included."""
     of = record(RESPONSES[name])
     tokens = one(real, of)
-    assert said(real, tokens.input_ids) == prompt_of(of) + of.output
+    assert decoded(real, tokens.input_ids[: tokens.prompt_length]) == prompt_of(of)
+    assert decoded(real, tokens.input_ids[tokens.prompt_length :]) == of.output
     assert tokens.response_bytes == len(of.output.encode())
 
 
-@pytest.mark.parametrize("name", RESPONSES)
-def test_prompt_ends_where_the_response_begins(real: PreTrainedTokenizerBase, name: str) -> None:
-    """The prompt's ids say the prompt or a part of it; one id more says something of the response."""
-    of = record(RESPONSES[name])
-    tokens = one(real, of)
-    assert prompt_of(of).startswith(said(real, tokens.input_ids[: tokens.prompt_length]))
-    assert not prompt_of(of).startswith(said(real, tokens.input_ids[: tokens.prompt_length + 1]))
+@given(st.text(st.sampled_from(" \n\tab.:,1\u00e9\u4e16"), max_size=12))
+def test_any_response_is_said_exactly(output: str) -> None:
+    """With the embedded tokenizer every answer of letters, spaces and line ends comes back from its ids."""
+    tokens = one(embedded(), record(output))
+    assert decoded(embedded(), tokens.input_ids[tokens.prompt_length :]) == output
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_prompt_does_not_depend_on_the_answer(real: PreTrainedTokenizerBase, style: str) -> None:
+    """In every style a record's prompt ids are those of `prompt_ids`, whatever the answer, and BOS stands once."""
+    real.chat_template = CHAT_TEMPLATE
+    bos = [] if real.bos_token_id is None else [real.bos_token_id]
+    for input in ("", "This: </s>"):
+        for output in RESPONSES.values():
+            of = record(output, input=input)
+            (tokens,), _ = tokenise([of], real, style, 100_000)
+            (prompt,) = prompt_ids([record("?", input=input)], real, style)
+            assert tokens.input_ids[: tokens.prompt_length] == prompt
+            assert prompt[: len(bos)] == bos
+            assert prompt.count(real.bos_token_id) == len(bos)
+
+
+def test_prompt_ends_with_the_templates_last_character(real: PreTrainedTokenizerBase) -> None:
+    """No prompt loses its ":" to an answer that begins with a letter, as in a code set it did."""
+    for output in ("def f(x):", "a", "Yes"):
+        tokens = one(real, record(output))
+        assert decoded(real, tokens.input_ids[: tokens.prompt_length]).endswith("### Response:")
+
+
+@pytest.mark.parametrize(
+    ("name", "lead", "first"),
+    [
+        ("llama2", "", "\u2581Four"),
+        ("mistral_v0_3", " ", "\u2581Four"),
+        ("llama3", "", "Four"),
+        ("qwen2_5", "", "Four"),
+    ],
+)
+def test_response_begins_as_a_text_of_its_own(shared: Path, name: str, lead: str, first: str) -> None:
+    """After SentencePiece a response begins with the space that decoding drops; elsewhere with its own letter."""
+    tokenizer = AutoTokenizer.from_pretrained(shared / TOKENIZERS[name])
+    tokens = one(tokenizer, record("Four"))
+    assert lead_of(tokenizer) == lead
+    assert tokenizer.convert_ids_to_tokens(tokens.input_ids[tokens.prompt_length]) == first
+
+
+def test_cut_response_covers_its_own_bytes(shared: Path) -> None:
+    """Where a space is written before responses, it counts no byte: "ab cd", cut after its first word, covers two."""
+    tokenizer = AutoTokenizer.from_pretrained(shared / TOKENIZERS["mistral_v0_3"])
+    whole = one(tokenizer, record("ab cd"))
+    first = one(tokenizer, record("ab cd"), whole.prompt_length + 1)
+    assert (first.ends, first.response_bytes) == (False, 2)
+
+
+def test_named_token_ends_a_response() -> None:
+    """`data.eos` is appended, trained and stopped at in place of the tokenizer's EOS; null leaves that."""
+    tokenizer = letter_tokenizer()
+    end_with(tokenizer, None)
+    assert one(tokenizer, record("ab")).input_ids[-1] == 2
+    end_with(tokenizer, "<s>")
+    assert one(tokenizer, record("ab")).input_ids[-3:] == [*ids_of("ab"), 1]
+    assert tokenizer.eos_token_id == 1
+
+
+@pytest.mark.parametrize("name", ["<|eot|>", "a", ""])
+def test_token_that_is_not_special_ends_nothing(name: str) -> None:
+    """A name that the tokenizer lacks, or that may stand in a text, is refused with those that it has."""
+    with pytest.raises(ValueError, match=rf"^data\.eos={re.escape(name)}: no special token of .*<s>"):
+        end_with(letter_tokenizer(), name)
 
 
 @pytest.mark.parametrize("max_length", [300, 1200])
@@ -225,8 +310,7 @@ def test_long_response_is_cut_at_max_length(real: PreTrainedTokenizerBase, max_l
 def test_auto_cot_total_is_the_papers(shared: Path) -> None:
     """With Llama 3's tokenizer the 5,816 Auto-CoT records have Table 1's 943,474 tokens, EOS not counted."""
     path = shared / "data" / "auto_cot" / "Auto-CoT.json"
-    records = [r for r in convert("auto_cot", upstream.rows(path), path.name, auto_cot.fields) if isinstance(r, Record)]
+    records = [r for r in convert("auto_cot", tables.rows(path), path.name, auto_cot.fields) if isinstance(r, Record)]
     tokenizer = AutoTokenizer.from_pretrained(shared / TOKENIZERS["llama3"])
-    kept, lost = tokenise(records, tokenizer, "alpaca", 100_000)
-    assert (len(kept), len(lost)) == (5816, 0)
-    assert sum(len(tokens.input_ids) - 1 for tokens in kept) == 943_474
+    lengths = text_lengths(records, tokenizer, "alpaca")
+    assert (len(lengths), sum(lengths)) == (5816, 943_474)

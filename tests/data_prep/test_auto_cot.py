@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from data_prep import upstream
+from data_prep import tables
 from data_prep.auto_cot import fields
 from data_prep.conversion import Fields
 
@@ -34,6 +34,6 @@ def test_broken_row_is_refused(change: dict[str, Any], reason: str) -> None:
 
 def test_every_real_row_is_converted(shared: Path) -> None:
     """All 5,816 rows of the authors' file have an instruction and an output, and no input."""
-    found = [fields(row) for _, row in upstream.rows(shared / "data" / "auto_cot" / "Auto-CoT.json")]
+    found = [fields(row) for _, row in tables.rows(shared / "data" / "auto_cot" / "Auto-CoT.json")]
     assert len(found) == 5816
     assert {read.input for read in found} == {""}

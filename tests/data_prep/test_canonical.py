@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep import canonical, manifest, tables, tasks
+from data_prep import canonical, manifest, tables
 from data_prep.tasks import TASKS, reading
 from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import read
@@ -101,7 +101,7 @@ def test_both_answers_are_two_records_of_one_group(tmp_path: Path, options: dict
     entry = canonical.convert_file("web_gpt", path, tmp_path, reading("web_gpt", **options))
     records = list(canonical.read("web_gpt", tmp_path / "web_gpt" / "rows.parquet"))
     assert [r.output for r in records] == outputs
-    assert {r.group for r in records} == {"why?"}
+    assert {r.group for r in records} == {"why"}
     assert (entry.rows, entry.options) == (len(outputs), {"answers": options.get("answers", "preferred")})
 
 
@@ -128,7 +128,7 @@ def test_malformed_file_leaves_nothing(tmp_path: Path, name: str) -> None:
     [
         (lambda p: p / "none.jsonl", "none.jsonl: no such file"),
         (lambda p: p, "is a folder"),
-        (lambda p: lines(p / "rows.txt", [{}]), "must be one of .json, .jsonl, .parquet, .csv"),
+        (lambda p: lines(p / "rows.txt", [{}]), "must be one of .json, .jsonl, .parquet, .arrow, .csv"),
         (lambda p: lines(p / "rows.jsonl", []), "no row in it"),
     ],
 )
@@ -180,10 +180,23 @@ def test_folder_with_both_forms_is_refused(tmp_path: Path) -> None:
 def test_foreign_canonical_row_is_named(tmp_path: Path, change: dict, message: str) -> None:
     """A file with our columns but not our content is refused with file and row."""
     row = dict.fromkeys(canonical.COLUMNS, "x") | {"task": "dolly", "metadata": "{}"}
-    table = pa.Table.from_pylist([row, row | change], schema=pa.schema({c: pa.string() for c in canonical.COLUMNS}))
+    schema = pa.schema({c: pa.string() for c in canonical.COLUMNS}, metadata=canonical.VERSION)
+    table = pa.Table.from_pylist([row, row | change], schema=schema)
     pq.write_table(table, tmp_path / "rows.parquet")
     with pytest.raises(ValueError, match=rf"rows\.parquet:2: {message}"):
         list(canonical.read("dolly", tmp_path / "rows.parquet"))
+
+
+def test_records_grouped_by_another_version_are_refused(tmp_path: Path) -> None:
+    """Groups of an older conversion would give other folds than the source itself: file and way out are named."""
+    canonical.convert_file("dolly", lines(tmp_path / "rows.jsonl", [GOOD["dolly"]]), tmp_path, reading("dolly"))
+    path = tmp_path / "dolly" / "rows.parquet"
+    for metadata in (None, {b"data_prep.grouping": b"1"}):
+        pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
+        with pytest.raises(
+            ValueError, match=r"rows\.parquet: another version .*`python -m data_prep convert` makes it again"
+        ):
+            read(["dolly"], str(path))
 
 
 @pytest.mark.parametrize(
@@ -266,4 +279,3 @@ def test_order_is_that_of_upstreams_files(tmp_path: Path) -> None:
     canonical.convert_all(tmp_path / "up", tmp_path / "out", reading, lambda task, entry: None)
     assert read(["dolly"], str(tmp_path / "up")).records == read(["dolly"], str(tmp_path / "out")).records
     assert [tables.stem(Path(name)) for name in rows] == ["a", "a.k"]
-    assert tasks.OWN_FILES == ("manifest.json", "rejected.jsonl")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep import check
+from data_prep.near_copies import near_copies
 from hycam_exp.data.records import Record, Rejection, identified
 from hycam_exp.data.sources import Collection, read
 from hycam_exp.data.splits import split
@@ -46,6 +47,10 @@ def test_texts_are_looked_at_in_all_fields() -> None:
     assert result.languages == {"latin": 0.75, "cjk": 0.25}
 
 
+def leak(records: list[Record], group: str) -> check.Leak:
+    return check.leak(records, group, near_copies([f"{r.instruction} {r.input}" for r in records]))
+
+
 def slow_leak(records: list[Record], group: str) -> tuple[int, int]:
     """Every test sample against every other record of its fold, over the five folds."""
     tested = leaks = 0
@@ -61,18 +66,18 @@ def slow_leak(records: list[Record], group: str) -> tuple[int, int]:
 def test_leaks_are_those_of_a_slow_count(groups: list[int]) -> None:
     """Under plain folds the count equals comparing all pairs; under grouped folds there is none."""
     records = identified(record(f"q{n}", group=f"g{g}") for n, g in enumerate(groups))
-    plain, grouped = check.leak(records, "none"), check.leak(records, "prompt")
+    plain, grouped = leak(records, "none"), leak(records, "prompt")
     assert (plain.tested, plain.groups) == slow_leak(records, "none")
     assert (grouped.prompts, grouped.groups) == (0, 0)
     assert plain.prompts == 0
 
 
 def test_leaking_prompt_is_a_leaking_group() -> None:
-    """A prompt that differs in case and spacing only leaks even if a set's own groups do not say so."""
-    records = identified(record("Why?" if n % 2 else "WHY?  ", f"A{n}", group=str(n)) for n in range(40))
-    leak = check.leak(records, "none")
-    assert leak.tested == leak.prompts == leak.groups == 20
-    assert check.leak(records, "prompt").prompts == 20
+    """A prompt that differs in case, punctuation and spacing only leaks even if a set's own groups do not say so."""
+    records = identified(record("Why?" if n % 2 else "WHY - ", f"A{n}", group=str(n)) for n in range(40))
+    plain = leak(records, "none")
+    assert plain.tested == plain.prompts == plain.groups == plain.near == 20
+    assert leak(records, "prompt").prompts == 20
 
 
 @pytest.mark.parametrize(
@@ -102,6 +107,41 @@ def test_real_passages_leak_under_plain_folds_only(tmp_path: Path, shared: Path)
     """Dolly's shared passages are in test and training parts of plain folds; grouped folds keep them together."""
     (tmp_path / "dolly").symlink_to(shared / "data" / "dolly")
     records = read(["dolly"], str(tmp_path)).records[:6000]
-    plain, grouped = check.leak(records, "none"), check.leak(records, "prompt")
+    plain, grouped = leak(records, "none"), leak(records, "prompt")
     assert grouped.groups == 0
     assert 0 < plain.prompts < plain.groups < plain.tested == 3000
+
+
+STORY = "Tom has {} pens and gives two of them to his friend Ann, who had three before; how many has Ann now, please?"
+
+
+def test_near_copy_in_another_part_is_counted() -> None:
+    """A prompt with one word of it changed at its end leaks nearly, though neither prompt nor group is the same."""
+    records = identified(
+        record(STORY.format(f"{n // 2} and {n // 2 * 3} and {n // 2 * 7}") + (" Thanks." if n % 2 else ""), f"A{n}")
+        for n in range(60)
+    )
+    plain = leak(records, "prompt")
+    expected = 0
+    for fold in range(5):
+        parts = split(records, fold, "prompt", 0)
+        stories = {r.instruction.removesuffix(" Thanks.") for r in [*parts.train, *parts.validation]}
+        expected += sum(r.instruction.removesuffix(" Thanks.") in stories for r in parts.test)
+    assert (plain.prompts, plain.groups, plain.near) == (0, 0, expected)
+    assert expected > 15
+
+
+def test_real_problems_in_other_punctuation_are_kept_together(shared: Path) -> None:
+    """Of Auto-CoT's problems that are alike but for punctuation none is left across parts; near-copies are counted."""
+    records = read(["auto_cot"], str(shared / "data")).records
+    plain, grouped = leak(records, "none"), leak(records, "prompt")
+    assert (plain.tested, plain.prompts, plain.groups) == (2908, 95, 95)
+    assert (grouped.prompts, grouped.groups, grouped.near) == (0, 0, 146)
+
+
+def test_split_that_would_be_refused_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """One group for most records: what training would say is said by the check, which goes on."""
+    result = found(*(record(f"q{n}", f"a{n}", group="one" if n < 45 else str(n)) for n in range(60)))
+    assert result.uneven is not None
+    assert result.found["folds that are refused"] == 1
+    assert "11/4/45 of 60 records" in check.printed([result]).splitlines()[-1]

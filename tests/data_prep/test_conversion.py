@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.conversion import Fields, convert, mapping_of, text_of
+from data_prep.tasks import TASKS
 from hycam_exp.data.records import Record, Rejection, normalise
-from hycam_exp.data.sources import TASKS
 
 GOOD: dict[str, Any] = {
     "auto_cot": {"instruction": "2 + 2?", "input": "", "output": "2 and 2 are 4."},
@@ -110,19 +110,27 @@ def test_record_holds_the_fields_as_they_are() -> None:
     row = {"instruction": " Why\nso? ", "input": "\tX ", "output": " Y\r\n", "metadata": {"category": "qa"}}
     assert list(convert("dolly", [(7, row)], "file", read_fields)) == [
         Record(
-            task="dolly", instruction=" Why\nso? ", input="\tX ", output=" Y\r\n", group="why so? x",
+            task="dolly", instruction=" Why\nso? ", input="\tX ", output=" Y\r\n", group="whysox",
             metadata={"category": "qa"},
         )
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("group_by", "group"), [(None, "i p"), ("  The\nGROUP ", "the group")])
+@pytest.mark.parametrize(("group_by", "group"), [(None, "ip"), ("  The\nGROUP: ", "thegroup")])
 def test_group_is_the_prompt_or_what_the_converter_says(group_by: str | None, group: str) -> None:
     """Without a text to group by, instruction and input together decide the group."""
     row = {"instruction": "I", "input": "P", "output": "O", "group_by": group_by}
     (record,) = convert("dolly", [(1, row)], "file", read_fields)
     assert isinstance(record, Record)
     assert record.group == group == normalise(group)
+
+
+def test_group_of_a_users_own_is_as_it_is() -> None:
+    """A group that the row names itself is neither normalised nor replaced."""
+    row = {"instruction": "I", "output": "O", "group": " Patient 7 ", "group_by": "x"}
+    (record,) = convert("mine", [(1, row)], "file", read_fields)
+    assert isinstance(record, Record)
+    assert record.group == " Patient 7 "
 
 
 def test_rejection_names_place_and_reason() -> None:

@@ -43,8 +43,8 @@ def test_rows_with_one_context_share_a_group() -> None:
 @pytest.mark.parametrize("context", ["", " \n", None])
 def test_rows_without_a_context_are_grouped_by_their_prompt(context: str | None) -> None:
     """A blank context does not put all such rows into one group: their instruction does."""
-    assert group_of({**ROW, "context": context}) == "who wrote it?"
-    assert group_of({**ROW, "context": context, "instruction": "Why?"}) == "why?"
+    assert group_of({**ROW, "context": context}) == "whowroteit"
+    assert group_of({**ROW, "context": context, "instruction": "Why?"}) == "why"
 
 
 def test_category_may_be_missing() -> None:

@@ -1,6 +1,7 @@
 """Sets of one's own: any field names, named errors, nothing lost."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,28 @@ def test_without_a_group_the_prompt_is_the_group() -> None:
     """Only a mapped group that is there replaces the prompt as the group."""
     row = {"q": "Why?", "a": "So."}
     assert generic.fields(row, {"instruction": "q", "output": "a"}) == Fields(instruction="Why?", output="So.")
-    for empty in ({}, {"g": None}, {"g": " "}):
-        assert generic.fields(row | empty, {"instruction": "q", "output": "a", "group": "g"}).group_by is None
-    assert generic.fields(row | {"g": 7}, {"instruction": "q", "output": "a", "group": "g"}).group_by == "7"
+    mapping = {"instruction": "q", "output": "a", "group": "g"}
+    for empty in ({}, {"g": None}, {"g": " "}, {"g": math.nan}):
+        assert generic.fields(row | empty, mapping) == Fields(instruction="Why?", output="So.")
+    for value, group in ((7, "7"), (7.0, "7"), (7.5, "7.5"), ("7.0", "7.0"), (" A, b ", " A, b ")):
+        assert generic.fields(row | {"g": value}, mapping).group == group
+    for value in (True, [1], {"a": 1}):
+        with pytest.raises(ValueError, match=r"g is (bool|list|dict), not text"):
+            generic.fields(row | {"g": value}, mapping)
+
+
+def test_column_of_whole_numbers_with_a_gap_groups_as_without(tmp_path: Path) -> None:
+    """pandas makes floats of a column of whole numbers with a gap: the groups stay, and the gap is its own prompt's."""
+    values = {"int": pa.array([1, 1, 2, 2]), "float": pa.array([1.0, 1.0, 2.0, math.nan], from_pandas=False)}
+    found = {}
+    for name, column in values.items():
+        table = pa.table({"q": ["a", "b", "c", "d"], "a": ["x"] * 4, "doc": column})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        mapping = {"instruction": "q", "output": "a", "group": "doc"}
+        records = read(["mine"], str(tmp_path / f"{name}.parquet"), {"mine": mapping}).records
+        found[name] = {record.instruction: record.group for record in records}
+    assert found["int"] == {"a": "1", "b": "1", "c": "2", "d": "2"}
+    assert found["float"] == found["int"] | {"d": "d"}
 
 
 def test_unknown_field_is_named_with_those_that_exist(tmp_path: Path) -> None:
@@ -85,7 +105,9 @@ def test_mapping_needs_a_root() -> None:
 def test_own_task_without_mapping_is_refused(tmp_path: Path) -> None:
     """A task that is neither known, mapped nor converted says what it could be."""
     path = written(tmp_path / "mine" / "rows.jsonl", ROWS)
-    with pytest.raises(ValueError, match=r"data\.tasks=mine: must be one of auto_cot.*data\.fields, or be converted"):
+    with pytest.raises(
+        ValueError, match=r"data\.tasks=mine: must be one of auto_cot.* \+data\.fields\.mine\.instruction=FIELD"
+    ):
         read(["mine"], str(path.parent))
 
 

@@ -65,9 +65,9 @@ def test_ids_are_a_line_for_every_token(letters: PreTrainedTokenizerFast) -> Non
 
 def test_generated_set_is_shown_without_a_root(letters: PreTrainedTokenizerFast) -> None:
     """Without a root it is the mini set's records; too short a length is an error."""
-    assert len(preview.rows("dolly", None, letters, "plain", 2000, 2)) == 2
-    with pytest.raises(ValueError, match="the first 2 records of dolly keep no response token in 8 tokens"):
-        preview.rows("dolly", None, letters, "alpaca", 8, 2)
+    assert len(preview.rows("mini_passage", None, letters, "plain", 2000, 2)) == 2
+    with pytest.raises(ValueError, match="the first 2 records of mini_passage keep no response token in 8 tokens"):
+        preview.rows("mini_passage", None, letters, "alpaca", 8, 2)
 
 
 def test_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -52,8 +53,8 @@ def test_csv_rows_have_the_headers_fields_and_their_first_line(folder: Path, row
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_csv_row_of_another_width_is_a_list(tmp_path: Path, mark: str) -> None:
     """A row with a value too many or too few comes as it is, for the converter to refuse; blank lines are none."""
-    (tmp_path / "rows.csv").write_text(f"{mark}q,a\n1,2\n\n1\n1,2,3\n", encoding="utf-8")
-    assert list(tables.rows(tmp_path / "rows.csv")) == [(2, {"q": "1", "a": "2"}), (4, ["1"]), (5, ["1", "2", "3"])]
+    (tmp_path / "rows.csv").write_text(f"{mark}\nq,a\n1,2\n\n1\n1,2,3\n", encoding="utf-8")
+    assert list(tables.rows(tmp_path / "rows.csv")) == [(3, {"q": "1", "a": "2"}), (5, ["1"]), (6, ["1", "2", "3"])]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,7 @@ def test_csv_row_of_another_width_is_a_list(tmp_path: Path, mark: str) -> None:
     [
         (b"q,q\n1,2\n", r"rows\.csv:1: malformed CSV: the header"),
         (b"q,\n1,2\n", r"rows\.csv:1: malformed CSV: the header"),
+        (b",q,\n1,2,3\n", r"rows\.csv:1: malformed CSV: the header"),
         (b'q,a\n1,2\n"open,2\n', r"rows\.csv:3: malformed CSV: unexpected end of data"),
         (b'q,a\n"1"x,2\n', r"rows\.csv:2: malformed CSV"),
         (b"q,a\n1,caf\xe9\n", r"rows\.csv:2: not UTF-8"),
@@ -100,3 +102,50 @@ def test_parquet_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"q": array}), tmp_path / "rows.parquet")
     with pytest.raises(ValueError, match=r"rows\.parquet:\d+: malformed Parquet"):
         list(tables.rows(tmp_path / "rows.parquet"))
+
+
+def test_csv_of_pandas_is_read_without_its_index(tmp_path: Path) -> None:
+    """pandas heads the index of a table with nothing: that column is left out, and none other."""
+    frame = pandas.DataFrame({"q": ["one, two", "three"], "a": ["x", "y"]}, index=[7, 9])
+    frame.to_csv(tmp_path / "rows.csv")
+    assert list(tables.rows(tmp_path / "rows.csv")) == [(2, {"q": "one, two", "a": "x"}), (3, {"q": "three", "a": "y"})]
+
+
+def written(path: Path, table: pa.Table) -> Path:
+    """The table as Parquet, or in the one or other form of Arrow."""
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+        return path
+    make = pa.ipc.new_stream if path.stem == "stream" else pa.ipc.new_file
+    with make(str(path), table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    return path
+
+
+FORMS = ["rows.parquet", "stream.arrow", "file.arrow"]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_columns_are_rows_whatever_the_form(tmp_path: Path, name: str) -> None:
+    """Parquet, Arrow's stream (which `datasets` writes) and Arrow's file give the same numbered rows."""
+    rows: list[Any] = [{"n": n, "q": {"t": [str(n)]}} for n in range(5)]
+    path = written(tmp_path / name, pa.Table.from_pylist(rows))
+    assert list(tables.rows(path)) == list(enumerate(rows, start=1))
+    path.write_bytes(path.read_bytes()[:-40] if name != "stream.arrow" else path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=rf"{name}:\d+: malformed (Parquet|Arrow)"):
+        list(tables.rows(path))
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("nested", [False, True])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, name: str, nested: bool) -> None:
+    """A row would keep the last of the two: the file and the name are said, as for CSV, also in a list of structs."""
+    columns = [pa.array(["a", "b"]), pa.array(["c", "d"]), pa.array(["e", "f"])]
+    table = pa.Table.from_arrays(columns, names=["q", "a", "a"])
+    if nested:
+        struct = pa.StructArray.from_arrays(columns, names=["q", "a", "a"])
+        table = pa.table({"outer": pa.ListArray.from_arrays([0, 1, 2], struct)})
+    with pytest.raises(
+        ValueError, match=rf"{name}:1: malformed (Parquet|Arrow): two columns are called 'a'; rename one"
+    ):
+        list(tables.rows(written(tmp_path / name, table)))

@@ -1,6 +1,4 @@
-"""The five tasks: every one recognised under its names, and read by its converter."""
-
-from pathlib import Path
+"""The five tasks: those of the paper, each read by its converter."""
 
 import pytest
 
@@ -11,21 +9,6 @@ from hycam_exp.data.records import Record
 from tests.data_prep.test_conversion import GOOD
 
 ALPACA = {"instruction": "Why?", "input": "About x.", "output": "So."}
-
-
-@pytest.mark.parametrize(
-    ("name", "task"),
-    [
-        ("auto_cot", "auto_cot"), ("autocot", "auto_cot"), ("Auto-CoT", "auto_cot"), ("icliniq", "icliniq"),
-        ("iCliniq", "icliniq"), ("dolly", "dolly"), ("databricks-dolly-15k", "dolly"), ("codealpaca", "code_alpaca"),
-        ("code_alpaca", "code_alpaca"), ("CodeAlpaca-20k", "code_alpaca"), ("webgpt", "web_gpt"),
-        ("web_gpt", "web_gpt"), ("webGPT", "web_gpt"),
-        ("retention", None), ("alpaca", None), ("", None),
-    ],
-)  # fmt: skip
-def test_folders_are_recognised(name: str, task: str | None) -> None:
-    """Case and separators of a folder's name do not matter; an unknown name is no task."""
-    assert tasks.recognised(name) == task
 
 
 def test_tasks_are_those_of_the_published_table() -> None:
@@ -56,29 +39,3 @@ def test_option_of_another_task_is_refused(task: str, options: dict[str, str], m
     """An option that would do nothing, or has an unknown value, is an error."""
     with pytest.raises(ValueError, match=message):
         tasks.reading(task, **options)
-
-
-def test_two_folders_of_one_task_are_refused(tmp_path: Path) -> None:
-    """With code_alpaca and codealpaca side by side nobody can say which is meant."""
-    (tmp_path / "codealpaca").mkdir()
-    assert tasks.folder_of("code_alpaca", tmp_path) == tmp_path / "codealpaca"
-    (tmp_path / "code_alpaca").mkdir()
-    with pytest.raises(ValueError, match="both code_alpaca and codealpaca are folders of code_alpaca"):
-        tasks.folder_of("code_alpaca", tmp_path)
-
-
-def test_folders_are_the_known_and_the_converted(tmp_path: Path) -> None:
-    """In a folder of tasks there are the five, in their order, and what has a manifest; nothing else."""
-    for name in ("webgpt", "dolly", "mine", "other"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "mine" / "manifest.json").write_text("{}")
-    assert list(tasks.folders(tmp_path).items()) == [(t, tmp_path / f) for t, f in (
-        ("dolly", "dolly"), ("web_gpt", "webgpt"), ("mine", "mine"))]  # fmt: skip
-
-
-def test_folder_without_tasks_is_refused(tmp_path: Path) -> None:
-    """No folder, or nothing known in it, is an error that says what is known."""
-    with pytest.raises(ValueError, match="nowhere: no such folder"):
-        tasks.folders(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="known are auto_cot, "):
-        tasks.folders(tmp_path)

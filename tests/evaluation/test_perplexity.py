@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
-from hycam_exp.data.batches import IGNORE, collate
+from hycam_exp.data.batches import collate
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation import perplexity
-from hycam_exp.evaluation.perplexity import SampleNats, token_nats
-from hycam_exp.runs import Score
+from hycam_exp.evaluation.perplexity import SampleNats
+from hycam_exp.records.store import Score
 
 PAD = 2
 
@@ -105,23 +105,6 @@ def test_loss_that_is_no_number_is_refused(small_llama: LlamaForCausalLM) -> Non
         model.lm_head.weight[5, 0] = math.nan
     with pytest.raises(ValueError, match="the loss of dolly record a is nan"):
         perplexity.score(model, ROWS[:1], 4, PAD)
-
-
-def test_token_nats_are_minus_log_softmax() -> None:
-    """Position t scores the label at t + 1; an ignored label scores zero."""
-    logits = torch.tensor([[[0.0, 1.0, 2.0], [3.0, 0.0, -1.0], [5.0, 5.0, 5.0]]])
-    labels = torch.tensor([[0, IGNORE, 1]])
-    expected = [0.0, math.log(math.exp(3) + 1 + math.exp(-1))]
-    assert token_nats(logits, labels)[0].tolist() == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize(("given", "found"), [("bfloat16", "float32"), ("float16", "float32"), ("float64", "float64")])
-def test_nats_are_computed_in_float32_at_least(given: str, found: str) -> None:
-    """Half precision is lifted before the softmax, so that its nats are those of the same values in float32."""
-    logits = torch.tensor([[[0.5, 8.0, -3.0], [0.0, 0.0, 0.0]]], dtype=getattr(torch, given))
-    nats = token_nats(logits, torch.tensor([[0, 2]]))
-    assert nats.dtype == getattr(torch, found)
-    assert torch.equal(nats, token_nats(logits.to(nats.dtype), torch.tensor([[0, 2]])))
 
 
 @pytest.mark.parametrize(("nats", "tokens", "value"), [(0.0, 3, 1.0), (math.log(8), 3, 2.0), (7000.0, 2, None)])

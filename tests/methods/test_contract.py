@@ -15,8 +15,8 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
-from hycam_exp.config import compose
-from hycam_exp.method_settings import METHODS, HyCAMSettings
+from hycam_exp.config.methods import METHODS, HyCAMSettings
+from hycam_exp.config.settings import compose
 from hycam_exp.methods import attach, auxiliary_loss, backbone_of
 from hycam_exp.methods.recognition import dimensions
 from tests.methods.conftest import FAMILIES, perturb, tiny, tokens
@@ -182,7 +182,7 @@ def test_evaluation_is_deterministic(name, family):
 
 def test_activation_checkpointing_gives_the_same_gradients(name, family):
     """Recomputing activations changes no gradient, the auxiliary loss's included."""
-    from hycam_exp.training import checkpoint_activations
+    from hycam_exp.training.fit import checkpoint_activations
 
     plain, recomputed = adapted(name, family).train(), adapted(name, family).train()
     checkpoint_activations(recomputed)

@@ -1,6 +1,6 @@
 """Full fine-tuning attaches nothing."""
 
-from hycam_exp.method_settings import FullFTSettings
+from hycam_exp.config.methods import FullFTSettings
 from hycam_exp.methods import attach, auxiliary_loss
 from tests.methods.conftest import tiny
 

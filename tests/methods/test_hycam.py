@@ -7,13 +7,13 @@ import torch
 from peft import PeftModel, get_peft_model
 from torch.nn import functional as F
 
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
 from hycam_exp.methods import attach, auxiliary_loss
 from hycam_exp.methods.hycam import HyCAMConfig
 from hycam_exp.methods.hycam_layer import HyCAMLayer
 from hycam_exp.methods.recognition import attention_modules
 from hycam_exp.methods.routing import balance_loss
-from hycam_exp.training import checkpoint_activations
+from hycam_exp.training.fit import checkpoint_activations
 from tests.methods.conftest import LAYERS, WIDTH, perturb, tiny, tokens
 
 RANK, NUM, TAU, WEIGHT = 4, 3, 0.5, 0.1

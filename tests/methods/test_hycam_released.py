@@ -11,8 +11,8 @@ import pytest
 import torch
 from peft import get_peft_model
 
-from hycam_exp.config import compose
-from hycam_exp.method_settings import HyCAMSettings
+from hycam_exp.config.methods import HyCAMSettings
+from hycam_exp.config.settings import compose
 from hycam_exp.methods import auxiliary_loss
 from hycam_exp.methods.hycam import HyCAMConfig
 from hycam_exp.methods.hycam_layer import HyCAMLayer, HyCAMNorm

@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 
-from hycam_exp.method_settings import LoRASettings
+from hycam_exp.config.methods import LoRASettings
 from hycam_exp.methods import attach, auxiliary_loss
 from tests.methods.conftest import LAYERS, VOCABULARY, WIDTH, tiny, tokens
 

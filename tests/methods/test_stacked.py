@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import PeftModel, get_peft_model
 
-from hycam_exp.method_settings import MultiLoRASettings, RieMoELoRASettings
+from hycam_exp.config.methods import MultiLoRASettings, RieMoELoRASettings
 from hycam_exp.methods import attach, auxiliary_loss
 from hycam_exp.methods.multi_lora import MultiLoRAConfig
 from hycam_exp.methods.riemoe_lora import RieMoELoRAConfig

@@ -9,16 +9,16 @@ from datasets import Dataset
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
-from hycam_exp import backbones
 from hycam_exp.methods import auxiliary_loss
 from hycam_exp.methods.hycam import HyCAMConfig
+from hycam_exp.models import files
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*is deprecated:FutureWarning"),  # TRL to transformers
     pytest.mark.skipif(find_spec("trl") is None, reason="no trl: pip install 'hycam-exp[eval]'"),
 ]
-BACKBONE = backbones.ASSETS / "tiny_llama"
+BACKBONE = files.ASSETS / "tiny_llama"
 RECORDS = [
     {"prompt": f"Add {a} and {b}.", "completion": f" The sum of {a} and {b} is {a + b}."}
     for a, b in ((2, 3), (4, 1), (7, 2), (5, 5))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hycam_exp.config import compose
-from hycam_exp.method_settings import MethodSettings
+from hycam_exp.config.methods import MethodSettings
+from hycam_exp.config.settings import compose
 from hycam_exp.plan.attached import frozen_parameters, largest_tensor, resolved
 from hycam_exp.plan.memory import Step
 from hycam_exp.plan.shape import Batch, bytes_of, shape_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
 from hycam_exp.plan.block import Block
 from hycam_exp.plan.shape import Batch, bytes_of, shape_of
 from tests.plan.architectures import TOY

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
 from hycam_exp.plan.flops import work
 from hycam_exp.plan.shape import Batch, shape_of
 from tests.plan.architectures import LLAMA2_7B, TOY

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.grid import expand, runs
+from hycam_exp.config.grid import expand, runs
 from hycam_exp.plan import forecast, remedies
 from hycam_exp.plan import lines as lines_module
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.lines import Line, lines
 from hycam_exp.plan.printed import as_json
-from hycam_exp.runs import Store
+from hycam_exp.records.store import Store
 
 
 def plan(tmp_path: Path, *overrides: str) -> list[Line]:
@@ -54,7 +54,7 @@ def test_settings_tell_lines_apart(tmp_path):
 def test_failed_unreadable_and_missing(tmp_path):
     """A failure is told with its message, a truncated record with its name."""
     (line,) = plan(tmp_path, "fold=0,1,2")
-    store = Store(tmp_path / "r", tmp_path / "o")
+    store = Store(tmp_path / "r" / "runs", tmp_path / "o")
     first, second, _ = (cell.run_id or "" for cell in line.cells)
     store.folder(first).mkdir(parents=True)
     store.add_failure(first, ValueError("no luck"))
@@ -70,7 +70,7 @@ def test_failed_unreadable_and_missing(tmp_path):
 def test_a_cell_that_failed_twice_is_not_tried_again(tmp_path):
     """As the launcher counts: the first failure is tried again, the second only with retry=true."""
     (line,) = plan(tmp_path)
-    store = Store(tmp_path / "r", tmp_path / "o")
+    store = Store(tmp_path / "r" / "runs", tmp_path / "o")
     found = []
     for _ in range(2):
         store.add_failure(line.cells[0].run_id or "", ValueError("no luck"))
@@ -83,7 +83,7 @@ def test_a_record_is_a_done_cell(tmp_path):
     """Even after a failure."""
     (line,) = plan(tmp_path)
     identifier = line.cells[0].run_id or ""
-    store = Store(tmp_path / "r", tmp_path / "o")
+    store = Store(tmp_path / "r" / "runs", tmp_path / "o")
     store.record_path(identifier).parent.mkdir(parents=True)
     empty = {key: {} for key in ("config", "metrics", "curves", "fit", "counts", "cost", "data", "code", "versions")}
     fields = {"schema_version": 1, "run_id": identifier, "scores": [], "routing": [], "notes": [], **empty}

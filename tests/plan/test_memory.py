@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
 from hycam_exp.plan.memory import Parts, Step
 from hycam_exp.plan.shape import Batch, bytes_of, shape_of
 from tests.plan.architectures import LLAMA2_7B, QWEN2_5_0_5B
@@ -47,12 +47,16 @@ def test_checkpointing_saves_activations(method):
     assert with_it.activations + with_it.method < without.activations + without.method
 
 
-def test_the_gradient_of_the_logits_is_twelve_bytes_a_logit():
-    """log p, its gradient and the logits' in float32, for all positions but each row's last."""
+def test_the_loss_holds_the_logits_their_gradient_and_a_chunk():
+    """In bfloat16, all positions; what is computed in float32, of 4 million logits at once, or of those there are."""
     found = step("hycam", QWEN2_5_0_5B)
     moments = {parts.moment: parts for parts in found.moments()}
-    assert moments["gradient of the logits"].logits == 12 * 4 * 1199 * 151936
-    assert moments["end of the forward pass"].logits == 2 * 4800 * 151936 + 8 * 4 * 1199 * 151936
+    assert moments["gradient of the logits"].logits == 2 * 2 * 4800 * 151936 + 6 * 2**22
+    assert moments["end of the forward pass"].logits == 2 * 4800 * 151936 + 8 * 2**22
+    few = replace(found, batch=replace(found.batch, rows=1, length=11), foreach=False)
+    moments = {parts.moment: parts for parts in few.moments()}
+    assert moments["gradient of the logits"].logits == 2 * 2 * 11 * 151936 + 6 * 10 * 151936
+    assert moments["end of the forward pass"].logits == 2 * 11 * 151936 + 16 * 10 * 151936  # on a CPU in float64
 
 
 def test_checkpointing_keeps_every_blocks_input():

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from hycam_exp.grid import expand, runs
+from hycam_exp.config.grid import expand, runs
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.lines import lines
 from hycam_exp.plan.printed import PARTS, as_json, hours, operations, show, size

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hycam_exp.config import Run, compose
+from hycam_exp.config.settings import Run, compose
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.remedies import remedies, remedy
 from hycam_exp.plan.shape import shape_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
 from hycam_exp.plan.shape import Batch, architecture_of, bytes_of, shape_of, shape_of_model, vocabulary_size
 from tests.plan.architectures import QWEN2_5_0_5B, TOY
 

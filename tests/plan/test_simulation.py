@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hycam_exp.plan.simulation import DONE, POLICIES, PREEMPTED, Disturbance, Schedule, lower_bound, simulate
 from hycam_exp.plan.work import Job
 
-RECORDS = Path(__file__).parents[2] / "results" / "runs"
+RECORDS = Path(__file__).parents[2] / "results" / "studies" / "mini" / "records"
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=12)
 JOBS = st.lists(
     st.builds(

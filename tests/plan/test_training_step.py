@@ -2,7 +2,7 @@
 
 import pytest
 
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
 from hycam_exp.data.batches import Schedule
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.memory import Step
@@ -22,7 +22,7 @@ def test_micro_batches_are_those_of_the_schedule(micro: int, devices: int) -> No
     """As many of a rank as training has in a step of 16 records, with the rows of the largest; one row alone has no
     padding."""
     found = step("trainer=ddp", f"trainer.devices={devices}", f"trainer.micro_batch_size={micro}")
-    schedule = Schedule([1] * 16, 16, min(micro, 16), epochs=1, seed=0, world_size=devices)
+    schedule = Schedule([1200] * 16, 1200, 16, min(micro, 16), epochs=1, seed=0, world_size=devices)
     (window,) = schedule.windows(0)
     batches = [schedule.micro_batches(window, rank) for rank in range(devices)]
     assert {len(of_rank) for of_rank in batches} == {found.accumulation}

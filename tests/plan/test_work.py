@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hycam_exp.grid import expand, runs
+from hycam_exp.config.grid import expand, runs
 from hycam_exp.plan.accelerators import GPUS
 from hycam_exp.plan.lines import Line, lines
 from hycam_exp.plan.printed import _verdict
 from hycam_exp.plan.work import BEGINNING, Job, LeftOut, Progress, jobs_of
-from hycam_exp.runs import Store
+from hycam_exp.records.store import Store
 
 TEN = Job(name="ten", train=10, decode=2, checkpoint=3, start=0.5)
 
@@ -55,7 +55,7 @@ def planned(tmp_path: Path, *overrides: str) -> list[Line]:
 def test_cells_that_a_grid_would_run_are_jobs(tmp_path):
     """A cell that failed once is one, one that failed twice is named; the hours are the forecast's."""
     (line,) = planned(tmp_path, "fold=0,1,2")
-    store = Store(tmp_path / "r", tmp_path / "o")
+    store = Store(tmp_path / "r" / "runs", tmp_path / "o")
     for cell, times in zip(line.cells, (0, 1, 2), strict=True):
         for _ in range(times):
             store.add_failure(cell.run_id or "", ValueError("no luck"))

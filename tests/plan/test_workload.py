@@ -1,13 +1,18 @@
 """Records and tokens of a mix: from disk, from Table 1, or not known."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
+from hycam_exp.data.batches import Schedule, StepSizes
 from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import read as read_sources
-from hycam_exp.inputs import Data, read
+from hycam_exp.data.splits import capped
+from hycam_exp.data.tokens import tokenise
+from hycam_exp.launch.inputs import Data, read
+from hycam_exp.models import backbones
 from hycam_exp.plan.workload import workload
 
 TASKS = ["auto_cot", "icliniq"]
@@ -26,6 +31,26 @@ def test_the_generated_tasks():
     assert (load.records_from, load.tokens_from) == ("the disk", "the tokenizer, on 500 records")
 
 
+def test_padding_is_that_of_the_steps_of_training():
+    """It lies within 2 points of what all records have in the steps of another seed; padding to the limit is counted in
+    the tokens, and of one row a micro-batch there is none."""
+    run = compose("data.max_per_task=100", "trainer.micro_batch_size=4")
+    load = workload(run, read(run.data))
+    assert load is not None
+    assert load.padding is not None
+    chosen = capped(read(run.data).records, 100, run.data.group, run.data.split_seed)
+    tokenizer = backbones.examine(run.model, run.trainer, run.recipe.precision).tokenizer
+    lengths = [len(row.input_ids) for row in tokenise(chosen, tokenizer, run.data.prompt, run.data.max_length)[0]]
+    schedule = Schedule(lengths, run.data.max_length, epochs=1, seed=7, **asdict(StepSizes.of(run.recipe, run.trainer)))
+    batches = [rows for window in schedule.windows(0) for rows in schedule.micro_batches(window)]
+    computed = sum(len(rows) * max(lengths[i] for i in rows) for rows in batches)
+    assert load.padding == pytest.approx(1 - sum(lengths) / computed, abs=0.02)
+    for override in ("data.padding=max_length", "trainer.micro_batch_size=1"):
+        other = workload(compose("data.max_per_task=100", override), read(run.data))
+        assert other is not None
+        assert other.padding == 0
+
+
 def test_absent_data_are_those_of_table_1():
     """5,816 and 7,321 samples of 162.22 and 249.46 tokens, and the reason why they were not read."""
     run = compose("data=paper_mix", "data.root=nowhere", f"data.tasks={json.dumps(TASKS)}")
@@ -42,7 +67,7 @@ def test_absent_data_are_those_of_table_1():
 def test_weights_count_records_more_often():
     """A task of weight 2 is trained on twice."""
     once = workload(compose("data.max_per_task=20"), read(compose().data))
-    twice = workload(compose("data.max_per_task=20", "+data.weights={dolly:2}"), read(compose().data))
+    twice = workload(compose("data.max_per_task=20", "+data.weights={mini_passage:2}"), read(compose().data))
     assert once is not None
     assert twice is not None
     assert once.train < twice.train < 2 * once.train
@@ -54,13 +79,13 @@ def test_absent_data_of_ones_own_are_not_known():
     assert workload(run, read(run.data)) is None
 
 
-def test_without_a_tokenizer_lengths_are_the_papers_or_the_most():
-    """A hub's backbone has no file here."""
+def test_without_a_tokenizer_lengths_of_generated_tasks_are_the_most():
+    """A hub's backbone has no file here, and the paper's Table 1 says nothing of the mini set."""
     records = read(compose("data.max_per_task=20").data).records
     run = compose("model=llama3_8b", "data=mini")
     load = workload(run, Data(records=records, hash="x", problem=None))
     assert load is not None
-    assert load.tokens_from == "the paper's Table 1"
+    assert (load.tokens_from, load.tokens) == ("data.max_length, the most there can be", 512)
     padded = workload(compose("model=llama3_8b", "data=mini", "data.padding=max_length"), read(run.data))
     assert padded is not None
     assert padded.tokens == 512

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hycam_exp.records.store import RunRecord, Score, Store
 from hycam_exp.report.frame import COLUMNS, Frame, Source, chosen_sources, sources
 from hycam_exp.report.frame import read as read_source
-from hycam_exp.runs import RunRecord, Score, Store
 from tests.report.toy import frame_of, known_experiments, record, run_of
 
 Break = Callable[[dict[str, Any]], object]
@@ -37,8 +37,11 @@ def _add(fields: dict[str, Any], task: str, metric: str, value: float | None) ->
     fields["scores"].append({"task": task, "metric": metric, "value": value, "n": 1})
 
 
+PLAIN = "must be a plain name: letters, digits, '.', '_' and '-', at most 80, and no '.' in front"
+
+
 def _named(group: str, name: str) -> str:
-    return f"config.{group}.name={name}: must be letters, digits, ., _ and -, 80 at most"
+    return f"config.{group}.name={name}: {PLAIN}"
 
 
 @pytest.mark.parametrize(
@@ -84,11 +87,12 @@ def _named(group: str, name: str) -> str:
         (lambda f: f["config"]["model"].update(name="../../../etc/x"), _named("model", "../../../etc/x")),
         (lambda f: f["config"]["method"].update(name=".."), _named("method", "..")),
         (lambda f: f["config"]["data"].update(name="x" * 81), _named("data", "x" * 80 + "...")),
+        (lambda f: f["config"]["data"].update(tasks=["../x"]), f"a task of config.data.tasks=../x: {PLAIN}"),
     ],
 )
 def test_a_record_that_cannot_be_used_is_named(tmp_path: Path, change: Break, reason: str) -> None:
     """With its file and the reason; the others are read."""
-    Store(tmp_path, tmp_path).write(record(1, 3.0))
+    Store(tmp_path / "runs", tmp_path).write(record(1, 3.0))
     fields = asdict(record(0, 2.0))
     change(fields)
     path = tmp_path / "runs" / f"{record(0, 2.0).run_id}.json"
@@ -110,7 +114,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link to nothing, a folder, and what the file system refuses; the others are read."""
-    Store(tmp_path, tmp_path).write(record(1, 3.0))
+    Store(tmp_path / "runs", tmp_path).write(record(1, 3.0))
     runs = tmp_path / "runs"
     (runs / "link.json").symlink_to(tmp_path / "nowhere")
     (runs / "folder.json").mkdir()
@@ -134,7 +138,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pyte
 
 def test_two_records_of_one_cell_are_both_left_out(tmp_path: Path) -> None:
     """Nothing says which of them to believe; each is named with the other."""
-    store = Store(tmp_path, tmp_path)
+    store = Store(tmp_path / "runs", tmp_path)
     first, second = record(0, 2.0), record(0, 3.0)
     object.__setattr__(second, "run_id", "second")
     for one in (first, second, record(1, 2.5)):
@@ -164,8 +168,8 @@ def test_a_task_without_a_score_leaves_no_mean(tmp_path: Path) -> None:
     """A mean over the others would not be the mean of its tasks; no mean is right."""
     run = record(0, 2.0)
     more = [Score(task=task, metric="ppl", value=value, n=1) for task, value in (("dolly", 2.0), ("web_gpt", None))]
-    Store(tmp_path, tmp_path).write(replace(run, scores=[*run.scores, *more]))
-    Store(tmp_path, tmp_path).write(replace(record(1, None), scores=[*record(1, None).scores, *more]))
+    Store(tmp_path / "runs", tmp_path).write(replace(run, scores=[*run.scores, *more]))
+    Store(tmp_path / "runs", tmp_path).write(replace(record(1, None), scores=[*record(1, None).scores, *more]))
     collection = read(tmp_path)
     assert [run.fold for run in collection.runs] == [1]
     assert [problem.reason for problem in collection.problems] == ["the score ppl of mean is 2, and a task has none"]
@@ -174,7 +178,7 @@ def test_a_task_without_a_score_leaves_no_mean(tmp_path: Path) -> None:
 def test_of_two_versions_the_newest_alone_is_reported(tmp_path: Path) -> None:
     """The older ones are named, all in one line, and the way out."""
     for fold in range(5):
-        Store(tmp_path, tmp_path).write(record(fold, 2.0, version=1 if fold < 4 else 2))
+        Store(tmp_path / "runs", tmp_path).write(record(fold, 2.0, version=1 if fold < 4 else 2))
     collection = read(tmp_path)
     assert [run.fold for run in collection.runs] == [4]
     (problem,) = collection.problems
@@ -189,7 +193,7 @@ def test_a_metric_of_another_version_is_named(tmp_path: Path) -> None:
     metrics = {"ppl": {"better": "lower", "aggregation": "a", "version": "1"}}
     for fold in range(3):
         own = {"ppl": {**metrics["ppl"], "version": "2"}} if fold == 1 else metrics
-        Store(tmp_path, tmp_path).write(replace(record(fold, 2.0), metrics=own))
+        Store(tmp_path / "runs", tmp_path).write(replace(record(fold, 2.0), metrics=own))
     collection = read(tmp_path)
     assert [run.fold for run in collection.runs] == [0, 2]
     (problem,) = collection.problems
@@ -207,7 +211,7 @@ def sampled(results: Path, change: Callable[[dict[str, list[Any]]], object]) -> 
     scores.append(Score(task="mean", metric="ppl", value=sum(ppl.values()) / 2, n=2))
     scores.append(Score(task="pooled", metric="ppl", value=math.exp(6 / 7), n=3))
     run = replace(record(0, None), scores=scores)
-    Store(results, results).write(run)
+    Store(results / "runs", results).write(run)
     change(columns)
     path = Source.own(results).samples(run.run_id)
     pq.write_table(pa.table(columns), path)
@@ -254,11 +258,16 @@ def test_studies_and_own_runs_are_sources_of_their_own(tmp_path: Path) -> None:
         (tmp_path / "studies" / name / "records").mkdir(parents=True)
     studies = [Source(tmp_path / "studies" / n / "records", tmp_path / "studies" / n) for n in ("a", "b")]
     assert sources(tmp_path) == studies
-    Store(tmp_path, tmp_path).write(record(0, 2.0))
+    Store(tmp_path / "runs", tmp_path).write(record(0, 2.0))
     assert sources(tmp_path) == [*studies, Source.own(tmp_path)]
     assert chosen_sources(tmp_path, ["study=b"]) == studies[1:]
-    for name in ("c", "..", "../studies/a"):
-        with pytest.raises(ValueError, match=rf"^study={name}: no folder .*records; the studies there are: a, b$"):
+    assert sources(tmp_path / "studies" / "a") == [
+        Source(tmp_path / "studies" / "a" / "records", tmp_path / "studies" / "a")
+    ]
+    with pytest.raises(ValueError, match=r"^study=c: no folder .*records; the studies there are: a, b$"):
+        chosen_sources(tmp_path, ["study=c"])
+    for name in ("..", "../studies/a"):
+        with pytest.raises(ValueError, match=rf"^study={name}: must be a plain name"):
             chosen_sources(tmp_path, [f"study={name}"])
     with pytest.raises(ValueError, match="argument=mini: must be one of study="):
         chosen_sources(tmp_path, ["mini"])

@@ -11,20 +11,43 @@ from typing import Any
 import pytest
 
 from hycam_exp.data.measured import FILE
+from hycam_exp.records.store import Store
 from hycam_exp.report import __main__ as command
+from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.figures import catalogue
-from tests.report.conftest import MINI, RESULTS
+from hycam_exp.report.frame import Source, read
+from hycam_exp.report.select import select
+from hycam_exp.report.tables.build import build
+from hycam_exp.report.tables.text import markdown
+from tests.report.conftest import MINI, RESULTS, mini_frame
 
 HYCAM = "tiny_llama-hycam-mini-f0-s0-cc47b70f.json"
 SUFFIXES = {".md", ".tex", ".csv"}
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The committed records as a user's own."""
+    folder = tmp_path_factory.mktemp("whole")
+    for run in mini_frame().runs:
+        Store(folder / "runs", folder).write(run.record)
+    shutil.copy(RESULTS / FILE, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lora(whole: Path, experiments: Experiments) -> str:
+    """LoRA's line of their table."""
+    selection = select(read(Source.own(whole), experiments), experiments)
+    (table,) = [table for table in build(selection, experiments).tables if table.name == "mini"]
+    (line,) = [line for line in markdown(table).splitlines() if "| LoRA |" in line]
+    return line
+
+
 @pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """A copy of the committed records as a user's own."""
-    shutil.copytree(MINI.records, tmp_path / "runs", ignore=shutil.ignore_patterns("*.parquet"))
-    shutil.copy(RESULTS / FILE, tmp_path)
-    return tmp_path
+def results(whole: Path, tmp_path: Path) -> Path:
+    """A copy of them."""
+    return Path(shutil.copytree(whole, tmp_path / "results"))
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +103,7 @@ def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> N
     ("how", "said"),
     [
         (lambda f: f.update(schema_version=2), f"runs/{HYCAM}: schema version 2 is newer than this software's 1"),
-        (lambda f: f["scores"][0].update(value=float("nan")), f"runs/{HYCAM}: the score ppl of auto_cot is nan"),
+        (lambda f: f["scores"][0].update(value=float("nan")), f"runs/{HYCAM}: the score ppl of mini_reasoning is nan"),
         (
             lambda f: f["config"]["recipe"].update(epochs=9),
             "tiny_llama x hycam x mini: refused: fold 0 with recipe.epochs=9",
@@ -92,25 +115,28 @@ def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> N
         ),
         (
             lambda f: f["data"].update(content="0" * 64),
-            "tiny_llama x hycam x mini: left out: fold 0 of other records (data content 00000000, most runs' is 739f1ab3)",
+            "tiny_llama x hycam x mini: left out: fold 0 of other records (data content 00000000, most runs' is",
         ),
         (
             lambda f: f["scores"][0].update(value=-3.0),
-            f"runs/{HYCAM}: the score ppl of auto_cot is -3, must be at least 1",
+            f"runs/{HYCAM}: the score ppl of mini_reasoning is -3, must be at least 1",
         ),
-        (lambda f: f["config"]["model"].update(name="../x"), f"runs/{HYCAM}: config.model.name=../x: must be letters"),
+        (
+            lambda f: f["config"]["model"].update(name="../x"),
+            f"runs/{HYCAM}: config.model.name=../x: must be a plain name",
+        ),
         (lambda f: f["config"]["model"].update(name="x" * 300), f"runs/{HYCAM}: config.model.name=xxx"),
     ],
 )
 def test_bad_input_is_named_and_the_rest_reported(
-    results: Path, kept: Path, capsys: pytest.CaptureFixture[str], how: Callable[[dict[str, Any]], object], said: str
-) -> None:
+    results: Path, kept: Path, lora: str, capsys: pytest.CaptureFixture[str], how: Callable[[dict[str, Any]], object],
+    said: str,
+) -> None:  # fmt: skip
     """With exit status 1; LoRA's row is as before, and nothing is written outside."""
     change(results / "runs" / HYCAM, how)
     assert report(results, kept) == 1
     assert said in capsys.readouterr().err
     page = (results / "report" / "tables" / "mini.md").read_text()
-    (lora,) = [line for line in (MINI.out / "tables" / "mini.md").read_text().splitlines() if "| LoRA |" in line]
     assert lora in page
     (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
     assert "(4/5)" in hycam or "\N{EN DASH}" in hycam

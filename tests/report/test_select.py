@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from hycam_exp.method_settings import METHODS
+from hycam_exp.config.methods import METHODS
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report import settings
 from hycam_exp.report.select import Row, folds_text, is_peft, over_seeds
-from hycam_exp.runs import RunRecord
 from tests.report.conftest import mini_records
 from tests.report.toy import record, rows_of, selection_of
 

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
-from hycam_exp.config import compose
-from hycam_exp.identity import identity
+from hycam_exp.config.identity import identity
+from hycam_exp.config.settings import compose
 from hycam_exp.report import settings
 from hycam_exp.report.settings import apart, commonest, differing, fixed, known, shown, values, variant
 

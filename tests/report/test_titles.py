@@ -2,13 +2,15 @@
 
 import pytest
 
+from data_prep import mini
 from hycam_exp.report import titles
 
 
-def test_a_generated_task_is_not_called_by_its_data_sets_name_alone() -> None:
-    """The package's own tasks say that they are generated; data of a folder, and unknown tasks, have their names."""
-    assert titles.task("dolly", is_generated=True) == "Dolly 2.0 (generated)"
-    assert (titles.task("dolly"), titles.task("mine")) == ("Dolly 2.0", "mine")
+def test_a_generated_task_has_a_title_of_its_own() -> None:
+    """The mini set's tasks are called by no data set's name; tasks of one's own by the names that they have."""
+    assert tuple(titles.MINI_TASKS) == mini.TASKS
+    assert not any(title in mine for title in titles.TASKS.values() for mine in titles.MINI_TASKS.values())
+    assert (titles.task("dolly"), titles.task("mini_code"), titles.task("mine")) == ("Dolly 2.0", "Mini code", "mine")
 
 
 def test_a_rows_label_has_its_methods_title() -> None:

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from functools import cache
 
+from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score
 from hycam_exp.report.cache import Cache
 from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.frame import Frame, Run, Source, runs_of
 from hycam_exp.report.select import Row, Selection, select
 from hycam_exp.report.tables.table import Cell, Column, Table, marked
 from hycam_exp.report.tables.table import Row as TableRow
-from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Score
 
 TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
 

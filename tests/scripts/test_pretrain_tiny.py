@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data_prep.corpus import corpus
+from data_prep.mini.corpus import corpus
 from scripts import pretrain_tiny
 from scripts.pretrain_tiny import Settings, pretrain
 

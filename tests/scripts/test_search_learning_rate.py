@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp import grid
-from hycam_exp.inputs import Inputs
-from hycam_exp.runs import SCHEMA_VERSION, RunRecord, Store
-from hycam_exp.standing import store_of
-from hycam_exp.training import NonFiniteLossError
+from hycam_exp.config import grid
+from hycam_exp.launch.cell_status import store_of
+from hycam_exp.launch.inputs import Inputs
+from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Store
+from hycam_exp.training.fit import NonFiniteLossError
 from scripts import search_learning_rate
 from scripts.search_learning_rate import GRID, SEEDS, Losses, choice, missing, neighbour, overrides_of, search
 
@@ -63,7 +63,7 @@ def test_rate_that_diverges_is_never_chosen() -> None:
     assert choice(searched(lambda rate, seed: None)) is None
 
 
-SMALL = ("data.max_per_task=10", "data.tasks=[dolly]")
+SMALL = ("data.max_per_task=10", "data.tasks=[mini_passage]")
 EMPTY = {key: {} for key in ("config", "metrics", "curves", "counts", "cost", "data", "versions")}
 
 

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
 
-from hycam_exp.command_line import Parser, as_errors
 from hycam_exp.report import published
 from hycam_exp.report.cache import held_in
 from hycam_exp.report.claims.evidence import gather
@@ -16,6 +15,7 @@ from hycam_exp.report.claims.statements import Finding, Statement, found
 from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.frame import chosen_sources, read
 from hycam_exp.report.select import select
+from hycam_exp.runtime.command_line import Parser, as_errors
 
 SCHEMA_VERSION = 1
 RESULTS = Path("results")

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
-from hycam_exp.dimensions import dimensions_of
+from hycam_exp.config.dimensions import dimensions_of
 from hycam_exp.report.cache import Cache
 from hycam_exp.report.claims.evidence import BASELINES, Backbone
 from hycam_exp.report.claims.statements import HOLDS, Claim, Finding, listed, told, unknown
@@ -66,7 +66,7 @@ def claims(cache: Cache) -> list[Claim]:
 
 def parameters() -> dict[str, dict[str, int]]:
     """Trained parameters of published backbones under the paper's recipe, without loading anything."""
-    from hycam_exp.grid import runs
+    from hycam_exp.config.grid import runs
 
     places = [(model, method) for model in SHOWN for method in ("full_ft", "lora", OURS, _SHARED_ONLY)]
     found: dict[str, dict[str, int]] = {model: {} for model in SHOWN}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.report.cache import Cache
 from hycam_exp.report.claims.evidence import Backbone
 from hycam_exp.report.claims.statements import Claim, Finding, listed, told, unknown
@@ -22,8 +22,8 @@ TRAIN, TEST = 0.7, 0.1  # of the records of a fold
 
 def shares() -> dict[str, float]:
     """The percentage of the feed-forward layers in all parameters, by the backbones' architectures."""
-    from hycam_exp.dimensions import dimensions_of
-    from hycam_exp.grid import runs
+    from hycam_exp.config.dimensions import dimensions_of
+    from hycam_exp.config.grid import runs
 
     found = {}
     for model, run in zip(SHOWN, runs([[f"model={model}", "method=lora"] for model in SHOWN]), strict=True):
@@ -56,10 +56,10 @@ def _balance(backbone: Backbone) -> Finding:
     found = {run.fold: share for run in backbone.hycam.runs if (share := smallest_share(run))}
     if not found:
         return unknown("no run of HyCAM routes")
-    fold, (share, layer) = min(found.items(), key=lambda item: item[1])
+    fold, (least, layer) = min(found.items(), key=lambda item: item[1])
     values = {f"fold {fold}": of_fold for fold, (of_fold, _) in found.items()}
     dead = sorted(fold for fold, (of_fold, _) in found.items() if of_fold < DEAD)
-    text = f"the least used module has {share:.2g} of an even share ({layer}, fold {fold})"
+    text = f"the least used module has {least:.2g} of an even share ({layer}, fold {fold})"
     return told(not dead, text + (f"; a dead module in fold {', '.join(map(str, dead))}" if dead else ""), values)
 
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hycam_exp.command_line import as_errors, key_values
-from hycam_exp.method_settings import require
+from hycam_exp.config.methods import require
+from hycam_exp.runtime.command_line import as_errors, key_values
 
 if TYPE_CHECKING:
     from hycam_exp.report.frame import Problem

@@ -49,6 +49,11 @@ TASKS = {
     "code_alpaca": Look(titles.TASKS["code_alpaca"], VERMILION, "D"),
     "web_gpt": Look(titles.TASKS["web_gpt"], PURPLE, "v"),
 }
+# A generated task has the colour of the set whose shape it has; the two are in no figure together.
+TASKS |= {
+    mini: replace(look, name=title)
+    for (mini, title), look in zip(titles.MINI_TASKS.items(), TASKS.values(), strict=True)
+}
 _SPARE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK, OLIVE, WINE, GREY)
 _MARKERS = "o^sDvP<X>*"
 _VARIANT_LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (1, 1)), (0, (4, 2)), (0, (6, 1, 2, 1)))

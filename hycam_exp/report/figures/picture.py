@@ -12,7 +12,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.runs import write_atomically
+from hycam_exp.runtime.files import write_atomically
 
 # Without these, a file would hold the time and the versions that it was made by.
 _PDF: dict[str, Any] = {"CreationDate": None, "Creator": None, "Producer": None}

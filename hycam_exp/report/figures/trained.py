@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from hycam_exp import backbones, generate
-from hycam_exp.config import DataSettings
-from hycam_exp.grid import Composer
-from hycam_exp.identity import INCIDENTAL
+from hycam_exp import generate
+from hycam_exp.config.grid import Composer
+from hycam_exp.config.identity import INCIDENTAL
+from hycam_exp.config.settings import DataSettings
+from hycam_exp.models import files
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report.frame import Source, parsed
-from hycam_exp.runs import RunRecord
 
 REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter
 _GROUPS = ("model", "data", "recipe", "method")
@@ -46,7 +47,7 @@ def load(run: str, outputs: Path, sources: Sequence[Source]) -> Trained:
         ValueError: there is no such adapter, it is not HyCAM's, or its data are not what they were; says what to do.
     """
     folder = _adapter(run, outputs, sources)
-    settings = json.loads((folder / backbones.SETTINGS_FILE).read_text(encoding="utf-8"))
+    settings = json.loads((folder / files.SETTINGS_FILE).read_text(encoding="utf-8"))
     _check_method(run, settings["method"])
 
     from hycam_exp.methods.hycam_layer import HyCAMLayer

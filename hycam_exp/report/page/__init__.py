@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hycam_exp.report.page.content import PageContent
 from hycam_exp.report.page.document import document
-from hycam_exp.runs import write_atomically
+from hycam_exp.runtime.files import write_atomically
 
 __all__ = ["PageContent", "document", "write"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report import titles
 from hycam_exp.report.frame import Run
@@ -85,7 +85,12 @@ def _data(runs: Sequence[Run], samples: SampleTexts) -> dict[str, Any]:
     pool = Pool()
     views = {run.id: packed(run_view(run, samples.runs[run.id], pool)) for run in runs}
     scores = {run.id: rounded(run_list.task_scores(run)) for run in runs}
-    names = {"tasks": titles.TASKS, "methods": titles.METHODS, "models": titles.MODELS, "metrics": METRIC_TITLES}
+    names = {
+        "tasks": titles.TASKS | titles.MINI_TASKS,
+        "methods": titles.METHODS,
+        "models": titles.MODELS,
+        "metrics": METRIC_TITLES,
+    }
     return {"shared": packed({"pool": pool.values, "scores": scores, "titles": names}), "runs": views}
 
 
@@ -110,12 +115,10 @@ def _counted(number: int, noun: str, rest: str = "") -> tuple[str, str]:
 
 def _choices(lines: Sequence[run_list.Line], runs: Sequence[Run]) -> Mapping[str, Mapping[str, str]]:
     """The options of the filters, with their titles."""
-    tasks: dict[str, bool] = {}
-    for run in runs:
-        tasks |= {task: tasks.get(task, True) and run.is_generated for task in run.tasks}
+    tasks = dict.fromkeys(task for run in runs for task in run.tasks)
     return {
         "model": {line.model: titles.model(line.model) for line in lines},
         "data": {line.data: line.data for line in lines},
         "method": {line.method: line.method_title for line in lines},
-        "task": {task: titles.task(task, tasks[task]) for task in tasks},
+        "task": {task: titles.task(task) for task in tasks},
     }

@@ -1,7 +1,6 @@
 // One run: scores, curves, samples, cost, environment, config, routing.
 
-// A task of a run: the generated ones, which lie nowhere, have names of data sets and are not they.
-const taskTitle = (run, titles, task) => (titles.tasks[task] ?? task) + (run.config.data.root === null && task in titles.tasks ? " (generated)" : "");
+const taskTitle = (titles, task) => titles.tasks[task] ?? task;
 
 const section = (title, ...content) => html("section", {}, html("h2", {}, title), content);
 const facts = (pairs) =>
@@ -25,7 +24,7 @@ function scoresOf(run, titles) {
   const values = new Map(run.scored.map(([task, metric], place) => [`${task} ${metric}`, run.scores[place]]));
   const tasks = [...new Set(run.scored.map(([task]) => task))].filter((task) => task !== "retention");
   const columns = Object.entries(titles.metrics).filter(([metric]) => run.scored.some(([, name]) => name === metric));
-  const named = (task) => taskTitle(run, titles, task);
+  const named = (task) => taskTitle(titles, task);
   const rows = tasks.map((task) => [named(task), ...columns.map(([metric]) => values.get(`${task} ${metric}`) ?? null)]);
   const retention = run.scored.filter(([task]) => task === "retention")
     .map(([task, metric]) => [metric, plain(values.get(`${task} ${metric}`))]);
@@ -77,7 +76,7 @@ function routingOf(run, titles) {
   if (!run.routing.length) return null;
   const width = Math.max(...run.routing.map((row) => row.weights.length));
   const heads = ["Layer", "Task", "Entropy", ...Array.from({ length: width }, (_, place) => `Module ${place}`)];
-  const rows = run.routing.map((row) => [row.layer, taskTitle(run, titles, row.task), row.entropy, ...row.weights]);
+  const rows = run.routing.map((row) => [row.layer, taskTitle(titles, row.task), row.entropy, ...row.weights]);
   return section("Routing", html("p", {}, "Mean weight of every module, by layer and task, in the best validation."),
     html("details", {}, html("summary", {}, `${rows.length} lines`), tableOf("Routing", heads, rows)));
 }
@@ -86,7 +85,7 @@ function samplesOf(run, titles) {
   const tasks = Object.entries(run.samples);
   if (!tasks.length) return section("Samples", html("p", {}, "The run has no texts."));
   return section("Samples", html("p", { class: "hint" }, "Marked words are in one of the two texts only; texts with little in common are not marked."),
-    tasks.map(([task, samples], place) => taskSamples(taskTitle(run, titles, task), samples, place === 0)));
+    tasks.map(([task, samples], place) => taskSamples(taskTitle(titles, task), samples, place === 0)));
 }
 
 async function runView(id) {

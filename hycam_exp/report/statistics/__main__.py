@@ -16,8 +16,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp import terminal
-from hycam_exp.command_line import Parser, as_errors
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.cache import held_in
 from hycam_exp.report.experiments import Experiments
@@ -26,6 +24,8 @@ from hycam_exp.report.select import OURS, Group, is_peft, select
 from hycam_exp.report.statistics.bootstrap import RESAMPLES, Resampled, resample_rows
 from hycam_exp.report.statistics.significance import Comparison, compare, lacks, with_holm
 from hycam_exp.report.titles import interval, number, p_value
+from hycam_exp.runtime import terminal
+from hycam_exp.runtime.command_line import Parser, as_errors
 
 HEADINGS = ("mean", "95%", "d_z, 95%", "p", "corrected", "Holm", "bootstrap")
 

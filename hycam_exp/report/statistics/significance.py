@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.report.select import Row, folds_text
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.data.measured import Measured
 from hycam_exp.report import published, settings, titles
 from hycam_exp.report.experiments import Expected, Experiments, command
@@ -206,7 +206,7 @@ def _table(design: Design, lines: Lines, papers: Published, bootstrap: "Bootstra
 def _groups(design: Design, lines: Lines) -> dict[str, str]:
     """The groups of columns: their keys in published files, with their titles."""
     if design.by == "task":
-        return {task: titles.task(task, design.is_generated) for task in titles.TASKS}
+        return dict(titles.MINI_TASKS if design.is_generated else titles.TASKS)
     models = dict.fromkeys(model for of_label in lines.values() for model in of_label)
     return {model: titles.model(model) if design.by else "" for model in models}
 

@@ -63,7 +63,7 @@ class Design:
     """Rows for other recipes on the same data, too."""
     is_wide: bool = True
     is_generated: bool = False
-    """Its tasks have the names of data sets and are not they: its columns say so."""
+    """Its tasks are those of the mini set, not the paper's data sets."""
 
 
 _MINI_SCORES = (*SCORES, GENERAL_TEXT, PARAMETERS, SECONDS)
@@ -95,8 +95,8 @@ DESIGNS = (
     ),
     Design(
         name="mini_tasks",
-        title="The methods on the embedded backbone, task by task. The tasks are generated: each has the shape of the"
-        " data set that it is named after, and none of its records.",
+        title="The methods on the embedded backbone, task by task. The tasks are generated: each has the shape of one"
+        " of the paper's data sets, and none of its records.",
         experiment="mini", measures=SCORES, by="task", has_star=True, has_variants=True, is_generated=True,
     ),
     Design(

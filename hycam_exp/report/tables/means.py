@@ -6,12 +6,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hycam_exp import terminal
-from hycam_exp.config import NUM_FOLDS
+from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.select import Row, Selection
 from hycam_exp.report.titles import number
+from hycam_exp.runtime import terminal
 
 _HEADINGS = ("folds", *SCORES.values(), "general text", "trained parameters")
 

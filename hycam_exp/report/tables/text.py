@@ -22,7 +22,7 @@ from hycam_exp.report.tables.table import (
     published,
     signs,
 )
-from hycam_exp.runs import write_atomically
+from hycam_exp.runtime.files import write_atomically
 
 _SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 FIELDS = (

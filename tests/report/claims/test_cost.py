@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from hycam_exp.records.store import RunRecord
 from hycam_exp.report.claims.cost import claims, mean_training_loss, parameters, steps_to
 from hycam_exp.report.claims.statements import FAILS, HOLDS, UNKNOWN, Finding, Statement
 from hycam_exp.report.frame import Run
 from hycam_exp.report.published import read
-from hycam_exp.runs import RunRecord
 from tests.report.claims.test_evidence import evidence_of, of
 from tests.report.conftest import mini_records
 from tests.report.toy import known_experiments, run_of

@@ -10,7 +10,8 @@ import pytest
 
 from hycam_exp.report.cache import kept_in
 from hycam_exp.report.claims.__main__ import lines, main
-from hycam_exp.report.claims.statements import FAILS, HOLDS, UNKNOWN, found
+from hycam_exp.report.claims.statements import FAILS, HOLDS, UNKNOWN
+from hycam_exp.report.claims.statements import found as statements
 from hycam_exp.report.published import read
 from tests.report.conftest import WORDS
 from tests.report.toy import known_experiments
@@ -79,7 +80,7 @@ def test_another_copy_of_the_numbers_changes_the_verdicts(tmp_path: Path, capsys
 
 def test_without_records_ours_cannot_be_told() -> None:
     """And the last line says that there are none; the text keeps to the width."""
-    shown = list(lines(found(read(), [], known_experiments().cache), 80))
+    shown = list(lines(statements(read(), [], known_experiments().cache), 80))
     assert "  ours        cannot be told: no records of HyCAM" in shown
     assert shown[-1] == "ours: no records of HyCAM"
     assert max(map(len, shown)) <= 80

@@ -4,7 +4,7 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
-from hycam_exp.runs import RunRecord, Score
+from hycam_exp.records.store import RunRecord, Score
 from tests.report import toy
 
 TASKS = ["auto_cot", "dolly"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from hycam_exp.records.store import Store
 from hycam_exp.report.figures.__main__ import main
-from hycam_exp.runs import Store
 from tests.report.figures.made import record
 from tests.test_house import imports
 
@@ -15,7 +15,7 @@ WITH_MODEL = ("trained", "weight_matrix", "tsne")
 
 def test_only_the_figures_of_a_model_import_torch():
     """In report/, torch and what loads it is imported by the figures that need a model."""
-    heavy = ("torch", "transformers", "peft", "hycam_exp.backbones", "hycam_exp.generate", "hycam_exp.methods")
+    heavy = ("torch", "transformers", "peft", "hycam_exp.models.backbone", "hycam_exp.generate", "hycam_exp.methods")
     for path in (ROOT / "hycam_exp" / "report").rglob("*.py"):
         loading = [found for found in imports(path) if found.startswith(heavy)]
         assert not loading or path.stem in WITH_MODEL, (path, loading)
@@ -35,7 +35,7 @@ def test_only_the_figures_of_a_model_import_torch():
 def test_a_users_mistake_is_one_line(arguments, message, tmp_path):
     """It names the argument and the way out."""
     if any("m-lora" in argument for argument in arguments):
-        Store(tmp_path, tmp_path).write(record("lora"))
+        Store(tmp_path / "runs", tmp_path).write(record("lora"))
     with pytest.raises(SystemExit, match=message):
         main([*arguments, f"results={tmp_path}", f"outputs={tmp_path}"])
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from hycam_exp import standing
-from hycam_exp.config import compose
+from hycam_exp.config.settings import compose
 from hycam_exp.data import sources
+from hycam_exp.launch import cell_status
 from hycam_exp.report.figures import trained, tsne, weight_matrix
 from hycam_exp.report.figures.__main__ import main
 from hycam_exp.report.frame import Source, parsed
@@ -25,7 +25,7 @@ def test_the_command_makes_the_same_run(method):
     words = shlex.split(trained.command(record.config))
     assert words[:3] == ["python", "-m", "hycam_exp"]
     run = compose(*words[3:])
-    assert standing.identifier(run, sources.read(run.data.tasks, run.data.root).records) == record.run_id
+    assert cell_status.identifier(run, sources.read(run.data.tasks, run.data.root).records) == record.run_id
     assert run.paths.results == trained.REMADE
 
 
@@ -72,8 +72,8 @@ def finished(tmp_path_factory):
 def test_the_matrix_is_what_the_attention_output_is_scaled_by(finished):
     """h_out = h_att * (1 + A) at every token and feature of every block; and A is not zero after training."""
     *_, found = finished
-    row = weight_matrix.sample(found.rows, "dolly")
-    assert row.task == "dolly"
+    row = weight_matrix.sample(found.rows, "mini_passage")
+    assert row.task == "mini_passage"
     seen: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     before: dict[int, torch.Tensor] = {}
     for block, layer in found.layers.items():

@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hycam_exp.records.store import RunRecord, Score
 from hycam_exp.report.claims.statements import Finding, Statement
 from hycam_exp.report.experiments import Progress
 from hycam_exp.report.frame import Problem, Source
 from hycam_exp.report.page import PageContent, sample_texts
 from hycam_exp.report.tables.table import Cell, Column, Row, Table, marked
-from hycam_exp.runs import RunRecord, Score
 from tests.report import toy
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"'"

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,25 @@ from sacrebleu.metrics import BLEU
 from scipy import stats
 
 from hycam_exp.report.cache import Cache, kept_in
-from hycam_exp.report.frame import Source
+from hycam_exp.report.frame import Source, read
 from hycam_exp.report.samples import COLUMNS, RESAMPLED, Samples, score
-from hycam_exp.report.select import Row
+from hycam_exp.report.select import Row, select
 from hycam_exp.report.statistics import bootstrap
 from hycam_exp.report.statistics.bootstrap import Bootstrap, check_paired, draws, resample
-from tests.report.conftest import MINI, mini_row
+from tests.report.conftest import MINI
+from tests.report.toy import known_experiments
+
+
+@cache
+def study_rows() -> tuple[Row, ...]:
+    """The committed rows, with the names that tasks have in their samples files."""
+    (group,) = select(read(MINI, known_experiments()), known_experiments()).groups
+    return group.rows
+
+
+def mini_row(method: str) -> Row:
+    return next(row for row in study_rows() if row.label == method)
+
 
 counts = st.lists(st.integers(0, 6), min_size=4, max_size=4)
 
@@ -27,7 +41,7 @@ counts = st.lists(st.integers(0, 6), min_size=4, max_size=4)
 def samples(run_id: str, rows: list[tuple[str, str, str]], sums: np.ndarray) -> Samples:
     """Rows are (task, id, group)."""
     tasks, ids, groups = ([row[part] for row in rows] for part in range(3))
-    ones = np.ones((len(rows), 1))
+    ones = np.ones((len(rows), len(COLUMNS) + 1 - sums.shape[1]))  # every sample has all scores
     return Samples(run_id=run_id, tasks=tasks, ids=ids, groups=groups, sums=np.hstack([sums, ones]))
 
 
@@ -62,7 +76,7 @@ def test_bleu_is_sacrebleus(correct: list[int], extra: list[int], length: int, r
         total[order] = total[order] if total[order - 1] else 0
     correct = [min(c, t) for c, t in zip(correct, total, strict=True)]
     expected = BLEU.compute_bleu(correct, total, length, ref, smooth_method="exp").score / 100
-    sums = np.array([1.0, 1.0, *correct, *total, length, ref, 0.5, 1.0])
+    sums = np.array([1.0, 1.0, *correct, *total, length, ref, 0.5, 1.0, 1.0, 1.0])
     assert score(sums)[1] == pytest.approx(expected, abs=1e-12)
 
 
@@ -200,6 +214,40 @@ def test_without_decoding_perplexity_alone_is_compared(tmp_path: Path) -> None:
     assert found.compare(0, 1, "rouge_l") is None
 
 
+@pytest.mark.parametrize("null", [1, 3, 5])
+def test_null_sample_counts_nothing_towards_rouge_l(tmp_path: Path, null: int) -> None:
+    """ROUGE-L is the mean over the samples that have one; where there is none, nothing is compared."""
+    path = tmp_path / "r.samples.parquet"
+    counts = {f"bleu_{part}_{n}": 5 - n for part in ("correct", "total") for n in range(1, 5)}
+    lengths = {"nats": 5.0, "tokens": 4, "prediction_length": 4, "reference_length": 4}
+    rows = [
+        {"task": "a", "id": str(i), "group": str(i), **lengths, **counts, "rouge_l": None if i < null else i / 10}
+        for i in range(5)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    run = Samples.read(path, "r")
+    known = [i / 10 for i in range(null, 5)]
+    expected = sum(known) / len(known) if known else math.nan
+    assert score(run.sums.sum(0))[1:] == pytest.approx([1.0, expected], nan_ok=True)
+    found = resample({0: [[run], [run]]}, 10)
+    assert found.compare(0, 1, "bleu4") is not None
+    if not known:
+        assert found.compare(0, 1, "rouge_l") is None
+
+
+def test_bleu_without_a_reference_of_four_tokens_is_not_compared(tmp_path: Path) -> None:
+    """Where no reference has a 4-gram, BLEU-4 is not defined, as in the record."""
+    path = tmp_path / "r.samples.parquet"
+    counts = {f"bleu_{part}_{n}": max(0, 4 - n) for part in ("correct", "total") for n in range(1, 5)}
+    lengths = {"nats": 5.0, "tokens": 4, "prediction_length": 3, "reference_length": 3, "rouge_l": 1.0}
+    rows = [{"task": "a", "id": str(i), "group": str(i), **lengths, **counts} for i in range(3)]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    run = Samples.read(path, "r")
+    found = resample({0: [[run], [run]]}, 10)
+    assert found.compare(0, 1, "bleu4") is None
+    assert found.compare(0, 1, "rouge_l") is not None
+
+
 def test_unreadable_samples_are_named(tmp_path: Path) -> None:
     """No file, no Parquet, or no column of nats: an error with the path."""
     path = tmp_path / "r.samples.parquet"
@@ -239,7 +287,7 @@ def test_it_is_that_of_the_two_rows(source: Source) -> None:
     hycam, lora = mini_row("hycam"), mini_row("lora")
     drawn = bootstrap.resample_rows([hycam, lora], MINI, 50)
     found = Bootstrap(source, Cache(None), 50)
-    for metric, task in (("ppl", "mean"), ("bleu4", "dolly"), ("rouge_l", "pooled")):
+    for metric, task in (("ppl", "mean"), ("bleu4", mini_row("hycam").runs[0].tasks[0]), ("rouge_l", "pooled")):
         assert found.compare(hycam, lora, metric, task) == drawn.compare(0, 1, metric, task)
     assert found.compare(hycam, lora, "ppl", "absent") is None
 

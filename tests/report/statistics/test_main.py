@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hycam_exp.records.store import RunRecord, Store
 from hycam_exp.report.select import Group, select
 from hycam_exp.report.statistics import __main__ as command
 from hycam_exp.report.statistics.__main__ import Line, lines
-from hycam_exp.runs import RunRecord, Store
 from tests.report.conftest import MINI, RESULTS, WORDS, mini_frame, mini_records
 from tests.report.toy import known_experiments, selection_of
 
@@ -91,7 +91,7 @@ def test_no_number_is_cut_in_80_columns(capsys, monkeypatch, kept: Path) -> None
 
 def test_what_the_report_refuses_the_command_refuses(tmp_path: Path, capsys, kept: Path) -> None:
     """A fold of another version is in no comparison: the others are named as incomplete, the exit status is 1."""
-    store = Store(tmp_path, tmp_path)
+    store = Store(tmp_path / "runs", tmp_path)
     for record in mini_records():
         method, fold = record.config["method"]["name"], record.config["fold"]
         if method in ("hycam", "lora", "multi_lora"):

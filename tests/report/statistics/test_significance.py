@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from hycam_exp.records.store import Score
 from hycam_exp.report.select import Row
 from hycam_exp.report.statistics import significance as statistics
 from hycam_exp.report.statistics.significance import (
@@ -23,7 +24,6 @@ from hycam_exp.report.statistics.significance import (
     power,
     with_holm,
 )  # fmt: skip
-from hycam_exp.runs import Score
 from scripts.star_rates import BEYOND, NULLS, World, p_of, rates, scores
 from tests.report.toy import record, rows_of
 

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from hycam_exp import config
-from hycam_exp.command_line import MARK
+from hycam_exp.config import settings as config
 from hycam_exp.evaluation.retention import TASK
 from hycam_exp.report.tables import designs
+from hycam_exp.runtime.command_line import MARK
 from tests.report.toy import record, rows_of
 
 SOURCES = sorted(Path(designs.__file__).parents[1].rglob("*.py"))

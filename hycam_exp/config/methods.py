@@ -1,0 +1,254 @@
+"""Every method's settings, and the table of methods: light, so that a config error answers without torch.
+
+It lies outside `methods/` because importing that package registers its methods with PEFT, which loads torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hycam_exp.config.dimensions import Dimensions
+
+
+def require(holds: bool, field: str, value: object, law: str) -> None:
+    """Raise a `ValueError` that names the field, its value and the law it breaks."""
+    if not holds:
+        raise ValueError(f"{field}={value}: {law}")
+
+
+@dataclass(kw_only=True)
+class MethodSettings:
+    """What every method has."""
+
+    name: str
+
+    def check_width(self, width: int) -> None:
+        """Raise a `ValueError` if the method does not fit a backbone of hidden size `width`."""
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """How many parameters the method trains on a backbone, in closed form."""
+        raise NotImplementedError
+
+    def facts(self, backbone: Callable[[], Dimensions]) -> dict[str, int]:
+        """What the method decides by the backbone, for the record; its sizes are asked for where they are needed."""
+        return {}
+
+
+@dataclass(kw_only=True)
+class FullFTSettings(MethodSettings):
+    """Full fine-tuning: every weight of the backbone is trained."""
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """All of them."""
+        return backbone.parameters
+
+
+@dataclass(kw_only=True)
+class LoRASettings(MethodSettings):
+    """PEFT's own LoRA on every linear layer except the output embedding."""
+
+    rank: int
+    alpha: int
+    """The update is scaled by alpha / rank."""
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 1, "method.rank", self.rank, "must be at least 1")
+        require(self.alpha >= 1, "method.alpha", self.alpha, "must be at least 1")
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """r (inputs + outputs) of every linear layer."""
+        return self.rank * sum(inputs + outputs for inputs, outputs in backbone.linears)
+
+
+@dataclass(kw_only=True)
+class RoutingSettings:
+    """How HyCAM's router chooses; the released code differs from the paper in all three."""
+
+    hard: bool
+    """One module a token, with the gradient of the soft weights (straight-through)."""
+    noise_in_eval: bool
+    """Gumbel noise in evaluation as well."""
+    trainable: bool
+    """Train the router; otherwise it stays at its random initial value."""
+
+
+@dataclass(kw_only=True)
+class MultiLoRASettings(MethodSettings):
+    """Multi-LoRA on every linear layer except the output embedding."""
+
+    rank: int
+    alpha: int
+    """The update is scaled by alpha / rank."""
+    num_modules: int
+    """Number of parallel LoRA modules on a layer."""
+
+    def __post_init__(self) -> None:
+        for field in ("rank", "alpha", "num_modules"):
+            require(getattr(self, field) >= 1, f"method.{field}", getattr(self, field), "must be at least 1")
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """N (r (inputs + outputs) + outputs) of every linear layer."""
+        sizes = (self.rank * (inputs + outputs) + outputs for inputs, outputs in backbone.linears)
+        return self.num_modules * sum(sizes)
+
+
+@dataclass(kw_only=True)
+class RieMoELoRASettings(MethodSettings):
+    """RieMoE-LoRA on every linear layer except the output embedding."""
+
+    rank: int
+    alpha: int
+    """The update is scaled by alpha / rank."""
+    num_experts: int
+    """Number of LoRA experts on a layer."""
+    top_k: int
+    """Experts that a token uses. With 1 the gate is not trained: a single renormalised weight is always 1."""
+    regularisation: float
+    """delta of the Riemannian preconditioner, added to the diagonal of B^T B and A A^T."""
+
+    def __post_init__(self) -> None:
+        for field in ("rank", "alpha", "num_experts"):
+            require(getattr(self, field) >= 1, f"method.{field}", getattr(self, field), "must be at least 1")
+        fits = 1 <= self.top_k <= self.num_experts
+        require(fits, "method.top_k", self.top_k, f"must be in 1..method.num_experts={self.num_experts}")
+        require(self.regularisation > 0, "method.regularisation", self.regularisation, "must be above 0")
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """N (r (inputs + outputs) + inputs) of every linear layer."""
+        sizes = (self.rank * (inputs + outputs) + inputs for inputs, outputs in backbone.linears)
+        return self.num_experts * sum(sizes)
+
+
+@dataclass(kw_only=True)
+class HyCAMSettings(MethodSettings):
+    """HyCAM as the paper's equations state it, its ablations, and the released code's differences from it."""
+
+    rank: int
+    """Rank r of a low-rank CAM's B N A; at most the backbone's width d."""
+    num_specialized: int
+    """Number of specialized CAMs, the paper's N_s; 0: the shared CAM alone, without a router."""
+    tau: float
+    """Temperature of the Gumbel-Softmax."""
+    balance_weight: float
+    """Weight of the load-balancing loss, the paper's lambda."""
+    shared: str
+    """The shared CAM: full (d x d), low_rank (B N A), or none."""
+    specialized: str
+    """The specialized CAMs: low_rank (B N A) or full (d x d)."""
+    layers: list[int] | None
+    """Blocks that are modulated, each once, counted from 0; null: all."""
+    layer_stride: int
+    """Of these blocks, every such one, beginning with the first."""
+    modulate: str
+    """What A scales: attention_output, or residual_stream (block input and attention output; released code)."""
+    routing: RoutingSettings
+    train_layer_norms: bool
+    """Train both layer norms of every block as well (released code)."""
+    balance_scope: str
+    """per_layer: the mean of the layers' balance losses; pooled: one loss over the tokens of all layers."""
+    balance_masks_padding: bool
+    """Padding does not count in the balance loss."""
+    projection_bias: bool
+    """Biases on every projection and on the router (released code); PEFT means something else by `bias`."""
+    scale_numerator: float | None
+    """Scales the input of a low-rank CAM's SiLU by this over the rank (released code: 32); null: not scaled."""
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 1, "method.rank", self.rank, "must be at least 1")
+        require(self.num_specialized >= 0, "method.num_specialized", self.num_specialized, "must not be negative")
+        require(self.tau > 0, "method.tau", self.tau, "must be above 0")
+        require(self.balance_weight >= 0, "method.balance_weight", self.balance_weight, "must not be negative")
+        require(self.layer_stride >= 1, "method.layer_stride", self.layer_stride, "must be at least 1")
+        distinct = self.layers is None or 0 < len(self.layers) == len(set(self.layers))
+        require(distinct, "method.layers", self.layers, "must name blocks, each once; null: all")
+        for field, options in _HYCAM_OPTIONS.items():
+            value = getattr(self, field)
+            require(value in options, f"method.{field}", value, f"must be one of {', '.join(options)}")
+        empty = self.shared == "none" and self.num_specialized == 0
+        require(not empty, "method.shared", self.shared, "with method.num_specialized=0 there is nothing to train")
+        scale = self.scale_numerator
+        require(scale is None or scale > 0, "method.scale_numerator", scale, "must be above 0, or null")
+
+    @property
+    def is_low_rank(self) -> bool:
+        """Some CAM is B N A."""
+        return self.shared == "low_rank" or (self.num_specialized > 0 and self.specialized == "low_rank")
+
+    def check_width(self, width: int) -> None:
+        """B N A must not be wider inside than outside."""
+        fits = self.rank <= width or not self.is_low_rank
+        require(fits, "method.rank", self.rank, f"HyCAM's rank must be at most the backbone's width {width}")
+
+    def blocks(self, num_blocks: int) -> list[int]:
+        """The blocks that are modulated.
+
+        Raises:
+            ValueError: the backbone has no such block.
+        """
+        chosen = list(range(num_blocks)) if self.layers is None else self.layers
+        for block in chosen:
+            require(0 <= block < num_blocks, "method.layers", block, f"the backbone has blocks 0..{num_blocks - 1}")
+        return chosen[:: self.layer_stride]
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """d^2 + N_s (2 d r + r^2 + d) of every modulated block, with what the other fields add and leave out."""
+        d, r, bias = backbone.width, self.rank, int(self.projection_bias)
+        sizes = {"none": 0, "full": d * d + bias * d, "low_rank": 2 * d * r + r * r + bias * (2 * r + d)}
+        router = (d + bias) if self.routing.trainable else 0
+        block = sizes[self.shared] + self.num_specialized * (sizes[self.specialized] + router)
+        blocks = self.blocks(backbone.num_blocks)
+        norms = sum(backbone.norms[i] for i in blocks) if self.train_layer_norms else 0
+        return len(blocks) * block + norms
+
+
+@dataclass(kw_only=True)
+class LoRAMatchedSettings(MethodSettings):
+    """LoRA of the rank whose trained parameters come closest to those of another method on the same backbone."""
+
+    match: HyCAMSettings
+    """The method whose budget is matched."""
+
+    def rank(self, backbone: Dimensions) -> int:
+        """The rank; alpha equals it."""
+        per_rank = sum(inputs + outputs for inputs, outputs in backbone.linears)
+        return max(1, round(self.match.num_parameters(backbone) / per_rank))
+
+    def num_parameters(self, backbone: Dimensions) -> int:
+        """Those of LoRA at that rank."""
+        return LoRASettings(name="lora", rank=self.rank(backbone), alpha=1).num_parameters(backbone)
+
+    def facts(self, backbone: Callable[[], Dimensions]) -> dict[str, int]:
+        """The rank, and the number of parameters that it matches."""
+        sizes = backbone()
+        return {"rank": self.rank(sizes), "parameters_matched": self.match.num_parameters(sizes)}
+
+
+_HYCAM_OPTIONS = {
+    "shared": ("full", "low_rank", "none"),
+    "specialized": ("low_rank", "full"),
+    "modulate": ("attention_output", "residual_stream"),
+    "balance_scope": ("per_layer", "pooled"),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A line of `METHODS`: the settings' type, and the module whose `attach(model, settings)` attaches it."""
+
+    settings: type[MethodSettings]
+    module: str
+    trains_backbone: bool = False
+
+
+METHODS = {
+    "full_ft": Method(FullFTSettings, "hycam_exp.methods.full_ft", trains_backbone=True),
+    "lora": Method(LoRASettings, "hycam_exp.methods.lora"),
+    "lora_matched": Method(LoRAMatchedSettings, "hycam_exp.methods.lora"),
+    "multi_lora": Method(MultiLoRASettings, "hycam_exp.methods.multi_lora"),
+    "riemoe_lora": Method(RieMoELoRASettings, "hycam_exp.methods.riemoe_lora"),
+    "hycam": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
+    "hycam_shared_only": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
+    "hycam_full_spec": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
+    "hycam_spec_only": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
+    "hycam_inverse_peft": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
+    "hycam_released": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
+}

@@ -1,0 +1,1 @@
+"""Grids of cells: on this machine, or as jobs of a cluster."""

@@ -1,0 +1,1 @@
+"""Backbones: their files, their tokenizer, their weights."""

@@ -1,0 +1,1 @@
+"""Fine-tuning with Lightning, on one device or several."""

@@ -1,0 +1,60 @@
+"""What decides a result, and the id of a run."""
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from hycam_exp.config.identity import identity, run_id
+from hycam_exp.config.settings import compose
+
+CONTENT = {"data": "d", "model": "m", "retention": None}
+
+
+def test_the_identity_ignores_where_and_how_a_run_is_made():
+    """Hardware, logger, paths, folders and switches leave the run id as it is."""
+    run = compose()
+    same = [
+        compose("trainer=gpu"),
+        compose("logger=wandb"),
+        compose("logger=tensorboard"),
+        compose("paths.results=/r", "paths.outputs=/o", "paths.data=/d"),
+        compose("overwrite=true", "retry=true", "resume=never", "study=mine"),
+        compose("recipe.learning_rates.lora=1"),
+    ]
+    assert {run_id(other, CONTENT) for other in same} == {run_id(run, CONTENT)}
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=1", "fold=1", "method.tau=1", "recipe.learning_rate=1", "recipe.precision=float64", "data.max_length=100",
+     "recipe.global_batch_size=4", "data.split_seed=1", "evaluation.max_new_tokens=9", "method=lora",
+     "data.loss_on=all"],
+)  # fmt: skip
+def test_every_deciding_value_changes_the_run_id(override):
+    """Another value is another run."""
+    assert run_id(compose(override), CONTENT) != run_id(compose(), CONTENT)
+
+
+def test_other_content_is_another_run():
+    """Data, backbone and general text are part of the identity by their hashes."""
+    run = compose()
+    ids = {run_id(run, {**CONTENT, key: "other"}) for key in CONTENT}
+    assert len(ids | {run_id(run, CONTENT)}) == 4
+
+
+def test_a_run_id_reads_as_model_method_data_fold_seed():
+    """The id begins with what a person asks for, and ends with eight hex digits."""
+    assert run_id(compose("fold=3", "seed=7"), CONTENT).rsplit("-", 1)[0] == "tiny_llama-hycam-mini-f3-s7"
+
+
+def test_the_identity_holds_the_methods_settings():
+    """The method's dataclass is part of the identity, field by field."""
+    run = compose()
+    assert identity(asdict(run))["method"] == asdict(run.method)
+    assert identity(asdict(replace(run, seed=9)))["seed"] == 9
+
+
+def test_ids_of_runs_from_before_quantisation_stay():
+    """null leaves no trace in the identity; nf4 is part of it."""
+    assert "quantize" not in identity(asdict(compose()))["model"]
+    assert identity(asdict(compose("model.quantize=nf4")))["model"]["quantize"] == "nf4"
