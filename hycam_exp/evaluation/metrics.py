@@ -1,7 +1,7 @@
 """What each score is: direction, aggregation, version, range, title, and how it follows from summed statistics.
 
 METRICS["bleu4"].title  # "BLEU-4": a column of every table of scores
-A further metric is one more entry of `METRICS`; docs/extending.md shows one. Numpy is imported where sums are scored.
+A further metric is one more `declare`; docs/extending.md shows one. Numpy is imported where sums are scored.
 """
 
 import math
@@ -35,6 +35,8 @@ class Metric:
     """Its name at the head of a column of every table of scores; None for a metric that stands in none."""
     statistics: tuple[str, ...] = ()
     """The columns of a samples file that it follows from; none where they do not say it."""
+    of_texts: Callable[[str, str], Mapping[str, float | None]] | None = None
+    """Those columns of one sample from its prediction and reference, for a metric that is computed by this alone."""
     counted: "Mapping[str, Callable[[Sums], Array]]" = field(default_factory=dict)
     """Further numbers of each sample that are summed with them, by name, from its statistics."""
     from_sums: "Callable[[Sums], Array] | None" = None
@@ -134,6 +136,25 @@ AGGREGATES = ("mean", "pooled")
 """What stands in the place of a score's task: the mean over tasks, and all their samples together."""
 LARGEST_EXPONENT = 700
 _BEFORE = "_before"
+
+
+def declare(name: str, metric: Metric) -> None:
+    """Add a metric; with `of_texts` and `from_sums` it is computed, recorded, resampled and shown by that alone."""
+    METRICS[name] = metric
+    if metric.title:
+        SCORES[name] = metric.title
+
+
+def score(metric: Metric, columns: "Mapping[str, Array]", samples: int) -> float | None:
+    """The score of samples from the columns of their statistics, NaN where a sample has none; None if undefined."""
+    import numpy as np
+
+    counted = {name: count(columns) for name, count in metric.counted.items()}
+    sums = {name: np.asarray(np.nansum(column)) for name, column in {**columns, **counted}.items()}
+    assert metric.from_sums is not None, "it is asked for its sums"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(metric.from_sums({**sums, "samples": np.asarray(float(samples))}))
+    return value if math.isfinite(value) else None
 
 
 def is_declared(metric: str) -> bool:

@@ -17,9 +17,10 @@ from hycam_exp.data import measured
 from hycam_exp.report import page, published
 from hycam_exp.report.cache import Cache, kept_in
 from hycam_exp.report.experiments import Experiments, progress
-from hycam_exp.report.frame import Frame, Problem, Source, chosen_sources, read
+from hycam_exp.report.frame import Frame, Problem, read
 from hycam_exp.report.page import sample_texts
 from hycam_exp.report.select import Selection, row_cells, select
+from hycam_exp.report.sources import Source, chosen_sources
 from hycam_exp.report.tables import text
 from hycam_exp.report.tables.build import Report, build
 from hycam_exp.report.tables.means import means

@@ -268,7 +268,7 @@ def select(frame: Frame, experiments: Experiments) -> Selection:
         kept, others = _read_alike(runs)
         left_out += others
         asked = experiments.asked((model, data), fixed)
-        rows = tuple(_rows(kept, frame, asked))
+        rows = tuple(_rows(kept if asked else _apart(kept), frame, asked))
         groups.append(Group(model=model, data=data, fixed=fixed, rows=rows, is_asked_for=bool(asked)))
     return Selection(frame, tuple(groups), tuple(left_out))
 
@@ -294,6 +294,15 @@ def _most(runs: Sequence[Run], name: str, value: Callable[[Run], str]) -> tuple[
     usual = max(counts, key=lambda v: counts[v], default="")  # in the order of runs
     others = [(run, f"{name} {value(run)[:8]}, most runs' is {usual[:8]}") for run in runs if value(run) != usual]
     return [run for run in runs if value(run) == usual], others
+
+
+def _apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs without the values of the recipe that all of them set otherwise than its YAML file: where no experiment
+    says what the recipe is, those set none of them apart."""
+    first = runs[0].variant if runs else {}
+    own = {key: value for key, value in first.items() if key.startswith("recipe.")}
+    shared = {k for k, v in own.items() if all(k in run.variant and settings.same(run.variant[k], v) for run in runs)}
+    return [replace(run, variant={k: v for k, v in run.variant.items() if k not in shared}) for run in runs]
 
 
 def _rows(runs: Iterable[Run], frame: Frame, asked: Container[tuple[int, int]]) -> list[Row]:

@@ -10,8 +10,9 @@ from hycam_exp.records.store import RunRecord
 from hycam_exp.report import titles
 from hycam_exp.report.cache import kept_in
 from hycam_exp.report.experiments import Experiments
-from hycam_exp.report.frame import Frame, Source, read
+from hycam_exp.report.frame import Frame, read
 from hycam_exp.report.select import Row, select
+from hycam_exp.report.sources import Source
 from hycam_exp.report.tables.build import build
 from tests.report.page.page_reader import address, browser, reader  # noqa: F401 - fixtures
 from tests.report.toy import frame_of, known_experiments

@@ -15,11 +15,12 @@ from hycam_exp.report.claims.evidence import gather
 from hycam_exp.report.claims.statements import found
 from hycam_exp.report.experiments import progress
 from hycam_exp.report.figures.catalogue import CATALOGUE, Drawing, write_all
-from hycam_exp.report.frame import Frame, Source
+from hycam_exp.report.frame import Frame
 from hycam_exp.report.frame import read as read_source
 from hycam_exp.report.page import PageContent, document, sample_texts
 from hycam_exp.report.published import read as read_published
 from hycam_exp.report.select import row_cells, select
+from hycam_exp.report.sources import Source
 from hycam_exp.report.tables import text
 from hycam_exp.report.tables.build import build
 from hycam_exp.report.tables.means import means

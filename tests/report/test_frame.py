@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from hycam_exp.records.store import RunRecord, Score, Store
-from hycam_exp.report.frame import COLUMNS, Frame, Source, chosen_sources, sources
+from hycam_exp.report.frame import COLUMNS, Frame
 from hycam_exp.report.frame import read as read_source
+from hycam_exp.report.sources import Source, chosen_sources, sources
 from tests.report.toy import frame_of, known_experiments, record, run_of
 
 Break = Callable[[dict[str, Any]], object]

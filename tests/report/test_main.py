@@ -15,8 +15,9 @@ from hycam_exp.records.store import Store
 from hycam_exp.report import __main__ as command
 from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.figures import catalogue
-from hycam_exp.report.frame import Source, read
+from hycam_exp.report.frame import read
 from hycam_exp.report.select import select
+from hycam_exp.report.sources import Source
 from hycam_exp.report.tables.build import build
 from hycam_exp.report.tables.text import markdown
 from tests.report.conftest import MINI, RESULTS, mini_frame

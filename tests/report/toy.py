@@ -6,8 +6,9 @@ from functools import cache
 from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score
 from hycam_exp.report.cache import Cache
 from hycam_exp.report.experiments import Experiments
-from hycam_exp.report.frame import Frame, Run, Source, runs_of
+from hycam_exp.report.frame import Frame, Run, runs_of
 from hycam_exp.report.select import Row, Selection, select
+from hycam_exp.report.sources import Source
 from hycam_exp.report.tables.table import Cell, Column, Table, marked
 from hycam_exp.report.tables.table import Row as TableRow
 

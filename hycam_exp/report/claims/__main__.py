@@ -13,8 +13,9 @@ from hycam_exp.report.cache import held_in
 from hycam_exp.report.claims.evidence import gather
 from hycam_exp.report.claims.statements import Finding, Statement, found
 from hycam_exp.report.experiments import Experiments
-from hycam_exp.report.frame import chosen_sources, read
+from hycam_exp.report.frame import read
 from hycam_exp.report.select import select
+from hycam_exp.report.sources import chosen_sources
 from hycam_exp.runtime.command_line import Parser, as_errors
 
 SCHEMA_VERSION = 1

@@ -59,8 +59,9 @@ def _of_records(chosen: dict[str, str]) -> tuple[list[Path], list[Problem]]:
     from hycam_exp.report.cache import held_in
     from hycam_exp.report.experiments import Experiments
     from hycam_exp.report.figures.catalogue import missing, write_all
-    from hycam_exp.report.frame import chosen_sources, read
+    from hycam_exp.report.frame import read
     from hycam_exp.report.select import select
+    from hycam_exp.report.sources import chosen_sources
 
     results, experiments = Path(chosen["results"]), Experiments(held_in(Path(chosen["outputs"])))
     written: list[Path] = []
@@ -78,7 +79,7 @@ def _of_records(chosen: dict[str, str]) -> tuple[list[Path], list[Problem]]:
 
 def _of_run(chosen: dict[str, str]) -> list[Path]:
     from hycam_exp.report.figures import style, trained, tsne, weight_matrix
-    from hycam_exp.report.frame import chosen_sources
+    from hycam_exp.report.sources import chosen_sources
 
     sources = chosen_sources(Path(chosen["results"]), [f"study={chosen['study']}"])
     found = trained.load(chosen["run"], Path(chosen["outputs"]), sources)

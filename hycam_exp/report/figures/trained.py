@@ -14,7 +14,8 @@ from hycam_exp.config.identity import INCIDENTAL
 from hycam_exp.config.settings import DataSettings
 from hycam_exp.models import files
 from hycam_exp.records.store import RunRecord
-from hycam_exp.report.frame import Source, parsed
+from hycam_exp.report.frame import parsed
+from hycam_exp.report.sources import Source
 
 REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter
 _GROUPS = ("model", "data", "recipe", "method")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from hycam_exp.report.claims.statements import Statement
 from hycam_exp.report.experiments import Progress
-from hycam_exp.report.frame import Problem, Source
+from hycam_exp.report.frame import Problem
 from hycam_exp.report.page.sample_texts import SampleTexts
 from hycam_exp.report.select import Row
+from hycam_exp.report.sources import Source
 from hycam_exp.report.tables.table import Table
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.evaluation.metrics import perplexity
-from hycam_exp.report.frame import Problem, Source
+from hycam_exp.report.frame import Problem
 from hycam_exp.report.samples import read_table
+from hycam_exp.report.sources import Source
 
 LONGEST_TEXT = 1_500
 MOST_CHARACTERS = 12_000_000  # of predictions, over all runs: some 6 MB of the page

@@ -19,8 +19,9 @@ from rich.table import Table
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.cache import held_in
 from hycam_exp.report.experiments import Experiments
-from hycam_exp.report.frame import Source, chosen_sources, read
+from hycam_exp.report.frame import read
 from hycam_exp.report.select import OURS, Group, is_peft, select
+from hycam_exp.report.sources import Source, chosen_sources
 from hycam_exp.report.statistics.bootstrap import RESAMPLES, Resampled, resample_rows
 from hycam_exp.report.statistics.significance import Comparison, compare, lacks, with_holm
 from hycam_exp.report.titles import interval, number, p_value

@@ -17,9 +17,10 @@ import numpy as np
 
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.report.cache import Cache, digest
-from hycam_exp.report.frame import Problem, Source
+from hycam_exp.report.frame import Problem
 from hycam_exp.report.samples import COLUMNS, RESAMPLED, Array, Samples, score, with_aggregates
 from hycam_exp.report.select import Row
+from hycam_exp.report.sources import Source
 from hycam_exp.report.statistics.significance import LEVEL
 
 RESAMPLES = 10_000

@@ -243,9 +243,9 @@ def _value(measure: Measure, line: Line, task: str) -> Cell:
     mean, note = mean_of(values), line.told
     if mean is None:
         note = "; ".join(filter(None, (note, f"no {measure.name} in some record")))
-    constant = measure.metric == "parameters" and len(set(values)) == 1
+    constant = measure.value is not None and len(set(values)) == 1
     return Cell(
-        value=line.row.runs[0].parameters if constant else mean,
+        value=mean,
         spread=None if constant else spread_of(values),
         folds=len(values),
         num_folds=NUM_FOLDS,

@@ -1,9 +1,11 @@
 """Every table of scores as a value: its experiment, its columns and its published numbers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hycam_exp.evaluation import metrics
 from hycam_exp.evaluation.retention import TASK as RETENTION
+from hycam_exp.report.frame import Run
 from hycam_exp.report.select import Row
 from hycam_exp.report.tables.table import Column
 
@@ -14,9 +16,11 @@ class Measure:
 
     name: str
     metric: str
-    """A metric of `METRICS`, or parameters, or seconds."""
+    """A metric of `METRICS`, or a name of its own for what `value` gives."""
     task: str = "mean"
     digits: str = ".3f"
+    value: Callable[[Run], float | None] | None = None
+    """What it shows of a run, where that is no score."""
 
     @property
     def is_score(self) -> bool:
@@ -30,18 +34,14 @@ class Measure:
 
     def values(self, row: Row, task: str | None = None) -> list[float | None]:
         """The value of every fold."""
-        if self.metric == "parameters":
-            return row.of_folds(lambda run: run.parameters)
-        if self.metric == "seconds":
-            return row.of_folds(lambda run: run.seconds)
-        return row.values(self.metric, task or self.task)
+        return row.of_folds(self.value) if self.value else row.values(self.metric, task or self.task)
 
 
 SCORES = tuple(Measure(name=name, metric=metric) for metric, name in metrics.SCORES.items())
 PPL = next(measure for measure in SCORES if measure.metric == "ppl")
-PARAMETERS = Measure(name="trained parameters", metric="parameters", digits=",.0f")
+PARAMETERS = Measure(name="trained parameters", metric="parameters", digits=",.0f", value=lambda run: run.parameters)
 GENERAL_TEXT = Measure(name="general text PPL", metric="ppl_change", task=RETENTION, digits="+.1%")
-SECONDS = Measure(name="seconds", metric="seconds", digits=".0f")
+SECONDS = Measure(name="seconds", metric="seconds", digits=".0f", value=lambda run: run.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

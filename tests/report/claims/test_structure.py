@@ -12,8 +12,8 @@ from hycam_exp.records.store import RunRecord
 from hycam_exp.report.claims.evidence import Evidence, gather
 from hycam_exp.report.claims.statements import FAILS, HOLDS, UNKNOWN, Finding
 from hycam_exp.report.claims.structure import claims, silhouette, smallest_share
-from hycam_exp.report.frame import Source
 from hycam_exp.report.published import read
+from hycam_exp.report.sources import Source
 from tests.report.claims.test_evidence import evidence_of, of
 from tests.report.toy import known_experiments, record, run_of, selection_of
 

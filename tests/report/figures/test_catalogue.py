@@ -16,8 +16,8 @@ from hycam_exp.report.figures import catalogue, lines, pareto, routing, style
 from hycam_exp.report.figures.lines import over_folds
 from hycam_exp.report.figures.palette import METHODS, looks_of
 from hycam_exp.report.figures.palette import TASKS as LOOKS
-from hycam_exp.report.frame import Source
 from hycam_exp.report.select import Selection, select
+from hycam_exp.report.sources import Source
 from tests.report.conftest import MINI, mini_frame, mini_rows
 from tests.report.figures.made import record
 from tests.report.toy import known_experiments, rows_of, selection_of

@@ -13,7 +13,8 @@ from hycam_exp.data import sources
 from hycam_exp.launch import cell_status
 from hycam_exp.report.figures import trained, tsne, weight_matrix
 from hycam_exp.report.figures.__main__ import main
-from hycam_exp.report.frame import Source, parsed
+from hycam_exp.report.frame import parsed
+from hycam_exp.report.sources import Source
 from tests.report.conftest import MINI, RESULTS
 
 

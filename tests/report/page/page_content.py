@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 from hycam_exp.records.store import RunRecord, Score
 from hycam_exp.report.claims.statements import Finding, Statement
 from hycam_exp.report.experiments import Progress
-from hycam_exp.report.frame import Problem, Source
+from hycam_exp.report.frame import Problem
 from hycam_exp.report.page import PageContent, sample_texts
+from hycam_exp.report.sources import Source
 from hycam_exp.report.tables.table import Cell, Column, Row, Table, marked
 from tests.report import toy
 

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hycam_exp.report.frame import Source
 from hycam_exp.report.page import captions, document, figure_view, sample_texts, write
 from hycam_exp.report.page.document import FOLDER, SCRIPTS
 from hycam_exp.report.page.packing import Pool, inline_json, rounded
 from hycam_exp.report.page.run_view import MOST_POINTS, run_view
 from hycam_exp.report.page.table_view import TableViews
+from hycam_exp.report.sources import Source
 from hycam_exp.report.statistics.bootstrap import Resampled
 from hycam_exp.report.statistics.significance import Comparison
 from hycam_exp.report.tables.table import Cell, Column, Row, Table

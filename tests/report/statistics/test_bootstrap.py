@@ -15,9 +15,10 @@ from sacrebleu.metrics import BLEU
 from scipy import stats
 
 from hycam_exp.report.cache import Cache, kept_in
-from hycam_exp.report.frame import Source, read
+from hycam_exp.report.frame import read
 from hycam_exp.report.samples import COLUMNS, RESAMPLED, Samples, score
 from hycam_exp.report.select import Row, select
+from hycam_exp.report.sources import Source
 from hycam_exp.report.statistics import bootstrap
 from hycam_exp.report.statistics.bootstrap import Bootstrap, check_paired, draws, resample
 from tests.report.conftest import MINI
