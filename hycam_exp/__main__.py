@@ -11,13 +11,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from hycam_exp.config.compose import config_dir, read
 from hycam_exp.config.errors import explain
-from hycam_exp.config.settings import config_dir, read, require_trainable
+from hycam_exp.config.settings import require_trainable
 from hycam_exp.launch import jobs
 from hycam_exp.launch.local import LocalLauncher
 from hycam_exp.launch.slurm import SlurmLauncher
 from hycam_exp.models import load
-from hycam_exp.runtime import rank_processes, ranks
+from hycam_exp.runtime import ranks
 from hycam_exp.runtime.command_line import as_errors, leave_pipe, refuse
 from hycam_exp.runtime.interruption import ended_by_signals
 from hycam_exp.training import loggers
@@ -37,9 +38,9 @@ def execute(cfg: DictConfig) -> None:
         run = read(cfg)
         require_trainable(run)
         loggers.require_usable(run.logger)
-        if rank_processes.are_needed(run.trainer):
+        if ranks.are_needed(run.trainer):
             load.check_device(run.trainer, "float32")  # asking for bfloat16 would take memory of the first GPU
-            sys.exit(rank_processes.run(run.trainer, sys.argv[1:]))
+            sys.exit(ranks.start(run.trainer, sys.argv[1:]))
         with ranks.joined(run.trainer):
             from hycam_exp.cell import run_cell
 

@@ -343,6 +343,7 @@ class Cell:
     ) -> RunRecord:
         """Write the samples file, then the record: a record is there only when everything is."""
         from hycam_exp.evaluation.samples import samples_file
+        from hycam_exp.methods import model_card
         from hycam_exp.records.build import record_of
 
         if after.rows and not after.retention:
@@ -355,5 +356,6 @@ class Cell:
         )  # fmt: skip
         if after.rows:
             write_atomically(self.store.samples_path(self.identifier), samples_file(before, after))
+        model_card.add_scores(self.folder / "adapter", record.run_id, record.scores)
         self.store.write(record)
         return record

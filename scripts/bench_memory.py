@@ -17,14 +17,15 @@ import torch
 from torch.distributed._tools.mem_tracker import MemTracker
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.methods import METHODS
-from hycam_exp.config.settings import Run, compose
+from hycam_exp.config.settings import Run
 from hycam_exp.data.batches import IGNORE
 from hycam_exp.data.batches import Batch as Tokens
 from hycam_exp.methods import attach
 from hycam_exp.models.load import weight_dtype
-from hycam_exp.plan.memory import Parts, Step
-from hycam_exp.plan.shape import Batch, bytes_of, shape_of
+from hycam_exp.plan.memory import MemoryParts, TrainingStep
+from hycam_exp.plan.sizes import MicroBatch, bytes_of, shape_of
 from hycam_exp.runtime.command_line import Parser
 from hycam_exp.runtime.cost import hardware
 from hycam_exp.training.fit import FineTuning, checkpoint_activations
@@ -66,14 +67,14 @@ class Case:
         return compose(f"method={self.method}")
 
 
-def predicted(case: Case, foreach: bool = False) -> Parts:
+def predicted(case: Case, foreach: bool = False) -> MemoryParts:
     """The plan's peak."""
     trains_backbone = METHODS[case.method].trains_backbone
-    return Step(
+    return TrainingStep(
         shape=shape_of(ARCHITECTURES[case.architecture]),
         settings=case.run.method,
         width=bytes_of(case.precision, trains_backbone),
-        batch=Batch(rows=case.rows, length=case.length, padded=case.padded),
+        batch=MicroBatch(rows=case.rows, length=case.length, padded=case.padded),
         checkpointing=case.checkpointing,
         foreach=foreach,
     ).peak()
@@ -155,7 +156,7 @@ def measured_on_gpu(case: Case) -> dict[str, int]:
     return {"total": torch.cuda.max_memory_allocated()}
 
 
-def categories(parts: Parts) -> dict[str, int]:
+def categories(parts: MemoryParts) -> dict[str, int]:
     """The plan's parts in the tracker's categories; the update's temporaries are counted with the optimiser there."""
     updating = parts.working if parts.moment == "optimiser" else 0
     return {

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.config import grid
+from hycam_exp.config.compose import compose
 from hycam_exp.config.methods import METHODS
-from hycam_exp.config.settings import compose
 from hycam_exp.data.records import require_plain_name
-from hycam_exp.launch.cell_status import store_of
-from hycam_exp.launch.inputs import Inputs
+from hycam_exp.launch.cell_status import Inputs, store_of
 from hycam_exp.runtime.command_line import Parser, as_errors
 from hycam_exp.runtime.files import write_atomically
 

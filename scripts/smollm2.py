@@ -12,7 +12,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.models import files
 from hycam_exp.models.backbone import describe
 from hycam_exp.models.load import load_model

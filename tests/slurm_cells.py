@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from hycam_exp.config.settings import compose, config_dir
+from hycam_exp.config.compose import compose, config_dir
 from hycam_exp.launch.slurm import SlurmGrid, SlurmJob
 from hycam_exp.launch.slurm_queue import Request
 

@@ -14,7 +14,8 @@ import pytest
 
 from hycam_exp import cell
 from hycam_exp.cell import CONTINUING, Cell, run_cell
-from hycam_exp.config.settings import Run, compose
+from hycam_exp.config.compose import compose
+from hycam_exp.config.settings import Run
 from hycam_exp.data.sources import Collection
 from hycam_exp.evaluation.generation import Decoder
 from hycam_exp.launch.cell_status import store_of
@@ -91,6 +92,9 @@ def test_what_lies_beside_a_record(finished):
     outputs = folder / "outputs" / record.run_id
     assert (outputs / "adapter" / "adapter_model.safetensors").is_file()
     assert (outputs / "adapter" / "tokenizer.json").is_file()
+    card = (outputs / "adapter" / "README.md").read_text()
+    assert "import hycam_exp.methods" in card
+    assert f"| pooled | ppl | {record.score('ppl', 'pooled'):.4g} |" in card
     assert (outputs / "curves" / "attempt_1" / "metrics.csv").is_file()
     assert len((outputs / "predictions" / "after.jsonl").read_text().splitlines()) == 4
     assert not (outputs / "training").exists()
@@ -344,6 +348,26 @@ def test_share_of_clipped_steps_is_recorded(finished, tmp_path):
     assert record.fit["clipped_share"] == sum(norm > run.recipe.clip for norm in norms) / len(norms)
     free = run_cell(quick(tmp_path, "recipe.clip=null", "evaluation.test=false"))
     assert free.fit["clipped_share"] is None
+
+
+def test_padding_to_the_limit_leaves_micro_batches_their_rows(tmp_path, monkeypatch):
+    """Every row is data.max_length long, no micro-batch has more than it may, and the record tells the share."""
+    from hycam_exp.training.fit import FineTuning
+
+    shapes, step = [], FineTuning.training_step
+
+    def noting(self, batch, index):
+        shapes.append(tuple(batch.input_ids.shape))
+        return step(self, batch, index)
+
+    monkeypatch.setattr(FineTuning, "training_step", noting)
+    run = quick(tmp_path, "data.padding=max_length", "trainer.micro_batch_size=3", "evaluation.test=false")
+    record = run_cell(run)
+    assert max(rows for rows, _ in shapes) <= 3
+    assert {length for _, length in shapes} == {run.data.max_length}
+    positions = sum(rows * length for rows, length in shapes)
+    assert record.fit["padding_share"] == pytest.approx(1 - record.counts["tokens_trained"] / positions, abs=1e-6)
+    assert 0 < record.fit["step_task_entropy"] < 1.2  # of an unlucky draw it is not bounded by 1
 
 
 def test_cell_without_the_test_split_scores_nothing_of_it(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hycam_exp.cell import run_cell
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.records.version import RESULTS_VERSION
 
 GOLDEN = Path(__file__).with_name("golden.json")

@@ -105,6 +105,19 @@ def test_a_grid_that_is_killed_again_and_again_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
+def test_a_grid_that_is_told_to_end_leaves_no_cell(tmp_path: Path) -> None:
+    """SIGTERM to the launcher alone: one line, a shell's status, and no process of a cell lives on."""
+    process = start(tmp_path)
+    while len(cells := psutil.Process(process.pid).children()) < 2:
+        time.sleep(0.05)
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert errors == "error: interrupted (SIGTERM); the same command goes on from what is finished\n"
+    assert [cell.pid for cell in cells if cell.is_running()] == []
+
+
+@pytest.mark.slow
 def test_two_grids_at_once_share_the_work(tmp_path: Path, undisturbed: tuple[dict[str, dict], float]) -> None:
     """Started together on one folder, one of them killed on the way: every cell is computed by one of them."""
     expected, seconds = undisturbed

@@ -23,7 +23,7 @@ STANDARD_ONLY = [
     "hycam_exp/data/records.py", "hycam_exp/data/splits.py", "hycam_exp/data/prompts.py", "hycam_exp/records/store.py",
     "hycam_exp/records/lease.py", "hycam_exp/runtime/files.py", "hycam_exp/records/provenance.py",
     "hycam_exp/runtime/command_line.py",
-    "hycam_exp/config/methods.py", "hycam_exp/config/dimensions.py", "hycam_exp/plan/tape.py",
+    "hycam_exp/config/methods.py", "hycam_exp/config/dimensions.py", "hycam_exp/config/settings.py",
     "hycam_exp/runtime/git_lfs.py",
     "data_prep/json_rows.py", "data_prep/near_copies.py", "data_prep/conversion.py",
     "data_prep/auto_cot.py", "data_prep/icliniq.py", "data_prep/dolly.py", "data_prep/code_alpaca.py",
@@ -81,8 +81,7 @@ def test_lightning_stays_in_training_its_parts_and_the_data_module():
 def test_hydra_stays_in_config_and_the_entry():
     """Beyond `read` there are plain dataclasses; a grid is what Hydra's sweep makes of a command line."""
     allowed = {
-        f"hycam_exp/{name}.py"
-        for name in ("config/settings", "config/grid", "config/errors", "__main__", "launch/jobs")
+        f"hycam_exp/{name}.py" for name in ("config/compose", "config/grid", "config/errors", "__main__", "launch/jobs")
     }
     assert importers("hydra") <= allowed
     assert importers("omegaconf") <= allowed
@@ -93,6 +92,14 @@ def test_a_plan_imports_nothing_heavy():
     heavy = ("torch", "transformers", "peft", "pytorch_lightning", "datasets", "pandas")
     for module in heavy:
         assert not {name for name in importers(module) if name.startswith("hycam_exp/plan/")}, module
+
+
+def test_a_plan_stands_on_what_a_run_is_and_on_the_status_of_cells():
+    """It imports the rooms below training, and of the launcher only `cell_status`."""
+    rooms = ("runtime", "config", "models", "methods", "data", "plan", "launch.cell_status")
+    for path in (path for path in SOURCES if name_of(path).startswith("hycam_exp/plan/")):
+        own = {i for i in imports(path) if i.startswith("hycam_exp.")} - {"hycam_exp.launch"}
+        assert all(i.startswith(tuple(f"hycam_exp.{room}" for room in rooms)) for i in own), path
 
 
 LOOKING = ("__main__", "check", "stats", "preview")  # commands of data_prep that show what training would see

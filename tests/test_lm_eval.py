@@ -87,7 +87,7 @@ def backbone():
 
 def adapter(folder: Path) -> Path:
     """A saved HyCAM adapter, off its initial values."""
-    model = get_peft_model(backbone(), HyCAMConfig(task_type="CAUSAL_LM", rank=4, num_specialized=3))
+    model = get_peft_model(backbone(), HyCAMConfig(task_type="CAUSAL_LM", r=4, num_specialized=3))
     perturb(model, 0.2)
     model.save_pretrained(folder)
     return folder

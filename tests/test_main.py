@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.__main__ import COMMANDS
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.data import sources
 from hycam_exp.models.backbone import examine
 

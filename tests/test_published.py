@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from hycam_exp.cell import run_cell
+from hycam_exp.config.compose import compose, config_dir
 from hycam_exp.config.dimensions import dimensions_of
 from hycam_exp.config.identity import run_id
 from hycam_exp.config.methods import METHODS
-from hycam_exp.config.settings import ModelSettings, Run, compose, config_dir
+from hycam_exp.config.settings import ModelSettings, Run
 from hycam_exp.methods import attach
 from hycam_exp.methods.recognition import dimensions
 from hycam_exp.models import files

@@ -25,7 +25,7 @@ def test_an_installed_wheel_composes_its_own_config_from_any_folder(tmp_path):
     # The dependencies of this environment, without its own (editable) copy of the project.
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")
     code = (
-        "from hycam_exp.config.settings import compose, config_dir; from hycam_exp.models import files; "
+        "from hycam_exp.config.compose import compose, config_dir; from hycam_exp.models import files; "
         "from hycam_exp.data import published; "
         "print(config_dir()); print(compose().method.name); print((files.ASSETS / 'tiny_llama').is_dir()); "
         "print(len(published.datasets())); "

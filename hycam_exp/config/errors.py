@@ -80,7 +80,7 @@ def _unknown_choice(file: str, options: Sequence[str] | None) -> str:
             f"model={file.removeprefix('model/')}: no such choice; a folder is given by model=local model.path=FOLDER"
         )
     if options is None:  # Hydra keeps them to itself for one of a list
-        from hycam_exp.config.settings import config_dir
+        from hycam_exp.config.compose import config_dir
 
         options = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
     near = get_close_matches(name, options) or [choice for choice in options if choice.startswith(name)]

@@ -23,8 +23,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from hycam_exp.config.compose import config_dir, read
 from hycam_exp.config.errors import explain
-from hycam_exp.config.settings import ModelSettings, Run, config_dir, read
+from hycam_exp.config.settings import ModelSettings, Run
 from hycam_exp.runtime.command_line import noting
 
 REPEATED = ("fold", "seed")  # what the cells of one line of a table differ in

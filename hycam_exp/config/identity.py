@@ -28,9 +28,20 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     for section, field in ((model, "quantize"), (data, "eos")):
         if section.get(field) is None:  # the ids of runs from before there was this field stay
             section.pop(field, None)
+    values["method"] = _without_router_init(values["method"])
     if model.get("source") != "random":  # elsewhere revision or content decides, and the architecture is a check
         model["architecture"] = None
     return values
+
+
+def _without_router_init(method: Mapping[str, Any]) -> dict[str, Any]:
+    """The method's values without the router's start where that is the paper's: ids from before the field stay."""
+    kept = dict(method)
+    if kept.get("routing", {}).get("init") == "kaiming_uniform":
+        kept["routing"] = {key: value for key, value in kept["routing"].items() if key != "init"}
+    if "match" in kept:
+        kept["match"] = _without_router_init(kept["match"])
+    return kept
 
 
 def run_id(run: Run, content: Mapping[str, str | None]) -> str:

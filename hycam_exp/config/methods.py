@@ -3,8 +3,9 @@
 It lies outside `methods/` because importing that package registers its methods with PEFT, which loads torch.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
 
 from hycam_exp.config.dimensions import Dimensions
 
@@ -61,7 +62,7 @@ class LoRASettings(MethodSettings):
 
 @dataclass(kw_only=True)
 class RoutingSettings:
-    """How HyCAM's router chooses; the released code differs from the paper in all three."""
+    """How HyCAM's router starts and chooses; the released code differs from the paper in all four."""
 
     hard: bool
     """One module a token, with the gradient of the soft weights (straight-through)."""
@@ -69,6 +70,12 @@ class RoutingSettings:
     """Gumbel noise in evaluation as well."""
     trainable: bool
     """Train the router; otherwise it stays at its random initial value."""
+    init: str
+    """That value: kaiming_uniform (entries within 1 / sqrt(d)), or normal (deviation 0.02; released code)."""
+
+    def __post_init__(self) -> None:
+        options = ("kaiming_uniform", "normal")
+        require(self.init in options, "method.routing.init", self.init, f"must be one of {', '.join(options)}")
 
 
 @dataclass(kw_only=True)
@@ -232,23 +239,48 @@ _HYCAM_OPTIONS = {
 
 @dataclass(frozen=True)
 class Method:
-    """A line of `METHODS`: the settings' type, and the module whose `attach(model, settings)` attaches it."""
+    """All facts about a method; the closed form of what it trains is `num_parameters` of its settings."""
 
     settings: type[MethodSettings]
     module: str
+    """The module whose `attach(model, settings)` attaches the method."""
+    title: str
+    """What tables and figures call it: the paper's name where it has one."""
+    _: KW_ONLY
+    published: bool = False
+    """It stands in the paper's tables of methods, under its title."""
+    ablation: str | None = None
+    """Its name in the paper's table of ablations, as results/published writes it; None: it does not stand there."""
     trains_backbone: bool = False
+    """Every weight of the backbone is trained, and there is no adapter."""
+    quantizable: bool = True
+    """It can be attached to a backbone whose linear layers are packed in four bits."""
+    unshardable: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """The strategies that would change its gradients, each with the reason."""
 
 
 METHODS = {
-    "full_ft": Method(FullFTSettings, "hycam_exp.methods.full_ft", trains_backbone=True),
-    "lora": Method(LoRASettings, "hycam_exp.methods.lora"),
-    "lora_matched": Method(LoRAMatchedSettings, "hycam_exp.methods.lora"),
-    "multi_lora": Method(MultiLoRASettings, "hycam_exp.methods.multi_lora"),
-    "riemoe_lora": Method(RieMoELoRASettings, "hycam_exp.methods.riemoe_lora"),
-    "hycam": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
-    "hycam_shared_only": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
-    "hycam_full_spec": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
-    "hycam_spec_only": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
-    "hycam_inverse_peft": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
-    "hycam_released": Method(HyCAMSettings, "hycam_exp.methods.hycam"),
-}
+    "full_ft": Method(
+        FullFTSettings, "hycam_exp.methods.full_ft", "Full Finetune", published=True, trains_backbone=True,
+        quantizable=False,
+    ),
+    "lora": Method(LoRASettings, "hycam_exp.methods.lora", "LoRA", published=True),
+    "lora_matched": Method(LoRAMatchedSettings, "hycam_exp.methods.lora", "LoRA (matched)"),
+    "multi_lora": Method(
+        MultiLoRASettings, "hycam_exp.methods.multi_lora", "Multi LoRA", published=True, quantizable=False
+    ),
+    "riemoe_lora": Method(
+        RieMoELoRASettings, "hycam_exp.methods.riemoe_lora", "RieMoE-LoRA", published=True, quantizable=False,
+        unshardable={"zero3": "cannot carry its Riemannian preconditioning"},
+    ),
+    "hycam": Method(HyCAMSettings, "hycam_exp.methods.hycam", "HyCAM", published=True, ablation="hycam"),
+    "hycam_shared_only": Method(
+        HyCAMSettings, "hycam_exp.methods.hycam", "Shared-CAM-Only", ablation="shared_cam_only"
+    ),
+    "hycam_full_spec": Method(HyCAMSettings, "hycam_exp.methods.hycam", "HyCAM-FullSpec", ablation="full_spec"),
+    "hycam_spec_only": Method(HyCAMSettings, "hycam_exp.methods.hycam", "HyCAM-SpecOnly", ablation="spec_only"),
+    "hycam_inverse_peft": Method(
+        HyCAMSettings, "hycam_exp.methods.hycam", "HyCAM-InversePEFT", ablation="inverse_peft"
+    ),
+    "hycam_released": Method(HyCAMSettings, "hycam_exp.methods.hycam", "HyCAM (released)"),
+}  # fmt: skip

@@ -1,16 +1,11 @@
-"""The typed tree of a run: Hydra composes YAML, `read` checks it once and returns plain dataclasses.
+"""The typed tree of a run, as plain dataclasses that check their own values; `config.compose` makes them from YAML.
 
-Imports no torch, so that help and a config error answer at once. Beyond `read` nothing knows OmegaConf.
+Standard library only, so that whoever needs a name or a law of the settings has it at once.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from hycam_exp.config.errors import explain
 from hycam_exp.config.methods import METHODS, require
 from hycam_exp.data.prompts import STYLES
 from hycam_exp.data.records import require_plain_name
@@ -19,16 +14,7 @@ NUM_FOLDS = 5
 STRATEGIES = ("single", "ddp", "fsdp", "zero1", "zero2", "zero3")
 ZERO_BUCKET = 20_000_000  # parameters that ZeRO sends at once; a buffer of as many is kept
 LOSS_CHUNK = 2**22  # logits that the loss computes with at once
-UNSHARDABLE = {"riemoe_lora": ("zero3",)}  # by method, the strategies that would change its gradients
-UNQUANTIZABLE = tuple(f"hycam_exp.methods.{name}" for name in ("multi_lora", "riemoe_lora"))
 TOKENIZER_FACTS = ("length", "bos_id", "eos_id")
-
-
-def config_dir() -> Path:
-    """The folder of YAML files: inside the package in an installed wheel, beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parent / "conf"
 
 
 def require_one_of(options: tuple[str, ...], field: str, value: object) -> None:
@@ -287,21 +273,23 @@ class Run:
         require(not double, "recipe.precision", self.recipe.precision, f"DeepSpeed ({strategy}) has no float64")
 
     def _check_quantize(self) -> None:
-        quantize, method, strategy = self.model.quantize, self.method.name, self.trainer.strategy
-        frozen = not METHODS[method].trains_backbone
-        require(frozen, "model.quantize", quantize, f"four bits cannot be trained, and method={method} trains them")
-        wraps = METHODS[method].module not in UNQUANTIZABLE
-        require(wraps, "model.quantize", quantize, f"method={method} wraps floating-point linear layers only")
+        quantize, name, strategy = self.model.quantize, self.method.name, self.trainer.strategy
+        method = METHODS[name]
+        trains = f"four bits cannot be trained, and method={name} trains them"
+        require(not method.trains_backbone, "model.quantize", quantize, trains)
+        wraps = f"method={name} wraps floating-point linear layers only"
+        require(method.quantizable, "model.quantize", quantize, wraps)
         whole = strategy in ("single", "ddp")
         require(whole, "model.quantize", quantize, f"trainer.strategy={strategy} cannot cut it up; ddp keeps it whole")
 
 
 def refusal(method: str, strategy: str) -> str | None:
     """Why a method cannot be trained under a strategy; None: it can."""
-    if strategy not in UNSHARDABLE.get(method, ()):
+    reasons = METHODS[method].unshardable
+    if strategy not in reasons:
         return None
-    others = ", ".join(other for other in STRATEGIES[1:] if other not in UNSHARDABLE[method])
-    return f"method={method}: trainer.strategy={strategy} cannot carry its Riemannian preconditioning; {others} can"
+    others = ", ".join(other for other in STRATEGIES[1:] if other not in reasons)
+    return f"method={method}: trainer.strategy={strategy} {reasons[strategy]}; {others} can"
 
 
 def require_trainable(run: Run) -> None:
@@ -309,41 +297,3 @@ def require_trainable(run: Run) -> None:
     why = refusal(run.method.name, run.trainer.strategy)
     if why is not None:
         raise ValueError(why)
-
-
-def read(cfg: DictConfig) -> Run:
-    """The run that a composed config describes.
-
-    Raises:
-        ValueError: a key is unknown or missing, a value has the wrong type or breaks a law; names key and value.
-    """
-    name = OmegaConf.select(cfg, "method.name")
-    if name not in METHODS:
-        raise ValueError(f"method.name={name}: must be one of {', '.join(METHODS)}")
-    schema = OmegaConf.structured(Run)
-    schema.method = OmegaConf.structured(METHODS[name].settings)
-    try:
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        run = OmegaConf.to_object(OmegaConf.merge(schema, plain))
-    except OmegaConfBaseException as error:
-        raise ValueError(explain(error)) from error
-    assert isinstance(run, Run)
-    return run
-
-
-def compose(*overrides: str) -> Run:
-    """The run that a command line's overrides describe, for use from Python.
-
-    Raises:
-        ValueError: as `read`, and where Hydra finds no such group, option or key.
-    """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-
-    try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            cfg = hydra_compose("config", list(overrides))
-    except HydraException as error:
-        raise ValueError(explain(error)) from error
-    return read(cfg)

@@ -16,8 +16,7 @@ from rich.console import Console
 from hycam_exp.config import grid
 from hycam_exp.config.methods import require
 from hycam_exp.config.settings import Run, require_trainable
-from hycam_exp.launch.cell_status import DONE, FAILED, Standing, standing, store_of
-from hycam_exp.launch.inputs import Inputs
+from hycam_exp.launch.cell_status import DONE, FAILED, Inputs, Standing, standing, store_of
 from hycam_exp.records.store import Store
 from hycam_exp.runtime.command_line import MARK, as_errors, noting
 from hycam_exp.training import loggers

@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from hycam_exp.config.methods import METHODS
+from hycam_exp.methods.adapter_file import peft_asking
+from hycam_exp.methods.hycam_forward import ForwardHooks
 
 for _method in METHODS.values():
     import_module(_method.module)
@@ -14,7 +16,8 @@ for _method in METHODS.values():
 
 def attach(model: nn.Module, settings: Any) -> nn.Module:
     """The model with the method of `settings` attached: what is trainable then is what the method trains."""
-    return import_module(METHODS[settings.name].module).attach(model, settings)
+    with peft_asking():
+        return import_module(METHODS[settings.name].module).attach(model, settings)
 
 
 def backbone_of(model: Any) -> Any:
@@ -28,6 +31,13 @@ def unadapted(model: Any) -> AbstractContextManager[None]:
 
 
 def auxiliary_loss(model: nn.Module) -> Tensor | None:
-    """The weighted auxiliary loss of the last training forward; None for a method that has none."""
+    """The weighted auxiliary loss of the last training forward; None for a method that has none.
+
+    Raises:
+        ValueError: it cannot be trained.
+    """
     tuner: Any = getattr(model, "base_model", None)
-    return tuner.auxiliary_loss() if hasattr(type(tuner), "auxiliary_loss") else None
+    if hasattr(type(tuner), "auxiliary_loss"):
+        return tuner.auxiliary_loss()
+    hooks = ForwardHooks.of(backbone_of(model))  # those of HyCAM where it was injected: there is no tuner then
+    return None if hooks is None else hooks.auxiliary_loss()

@@ -5,23 +5,50 @@ an error, and the model stays as it was.
 """
 
 import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
 from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-from peft.tuners.tuners_utils import BaseTuner
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
 from peft.utils.error import NoMatchingPeftModuleError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from hycam_exp.methods import model_card
+
 Shapes = dict[str, tuple[int, ...]]
 READ_FROM = "read_from"  # an attribute of a config that is not one of its fields, so that it is never saved
+PEFT_PREFIX = "base_model.model."
+
+
+def require(holds: bool, field: str, value: object, law: str) -> None:
+    """Raise a `ValueError` that names a config's field, its value and the law it breaks."""
+    if not holds:
+        raise ValueError(f"{field}={value}: {law}")
 
 
 class CheckedConfig(PeftConfig):
     """A config that remembers where it was read from, for the methods that live here."""
+
+    earlier: ClassVar[dict[str, str]] = {}
+    """The names that fields had in earlier versions, and what they are called now."""
+
+    def __new__(cls, *args: Any, **fields: Any) -> "CheckedConfig":
+        """A config of today's fields: PEFT passes over a saved field that it does not know.
+
+        Raises:
+            ValueError: a field has the name that it had in an earlier version.
+        """
+        for name in cls.earlier.keys() & fields.keys():
+            raise ValueError(
+                f"{name}={fields[name]}: {cls.__name__} calls it {cls.earlier[name]} now; rename it in"
+                " adapter_config.json, or train the adapter again"
+            )
+        return super().__new__(cls)
 
     @classmethod
     def from_pretrained(
@@ -30,6 +57,11 @@ class CheckedConfig(PeftConfig):
         """The saved config; the tensors beside it are checked before a module is replaced."""
         config = super().from_pretrained(pretrained_model_name_or_path, subfolder, **kwargs)
         return remember(config, pretrained_model_name_or_path, subfolder)
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """adapter_config.json, and in the model card beside it the lines that load the adapter."""
+        super().save_pretrained(save_directory, **kwargs)
+        model_card.write(Path(save_directory), self)
 
 
 class CheckedTuner(BaseTuner):
@@ -42,6 +74,19 @@ class CheckedTuner(BaseTuner):
         """The names of the modules that could be targeted."""
         raise NotImplementedError
 
+    def own_shapes(self, model: nn.Module, peft_config: PeftConfig) -> Shapes:
+        """The names and shapes of the tensors that an adapter of this config has on a model, without its name."""
+        raise NotImplementedError
+
+    def matched(self, model: nn.Module, peft_config: PeftConfig) -> dict[str, nn.Module]:
+        """The modules that a config targets, by name, as they are without adapters."""
+        inside = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, BaseTunerLayer))
+        return {
+            name: getattr(module, "base_layer", module)
+            for name, module in model.named_modules()
+            if name and not name.startswith(inside) and self._check_target_module_exists(peft_config, name)
+        }
+
     def inject_adapter(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
         try:
             super().inject_adapter(model, *args, **kwargs)
@@ -50,13 +95,28 @@ class CheckedTuner(BaseTuner):
             raise NoMatchingPeftModuleError(f"{error} Its {self.candidates} are {found}.") from error
 
     def _prepare_model(self, peft_config: PeftConfig, model: nn.Module) -> None:
-        check_remembered(model, peft_config)
+        """Hold a config that was read from a local folder against the tensors beside it, once."""
+        folder = vars(peft_config).pop(READ_FROM, None)
+        if folder is not None:
+            whole = _maybe_include_all_linear_layers(copy.copy(peft_config), model)
+            own = {f"{PEFT_PREFIX}{name}": shape for name, shape in self.own_shapes(model, whole).items()}
+            stored = stored_shapes(folder)
+            others = {name: shape for name, shape in stored.items() if f".{self.prefix}" not in name}
+            beside = {name: shape for name, shape in others.items() if _is_of(model, name)}
+            _compare_stored(stored, own | beside, model, peft_config, folder)
+
+    def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
+        """Cast as PEFT does, and freeze again what was frozen: its cast makes new parameters, which are all trained."""
+        trained = {name: parameter.requires_grad for name, parameter in self.model.named_parameters()}
+        super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad = trained[name]
 
     @classmethod
     def _remap_adapter_state_dict_for_load(
         cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """The tensors under the model's names: all of the adapter's and no other, or PEFT would load some."""
+        """The tensors under the model's names: all of the adapter's, or PEFT would load some."""
         state = super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
         check_state(state, model, adapter_name, cls.prefix)
         return state
@@ -68,21 +128,57 @@ def load(model: nn.Module, folder: Path) -> PeftModel:
     Raises:
         ValueError: the adapter is not whole, or is another model's; the model is as before.
     """
-    check(model, PeftConfig.from_pretrained(str(folder)), folder)
-    return PeftModel.from_pretrained(model, str(folder))
+    config = PeftConfig.from_pretrained(str(folder))
+    with peft_asking():
+        if not isinstance(config, CheckedConfig):
+            _check_by_attaching(model, config, folder)
+        return PeftModel.from_pretrained(model, str(folder))
 
 
-def check(model: nn.Module, config: PeftConfig, folder: Path) -> None:
-    """Raise a `ValueError` unless the folder's tensors are exactly those that the config asks for on this model."""
-    sizes = ", ".join(f"{name}={getattr(model.config, name)}" for name in ("hidden_size", "num_hidden_layers"))
+@contextmanager
+def peft_asking() -> Iterator[None]:
+    """PEFT asks transformers by a property's old name whenever it wraps a model: nothing a user could act on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        yield
+
+
+def _check_by_attaching(model: nn.Module, config: PeftConfig, folder: Path) -> None:
+    """Hold an adapter of PEFT's own methods against what is saved of it on this model, which is then as before."""
+    stored = stored_shapes(folder)
+    config.base_model_name_or_path = None  # or PEFT would compare it with the model's
+    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    attached = get_peft_model(model, config)
+    state = get_peft_model_state_dict(attached, save_embedding_layers=False)
+    attached.unload()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = trained[name]
+    _compare_stored(stored, {name: tuple(tensor.shape) for name, tensor in state.items()}, model, config, folder)
+
+
+def _compare_stored(stored: Shapes, expected: Shapes, model: Any, config: PeftConfig, folder: Path) -> None:
     compare(
-        stored_shapes(folder),
-        expected_shapes(model, config),
-        f"{folder / SAFETENSORS_WEIGHTS_NAME}: not the adapter that its adapter_config.json describes for "
-        f"{type(model).__name__} with {sizes}",
+        stored,
+        expected,
+        f"{folder / SAFETENSORS_WEIGHTS_NAME}: not the adapter that its adapter_config.json describes for"
+        f" {_said(model)}",
         f"load it on the backbone that it was trained on ({config.base_model_name_or_path or 'which it does not name'})"
         ", with the config that it was saved with",
     )
+
+
+def _said(model: Any) -> str:
+    """A model by its class and its sizes, where it has a config."""
+    config, names = getattr(model, "config", None), ("hidden_size", "num_hidden_layers")
+    sizes = [f"{name}={getattr(config, name)}" for name in names if hasattr(config, name)]
+    return type(model).__name__ + (f" with {', '.join(sizes)}" if sizes else "")
+
+
+def _is_of(model: nn.Module, name: str) -> bool:
+    """Whether a saved tensor is one of the model's own, as embeddings and `modules_to_save` are: PEFT's to load."""
+    path, _, parameter = name.removeprefix(PEFT_PREFIX).rpartition(".")
+    modules = dict(model.named_modules())
+    return path in modules and hasattr(modules[path], parameter)
 
 
 def remember(config: PeftConfig, folder: str | Path, subfolder: str | None = None) -> PeftConfig:
@@ -93,21 +189,15 @@ def remember(config: PeftConfig, folder: str | Path, subfolder: str | None = Non
     return config
 
 
-def check_remembered(model: nn.Module, config: PeftConfig) -> None:
-    """`check`, once, where the config was read from a local folder."""
-    folder = vars(config).pop(READ_FROM, None)
-    if folder is not None:
-        check(model, config, folder)
-
-
 def check_state(state: dict[str, Tensor], model: nn.Module, adapter_name: str, prefix: str) -> None:
-    """Raise a `ValueError` unless the tensors, under the model's names, are all that an attached adapter has."""
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    there = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    own = {name for name in there if f".{prefix}" in name and name.endswith(f".{adapter_name}")}
+    """Raise a `ValueError` unless the adapter's tensors, under the model's names, are all that it has in the model."""
     compare(
-        found,
-        {name: shape for name, shape in there.items() if name in own or name in found},
+        {name: tuple(tensor.shape) for name, tensor in state.items() if f".{prefix}" in name},
+        {
+            name: tuple(tensor.shape)
+            for name, tensor in model.state_dict().items()
+            if f".{prefix}" in name and name.endswith(f".{adapter_name}")
+        },
         f"adapter {adapter_name}: the tensors to load are not those of the adapter in the model",
         "nothing was loaded; load them into an adapter of their own config",
     )
@@ -134,17 +224,6 @@ def stored_shapes(folder: Path) -> Shapes:
         if not kind.startswith(("F", "BF")):
             raise ValueError(f"{path}: {name} is of type {kind}; floating-point numbers are expected")
     return shapes
-
-
-def expected_shapes(model: nn.Module, config: PeftConfig) -> Shapes:
-    """The names and shapes that PEFT would save for this config on this model, found on a twin without storage."""
-    config = copy.deepcopy(config)
-    config.base_model_name_or_path = None  # the twin has no name
-    with torch.device("meta"):
-        twin: Any = type(model)(copy.deepcopy(model.config))
-        adapted = get_peft_model(twin, config)
-    state = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def compare(found: Shapes, expected: Shapes, what: str, remedy: str) -> None:

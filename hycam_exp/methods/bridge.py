@@ -1,14 +1,9 @@
 """PEFT registration of methods that live here: PEFT knows its methods by an enum, which is extended first."""
 
-import warnings
-
 from peft import PeftConfig
 from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import register_peft_method
 from peft.utils.peft_types import PeftType
-
-# PEFT asks transformers by the property's old name whenever it wraps a model; nothing a user could act on.
-warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 
 def register(name: str, config: type[PeftConfig], model: type[BaseTuner]) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from hycam_exp.methods.first_derivative import first_derivative_only
 from hycam_exp.methods.routing import router_logits
 
 
@@ -36,7 +36,7 @@ class _MixExperts(torch.autograd.Function):
         return F.linear(_weighted(codes, g), b)  # (..., out)
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         codes, g, b = ctx.saved_tensors
         back = (grad @ b).view_as(codes)  # (..., N, r): B_i^T grad

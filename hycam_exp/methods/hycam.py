@@ -2,70 +2,35 @@
 
 See: the paper, Eqs. 1 to 12; the maths is in `modulation` and `routing`, the wrapped modules in `hycam_layer`.
 
-    model = get_peft_model(model, HyCAMConfig(rank=64, num_specialized=5, tau=0.5, balance_weight=0.1))
+    model = get_peft_model(model, HyCAMConfig(r=64, num_specialized=5, tau=0.5, balance_weight=0.1))
 """
 
-import warnings
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from typing import Any
 
-import torch
 from peft import PeftConfig, get_peft_model
 from peft.tuners.tuners_utils import check_target_module_exists
-from peft.utils.peft_types import PeftType
 from torch import Tensor, nn
 
-from hycam_exp.config.methods import HyCAMSettings, RoutingSettings
-from hycam_exp.methods.adapter_file import CheckedConfig, CheckedTuner
+from hycam_exp.config.methods import HyCAMSettings
+from hycam_exp.methods.adapter_file import CheckedTuner, Shapes
 from hycam_exp.methods.bridge import register
+from hycam_exp.methods.hycam_config import HyCAMConfig
+from hycam_exp.methods.hycam_forward import ForwardHooks
 from hycam_exp.methods.hycam_layer import NOT_MERGEABLE, HyCAMLayer, HyCAMModule, HyCAMNorm
-from hycam_exp.methods.recognition import adds_residual, attention_modules, block_of, layer_norms, num_blocks
-from hycam_exp.methods.routing import balance_loss
-
-IGNORE = -100
-ROUTER_SWITCH = "output_router_logits"  # what TRL asks for to get an auxiliary loss with the outputs
-
-
-@dataclass
-class HyCAMConfig(CheckedConfig):
-    """HyCAM's settings for PEFT, as in `HyCAMSettings`; the defaults are the paper's (its rank is open: 64 is ours)."""
-
-    rank: int = 64
-    num_specialized: int = 5
-    tau: float = 0.5
-    balance_weight: float = 0.1
-    shared: str = "full"
-    specialized: str = "low_rank"
-    layers: list[int] | None = None
-    layer_stride: int = 1
-    modulate: str = "attention_output"
-    routing: dict[str, bool] = field(default_factory=lambda: {"hard": False, "noise_in_eval": False, "trainable": True})
-    train_layer_norms: bool = False
-    balance_scope: str = "per_layer"
-    balance_masks_padding: bool = True
-    projection_bias: bool = False
-    scale_numerator: float | None = None
-    target_modules: set[str] | list[str] | str | None = None
-    """Names of the attention modules, or a regular expression; None: recognised in the model."""
-    exclude_modules: list[str] | str | None = None
-    modules_to_save: list[str] | None = None
-    init_weights: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.peft_type = PeftType("HYCAM")
-        if isinstance(self.target_modules, list):
-            self.target_modules = set(self.target_modules)
-        self.settings()  # checks the values
-
-    def settings(self) -> HyCAMSettings:
-        """The fields that decide the maths, checked."""
-        values = {f.name: getattr(self, f.name) for f in fields(HyCAMSettings) if f.name not in ("name", "routing")}
-        return HyCAMSettings(name="hycam", routing=RoutingSettings(**self.routing), **values)
+from hycam_exp.methods.recognition import (
+    adds_residual,
+    attention_modules,
+    hidden_size,
+    is_attention,
+    is_norm,
+    layer_norms,
+    num_blocks,
+)
 
 
 class HyCAMModel(CheckedTuner):
-    """The tuner: wraps attention modules, hands them the padding mask, and adds the balance loss for HF's loops."""
+    """The tuner: wraps attention modules, and hangs what they need around a forward on the base model's hooks."""
 
     prefix = "hycam_"
     candidates = "attention modules"
@@ -75,28 +40,47 @@ class HyCAMModel(CheckedTuner):
     def _prepare_adapter_config(self, peft_config: PeftConfig, model_config: dict[str, Any]) -> PeftConfig:
         return peft_config  # the attention modules are found in the model itself
 
-    def _prepare_model(self, peft_config: PeftConfig, model: Any) -> None:
+    def _prepare_model(self, peft_config: PeftConfig, model: nn.Module) -> None:
         assert isinstance(peft_config, HyCAMConfig)
-        settings = peft_config.settings()
-        settings.check_width(model.config.hidden_size)
+        peft_config.check_model(hidden_size(model), num_blocks(model))
         if peft_config.target_modules is None:
             peft_config.target_modules = attention_modules(model)
-        if settings.train_layer_norms and isinstance(peft_config.target_modules, set):
+        if peft_config.train_layer_norms and isinstance(peft_config.target_modules, set):
             peft_config.target_modules |= layer_norms(model)
-        if settings.layers is not None or settings.layer_stride > 1:
-            peft_config.layers, peft_config.layer_stride = settings.blocks(num_blocks(model)), 1
+        for key, module in self.matched(model, peft_config).items():
+            self._check_target(key, module, peft_config, model)
         super()._prepare_model(peft_config, model)
-        if not hasattr(model.config, ROUTER_SWITCH):
-            setattr(model.config, ROUTER_SWITCH, False)  # or TRL refuses router_aux_loss_coef
+
+    def _check_target(self, key: str, module: nn.Module, peft_config: HyCAMConfig, model: nn.Module) -> None:
+        """Raise a `ValueError` unless a module that the config targets can be wrapped."""
+        if peft_config.train_layer_norms and is_norm(module):
+            return
+        if not is_attention(module):
+            raise ValueError(
+                f"target_modules matches {key}, a {type(module).__name__}: HyCAM modulates attention modules; those of"
+                f" {type(model).__name__} are {', '.join(sorted(self.candidates_in(model)))}"
+            )
+        if adds_residual(module):
+            raise ValueError(
+                f"{key}: {type(module).__name__} adds the residual stream to what it gives out, and HyCAM"
+                " would scale both; it is for models whose blocks add the attention's output themselves"
+            )
+
+    def own_shapes(self, model: nn.Module, peft_config: PeftConfig) -> Shapes:
+        assert isinstance(peft_config, HyCAMConfig)
+        found: Shapes = {}
+        for key, module in self.matched(model, peft_config).items():
+            kind = HyCAMNorm if is_norm(module) else HyCAMLayer
+            shapes = kind.shapes(module, peft_config, hidden_size(model))
+            found |= {f"{key}.{name}": shape for name, shape in shapes.items()}
+        return found
 
     def candidates_in(self, model: nn.Module) -> set[str]:
         return attention_modules(model)
 
     @staticmethod
     def _check_target_module_exists(peft_config: PeftConfig, key: str) -> Any:
-        assert isinstance(peft_config, HyCAMConfig)
-        chosen = peft_config.layers is None or block_of(key) in peft_config.layers
-        return chosen and check_target_module_exists(peft_config, key)
+        return check_target_module_exists(peft_config, key)
 
     def _create_and_replace(
         self,
@@ -111,55 +95,30 @@ class HyCAMModel(CheckedTuner):
         assert isinstance(peft_config, HyCAMConfig)
         layer = target
         if not isinstance(layer, HyCAMModule):
-            kind = HyCAMNorm if type(target).__name__.endswith("Norm") else HyCAMLayer
-            if kind is HyCAMLayer and adds_residual(target):
-                raise ValueError(
-                    f"{current_key}: {type(target).__name__} adds the residual stream to what it gives out, and HyCAM"
-                    " would scale both; it is for models whose blocks add the attention's output themselves"
-                )
-            layer = kind(target, self.model.config.hidden_size)
+            layer = (HyCAMNorm if is_norm(target) else HyCAMLayer)(target, hidden_size(self.model))
             self._replace_module(parent, target_name, layer, target)
-        layer.update_layer(adapter_name, peft_config.settings(), peft_config.init_weights)
+        layer.update_layer(adapter_name, peft_config)
         layer.set_adapter(self.active_adapters)
         layer.watch(parent)
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
         setattr(parent, child_name, new_module)  # an attention module has no weight for PEFT's own way
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's outputs; in training with labels, the balance loss is added to their loss."""
-        mask = kwargs.get("attention_mask")
-        for layer in self.layers():
-            layer.begin(mask if mask is not None and mask.dim() == 2 else None)
-        asked = not hasattr(self.model.config, "router_aux_loss_coef") and kwargs.pop(ROUTER_SWITCH, False)
-        outputs = self.model(*args, **kwargs)
-        labels, auxiliary = kwargs.get("labels"), None
-        if labels is not None and self.model.training:
-            auxiliary = self.auxiliary_loss()
-            if auxiliary is not None:
-                outputs["loss"] = outputs["loss"] + _share(labels, kwargs.get("num_items_in_batch")) * auxiliary
-                if "log_probs" in outputs and not asked:
-                    warnings.warn(LEFT_OUT, stacklevel=2)
-        if asked:
-            outputs["aux_loss"] = outputs["loss"].new_zeros(()) if auxiliary is None else auxiliary
-        return outputs
-
-    def layers(self) -> list[HyCAMLayer]:
-        """The wrapped attention modules, from the first block to the last."""
-        return [module for module in self.model.modules() if isinstance(module, HyCAMLayer)]
+    def inject_adapter(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        super().inject_adapter(model, *args, **kwargs)
+        if ForwardHooks.of(model) is None:
+            ForwardHooks(model)
 
     def auxiliary_loss(self) -> Tensor | None:
-        """The weighted balance loss of the last training forward, over layers and active adapters; None without any."""
-        terms = []
-        for name in self.active_adapters:
-            config = self.peft_config[name]
-            assert isinstance(config, HyCAMConfig)
-            found = [layer.balance_means[name] for layer in self.layers() if name in layer.balance_means]
-            if found:
-                means = torch.stack([mean.to(found[0].device) for mean in found])  # (layers, 2, N_s)
-                pooled = means.mean(0) if config.balance_scope == "pooled" else means
-                terms.append(config.balance_weight * balance_loss(pooled).mean())
-        return torch.stack(terms).sum() if terms else None
+        """The weighted balance loss of the last training forward, over layers and adapters; None without any."""
+        hooks = ForwardHooks.of(self.model)
+        return None if hooks is None else hooks.auxiliary_loss()
+
+    def unload(self) -> nn.Module:
+        """The base model, with nothing of HyCAM left in it or on it."""
+        if (hooks := ForwardHooks.of(self.model)) is not None:
+            hooks.remove()
+        return super().unload()
 
     def _check_merge_allowed(self) -> None:
         raise ValueError(NOT_MERGEABLE)
@@ -168,24 +127,28 @@ class HyCAMModel(CheckedTuner):
         raise ValueError(NOT_MERGEABLE)
 
 
-LEFT_OUT = (
-    "TRL computes its loss from log_probs, without HyCAM's balance loss: give its config router_aux_loss_coef=1.0"
-)
-
-
-def _share(labels: Tensor, num_items: Tensor | int | None) -> Tensor | float:
-    """A micro-batch's share of the tokens of its optimiser step, where HF's Trainer says how many those are.
-
-    Its loss is then a sum over the step's tokens, so that the shares of the micro-batches add up to one.
-    """
-    return 1.0 if num_items is None else (labels[..., 1:] != IGNORE).sum() / num_items
+def peft_config(settings: HyCAMSettings, num_blocks: int) -> HyCAMConfig:
+    """A cell's settings in PEFT's words, for a model of `num_blocks` blocks."""
+    values = asdict(settings)
+    for name in ("name", "layers", "layer_stride"):
+        del values[name]
+    routing = values.pop("routing")
+    blocks = settings.blocks(num_blocks)
+    return HyCAMConfig(
+        task_type="CAUSAL_LM",
+        r=values.pop("rank"),
+        layers_to_transform=None if blocks == list(range(num_blocks)) else blocks,
+        hard_routing=routing["hard"],
+        noise_in_eval=routing["noise_in_eval"],
+        train_router=routing["trainable"],
+        router_init=routing["init"],
+        **values,
+    )
 
 
 def attach(model: nn.Module, settings: HyCAMSettings) -> nn.Module:
     """The model with HyCAM around every attention module, everything else frozen."""
-    values = asdict(settings)
-    del values["name"]
-    return get_peft_model(model, HyCAMConfig(task_type="CAUSAL_LM", **values))
+    return get_peft_model(model, peft_config(settings, num_blocks(model)))  # type: ignore[arg-type]
 
 
 register("hycam", HyCAMConfig, HyCAMModel)

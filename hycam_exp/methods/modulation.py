@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from hycam_exp.methods.first_derivative import first_derivative_only
 
 
 def low_rank_codes(h_norm: Tensor, a: Tensor, n: Tensor) -> Tensor:
@@ -17,6 +18,24 @@ def low_rank_codes(h_norm: Tensor, a: Tensor, n: Tensor) -> Tensor:
     num_modules, rank, width = a.shape
     folded = torch.bmm(n, a).view(num_modules * rank, width)  # Eq. 7 without B
     return F.linear(h_norm, folded).unflatten(-1, (num_modules, rank))  # (..., N_s, r)
+
+
+def decode(
+    h_att: Tensor, shared: Tensor | None, h_norm: Tensor, a: Tensor, n: Tensor, b: Tensor, p: Tensor, stream: Tensor
+) -> Tensor:
+    """h_att + stream * A_Fusion for one token of every row, without gradients: `modulate` of low-rank CAMs, sooner.
+
+    A row is a token: h_att, h_norm and stream are (B, 1, d), p is (B, 1, N_s). For so few, N is cheaper applied to the
+    codes than folded into A, and the specialized CAMs are one batched product.
+    """
+    num_modules, rank, width = a.shape
+    low = F.linear(h_norm, a.view(num_modules * rank, width)).view(-1, num_modules, rank)  # (B, N_s, r)
+    codes = torch.bmm(low.transpose(0, 1), n.mT)  # Eq. 7 without B: (N_s, B, r)
+    specialized = F.silu(torch.bmm(codes, b.mT)).transpose(0, 1)  # Eq. 6: (B, N_s, d)
+    a_fusion = torch.bmm(p.to(specialized.dtype), specialized)  # Eq. 11: (B, 1, d)
+    if shared is not None:
+        a_fusion = F.silu(shared) + a_fusion
+    return (h_att + stream * a_fusion).to(h_att.dtype)  # Eq. 12
 
 
 def with_bias(codes: Tensor, b: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +77,7 @@ class _Modulate(torch.autograd.Function):
         return h_att + (h_att if stream is None else stream) * fuse(*modules)  # Eqs. 4, 12
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         h_att, stream, shared, codes, b, p = ctx.saved_tensors
         grad_a = grad * (h_att if stream is None else stream)  # (..., d)

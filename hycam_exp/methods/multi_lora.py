@@ -2,10 +2,11 @@
 
 See: Wang et al. 2023, MultiLoRA, arXiv 2311.11501.
 
-    model = get_peft_model(model, MultiLoRAConfig(rank=64, alpha=64, num_modules=5))
+    model = get_peft_model(model, MultiLoRAConfig(r=64, lora_alpha=64, num_modules=5))
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from peft import get_peft_model
@@ -24,14 +25,13 @@ from hycam_exp.methods.width import warn_above_width
 class MultiLoRAConfig(StackedConfig):
     """Multi-LoRA's settings for PEFT; the defaults are the paper's, alpha is ours."""
 
+    at_least_one: ClassVar[tuple[str, ...]] = ("r", "lora_alpha", "num_modules")
+
     num_modules: int = 5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.peft_type = PeftType("MULTI_LORA")
-
-    def settings(self) -> MultiLoRASettings:
-        return MultiLoRASettings(name="multi_lora", rank=self.rank, alpha=self.alpha, num_modules=self.num_modules)
 
 
 class MultiLoRALinear(StackedLinear):
@@ -41,16 +41,20 @@ class MultiLoRALinear(StackedLinear):
     """
 
     adapter_layer_names = ("multilora_a", "multilora_b", "multilora_s")
+    stacked_vectors = ("multilora_s",)
 
-    def shapes(self, config: MultiLoRAConfig) -> tuple[tuple[int, ...], ...]:
-        num, r = config.num_modules, config.rank
-        return (num, r, self.in_features), (num, self.out_features, r), (num, self.out_features)
+    @staticmethod
+    def shapes(base_layer: nn.Linear, config: MultiLoRAConfig) -> tuple[tuple[int, ...], ...]:
+        num, r, d_in, d_out = config.num_modules, config.r, base_layer.in_features, base_layer.out_features
+        return (num, r, d_in), (num, d_out, r), (num, d_out)
 
     def initialise(self, adapter_name: str) -> None:
         """A and B Kaiming uniform; s stays zero, so that the output starts as W x and s alone has a gradient."""
-        a, b, _ = self.parameters_of(adapter_name)
+        a, b, s = self.parameters_of(adapter_name)
         kaiming(a)
         kaiming(b)
+        if not self.config[adapter_name].init_weights:
+            nn.init.normal_(s.data)
 
     def update(self, adapter_name: str, x: Tensor) -> Tensor:
         a, b = self._factors(adapter_name)
@@ -91,12 +95,16 @@ class MultiLoRAModel(StackedModel):
     tuner_layer_cls = MultiLoRALinear
 
 
+def peft_config(settings: MultiLoRASettings) -> MultiLoRAConfig:
+    """A cell's settings in PEFT's words."""
+    return MultiLoRAConfig(
+        task_type="CAUSAL_LM", r=settings.rank, lora_alpha=settings.alpha, num_modules=settings.num_modules
+    )
+
+
 def attach(model: nn.Module, settings: MultiLoRASettings) -> nn.Module:
     """The model with Multi-LoRA on every linear layer but the output embedding; warns as LoRA does."""
-    config = MultiLoRAConfig(
-        task_type="CAUSAL_LM", rank=settings.rank, alpha=settings.alpha, num_modules=settings.num_modules
-    )
-    adapted = get_peft_model(model, config)
+    adapted = get_peft_model(model, peft_config(settings))
     warn_above_width("Multi-LoRA", settings.rank, adapted, MultiLoRALinear)
     return adapted
 

@@ -45,6 +45,29 @@ def attention_modules(model: nn.Module) -> set[str]:
     return _names(model, "Attention", "no attention module recognised; name it with target_modules")
 
 
+def hidden_size(model: Any) -> int:
+    """The width of the residual stream of a model's text tower.
+
+    Raises:
+        ValueError: the model has no config that says so.
+    """
+    config: Any = getattr(model, "config", None)
+    text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    if not isinstance(width := getattr(text_config, "hidden_size", None), int):
+        raise ValueError(f"{type(model).__name__}: its config has no hidden_size")
+    return width
+
+
+def is_attention(module: nn.Module) -> bool:
+    """Whether a module is attention by its class's name, before wrapping."""
+    return re.search(r"Attention|Attn", type(module).__name__) is not None
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module is a layer norm by its class's name."""
+    return type(module).__name__.endswith("Norm")
+
+
 def adds_residual(attention: nn.Module) -> bool:
     """Whether an attention module gives out the residual stream with its own output added (BLOOM, BERT and its kin):
     it, or a module in it, is handed the stream under one of the names that this has in transformers.
@@ -78,6 +101,24 @@ def layer_norms(model: nn.Module) -> set[str]:
         ValueError: no module of a numbered block has a class whose name ends in Norm.
     """
     return _names(model, "Norm", "train_layer_norms is set, and no block has a layer norm")
+
+
+def vectors(model: nn.Module) -> set[str]:
+    """The names of the parameters that are vectors, or stacks of them: biases, scales, and the weights of norms.
+
+    They are told by what they are: a stack of biases, one of each specialized CAM or expert, has a matrix's dimensions.
+    """
+    modules = dict(model.named_modules())
+    return {name for name, parameter in model.named_parameters() if _is_vector(name, parameter, modules)}
+
+
+def _is_vector(name: str, parameter: Tensor, modules: dict[str, nn.Module]) -> bool:
+    path, _, last = name.rpartition(".")
+    if isinstance(modules[path], nn.ParameterDict):  # a tuner's tensors of one name, by adapter
+        path, _, last = path.rpartition(".")
+    owner = modules[path]
+    stacked = last.endswith("bias") or last in getattr(owner, "stacked_vectors", ())
+    return is_norm(owner) or stacked or len(shape_of(parameter)) <= 1
 
 
 def float_parameter(module: nn.Module) -> Tensor:

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from hycam_exp.methods.first_derivative import first_derivative_only
 
 
 def precondition(a: Tensor, b: Tensor, regularisation: float) -> tuple[Tensor, Tensor]:
@@ -45,7 +46,7 @@ class _Precondition(torch.autograd.Function):
         return a.view_as(a), b.view_as(b)
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, grad_a: Tensor, grad_b: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
         a, b = ctx.saved_tensors
         return *riemannian_gradients(a, b, grad_a, grad_b, ctx.regularisation), None

@@ -2,12 +2,12 @@
 
 See: Sun et al. 2025, arXiv 2502.15828; the maths is in `gating` and `riemannian`.
 
-    model = get_peft_model(model, RieMoELoRAConfig(rank=64, alpha=64, num_experts=5, top_k=2))
+    model = get_peft_model(model, RieMoELoRAConfig(r=64, lora_alpha=64, num_experts=5, top_k=2))
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from peft import get_peft_model
 from peft.utils.peft_types import PeftType
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hycam_exp.config.methods import RieMoELoRASettings
+from hycam_exp.methods.adapter_file import require
 from hycam_exp.methods.bridge import register
 from hycam_exp.methods.gating import gate_weights, mix_experts
 from hycam_exp.methods.riemannian import precondition
@@ -26,6 +27,8 @@ from hycam_exp.methods.width import warn_above_width
 class RieMoELoRAConfig(StackedConfig):
     """RieMoE-LoRA's settings for PEFT; the defaults are the paper's, alpha and top_k are ours."""
 
+    at_least_one: ClassVar[tuple[str, ...]] = ("r", "lora_alpha", "num_experts")
+
     num_experts: int = 5
     top_k: int = 2
     regularisation: float = 1e-6
@@ -33,16 +36,9 @@ class RieMoELoRAConfig(StackedConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.peft_type = PeftType("RIEMOE_LORA")
-
-    def settings(self) -> RieMoELoRASettings:
-        return RieMoELoRASettings(
-            name="riemoe_lora",
-            rank=self.rank,
-            alpha=self.alpha,
-            num_experts=self.num_experts,
-            top_k=self.top_k,
-            regularisation=self.regularisation,
-        )
+        fits = 1 <= self.top_k <= self.num_experts
+        require(fits, "top_k", self.top_k, f"must be in 1..num_experts={self.num_experts}")
+        require(self.regularisation > 0, "regularisation", self.regularisation, "must be above 0")
 
 
 class RieMoELoRALinear(StackedLinear):
@@ -55,15 +51,18 @@ class RieMoELoRALinear(StackedLinear):
     routing_listener: Callable[[Tensor], None] | None = None
     """Called by every forward with the gate weights (B, L, N), detached; recomputed activations call it again."""
 
-    def shapes(self, config: RieMoELoRAConfig) -> tuple[tuple[int, ...], ...]:
-        num, r = config.num_experts, config.rank
-        return (num, r, self.in_features), (num, self.out_features, r), (num, self.in_features)
+    @staticmethod
+    def shapes(base_layer: nn.Linear, config: RieMoELoRAConfig) -> tuple[tuple[int, ...], ...]:
+        num, r, d_in, d_out = config.num_experts, config.r, base_layer.in_features, base_layer.out_features
+        return (num, r, d_in), (num, d_out, r), (num, d_in)
 
     def initialise(self, adapter_name: str) -> None:
         """A and the gate Kaiming uniform; B stays zero, so that the output starts as W x."""
-        a, _, gate = self.parameters_of(adapter_name)
+        a, b, gate = self.parameters_of(adapter_name)
         kaiming(a)
         kaiming(gate.unsqueeze(0))
+        if not self.config[adapter_name].init_weights:
+            kaiming(b)
 
     def update(self, adapter_name: str, x: Tensor) -> Tensor:
         a, b, gate = self.parameters_of(adapter_name)
@@ -100,17 +99,21 @@ class RieMoELoRAModel(StackedModel):
         raise ValueError(NOT_MERGEABLE)
 
 
-def attach(model: nn.Module, settings: RieMoELoRASettings) -> nn.Module:
-    """The model with RieMoE-LoRA on every linear layer but the output embedding; warns as LoRA does."""
-    config = RieMoELoRAConfig(
+def peft_config(settings: RieMoELoRASettings) -> RieMoELoRAConfig:
+    """A cell's settings in PEFT's words."""
+    return RieMoELoRAConfig(
         task_type="CAUSAL_LM",
-        rank=settings.rank,
-        alpha=settings.alpha,
+        r=settings.rank,
+        lora_alpha=settings.alpha,
         num_experts=settings.num_experts,
         top_k=settings.top_k,
         regularisation=settings.regularisation,
     )
-    adapted = get_peft_model(model, config)
+
+
+def attach(model: nn.Module, settings: RieMoELoRASettings) -> nn.Module:
+    """The model with RieMoE-LoRA on every linear layer but the output embedding; warns as LoRA does."""
+    adapted = get_peft_model(model, peft_config(settings))
     warn_above_width("RieMoE-LoRA", settings.rank, adapted, RieMoELoRALinear)
     return adapted
 

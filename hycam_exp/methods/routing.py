@@ -9,10 +9,12 @@ from torch import Tensor
 
 def router_logits(h_norm: Tensor, w_router: Tensor, bias: Tensor | None = None) -> Tensor:
     """logits = h_norm W_router, in at least float32; `w_router` is stored as (N_s, d)."""
+    if torch.is_autocast_enabled(h_norm.device.type):
+        with torch.autocast(h_norm.device.type, enabled=False):
+            return router_logits(h_norm, w_router, bias)
     dtype = torch.promote_types(torch.float32, h_norm.dtype)
-    with torch.autocast(h_norm.device.type, enabled=False):
-        logits = h_norm.to(dtype) @ w_router.to(dtype).T  # Eq. 8: (..., d) x (d, N_s) -> (..., N_s)
-        return logits if bias is None else logits + bias.to(dtype)
+    logits = h_norm.to(dtype) @ w_router.to(dtype).T  # Eq. 8: (..., d) x (d, N_s) -> (..., N_s)
+    return logits if bias is None else logits + bias.to(dtype)
 
 
 def gumbel_noise(logits: Tensor) -> Tensor:

@@ -3,26 +3,29 @@
 A method adds its settings, a layer with its shapes, initial values and update, and a tuner that names them.
 """
 
+import copy
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTunerLayer, _maybe_include_all_linear_layers
 from torch import Tensor, nn
 
-from hycam_exp.config.methods import MethodSettings
-from hycam_exp.methods.adapter_file import CheckedConfig, CheckedTuner
+from hycam_exp.methods.adapter_file import CheckedConfig, CheckedTuner, Shapes, require
 
 
 @dataclass
 class StackedConfig(CheckedConfig):
     """What the stacked methods' settings for PEFT have in common (alpha and RieMoE-LoRA's top_k are ours)."""
 
-    rank: int = 64
-    alpha: int = 64
-    """The update is scaled by alpha / rank."""
+    earlier: ClassVar[dict[str, str]] = {"rank": "r", "alpha": "lora_alpha"}
+    at_least_one: ClassVar[tuple[str, ...]] = ("r", "lora_alpha")
+
+    r: int = 64
+    lora_alpha: int = 64
+    """The update is scaled by lora_alpha / r."""
     target_modules: set[str] | list[str] | str | None = "all-linear"
     """Names of linear layers, or a regular expression; all-linear: every one but the output embedding."""
     exclude_modules: set[str] | list[str] | str | None = None
@@ -34,16 +37,13 @@ class StackedConfig(CheckedConfig):
         self.target_modules = set(self.target_modules) if isinstance(self.target_modules, list) else self.target_modules
         if isinstance(self.exclude_modules, list):
             self.exclude_modules = set(self.exclude_modules)
-        self.settings()  # checks the values
+        for name in self.at_least_one:
+            require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
 
     @property
     def scale(self) -> float:
         """What the update is multiplied by."""
-        return self.alpha / self.rank
-
-    def settings(self) -> MethodSettings:
-        """The fields that decide the maths, checked."""
-        raise NotImplementedError
+        return self.lora_alpha / self.r
 
 
 class StackedLinear(nn.Module, BaseTunerLayer):
@@ -53,6 +53,8 @@ class StackedLinear(nn.Module, BaseTunerLayer):
     """
 
     other_param_names = ("config",)
+    stacked_vectors: tuple[str, ...] = ()
+    """Which of `adapter_layer_names` hold a vector of each module: like biases, they are spared weight decay."""
 
     def __init__(self, base_layer: nn.Linear, adapter_name: str, config: StackedConfig) -> None:
         super().__init__()
@@ -64,12 +66,13 @@ class StackedLinear(nn.Module, BaseTunerLayer):
             setattr(self, name, nn.ParameterDict())
         self.update_layer(adapter_name, config)
 
-    def shapes(self, config: Any) -> tuple[tuple[int, ...], ...]:
+    @staticmethod
+    def shapes(base_layer: nn.Linear, config: Any) -> tuple[tuple[int, ...], ...]:
         """The parameters' shapes, in the order of `adapter_layer_names`."""
         raise NotImplementedError
 
     def initialise(self, adapter_name: str) -> None:
-        """Set an adapter's initial values; all of them are zero before."""
+        """Set an adapter's initial values; all of them are zero before, and without `init_weights` none may stay so."""
         raise NotImplementedError
 
     def update(self, adapter_name: str, x: Tensor) -> Tensor:
@@ -83,11 +86,10 @@ class StackedLinear(nn.Module, BaseTunerLayer):
     def update_layer(self, adapter_name: str, config: StackedConfig) -> None:
         """Add an adapter's parameters, on the base layer's device and in its dtype."""
         like = self.base_layer.weight
-        for name, shape in zip(self.adapter_layer_names, self.shapes(config), strict=True):
+        for name, shape in zip(self.adapter_layer_names, self.shapes(self.base_layer, config), strict=True):
             getattr(self, name)[adapter_name] = nn.Parameter(torch.zeros(shape, device=like.device, dtype=like.dtype))
         self.config[adapter_name] = config
-        if config.init_weights:
-            self.initialise(adapter_name)
+        self.initialise(adapter_name)
         self.set_adapter(self.active_adapters)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -113,6 +115,26 @@ class StackedModel(CheckedTuner):
     def candidates_in(self, model: nn.Module) -> set[str]:
         return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
 
+    def own_shapes(self, model: nn.Module, peft_config: PeftConfig) -> Shapes:
+        layer_class = cast(type[StackedLinear], self.tuner_layer_cls)
+        return {
+            f"{key}.{name}": shape
+            for key, module in self.matched(model, peft_config).items()
+            for name, shape in zip(
+                layer_class.adapter_layer_names, layer_class.shapes(cast(nn.Linear, module), peft_config), strict=True
+            )
+        }
+
+    def _prepare_model(self, peft_config: PeftConfig, model: nn.Module) -> None:
+        whole = _maybe_include_all_linear_layers(copy.copy(peft_config), model)
+        for key, module in self.matched(model, whole).items():
+            if not (isinstance(module, nn.Linear) and module.weight.is_floating_point()):
+                raise ValueError(
+                    f"target_modules names {key}, a {type(module).__name__}: {self.tuner_layer_cls.__name__} wraps "
+                    "torch.nn.Linear with floating-point weights"
+                )
+        super()._prepare_model(peft_config, model)
+
     def _create_and_replace(
         self,
         peft_config: PeftConfig,
@@ -128,11 +150,7 @@ class StackedModel(CheckedTuner):
         if isinstance(target, layer_class):
             target.update_layer(adapter_name, peft_config)
             return
-        if not (isinstance(target, nn.Linear) and target.weight.is_floating_point()):
-            raise ValueError(
-                f"target_modules names {current_key}, a {type(target).__name__}: {layer_class.__name__} wraps "
-                "torch.nn.Linear with floating-point weights"
-            )
+        assert isinstance(target, nn.Linear), "checked before"
         self._replace_module(parent, target_name, layer_class(target, adapter_name, peft_config), target)
 
 

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields
 
 from hycam_exp.config.grid import expand, runs
-from hycam_exp.plan.accelerators import NAMES, UTILISATION, accelerator
-from hycam_exp.plan.allocation import Request, allocation
+from hycam_exp.plan.allocation import AllocationRequest, allocation, jobs_of
+from hycam_exp.plan.devices import NAMES, UTILISATION, accelerator
 from hycam_exp.plan.lines import lines
-from hycam_exp.plan.printed import as_json, show
-from hycam_exp.plan.printed_allocation import allocation_as_json, show_allocation
-from hycam_exp.plan.work import jobs_of
+from hycam_exp.plan.printout import allocation_as_json, as_json, show, show_allocation
 from hycam_exp.runtime.command_line import Parser, as_errors
 
 
@@ -26,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     simulated = parser.add_argument_group("simulation of the cells that are left")
     simulated.add_argument("--simulate", choices=("slurm",), help="how long the grid takes on a cluster; needs --gpus")
     simulated.add_argument("--gpus", type=int, help="that you think of asking for")
-    for field in fields(Request)[1:]:
+    for field in fields(AllocationRequest)[1:]:
         kind, words = type(field.default) if field.default is not None else float, field.metadata["help"]
         simulated.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default, help=words)
     simulated.add_argument("--with-remedies", action="store_true", help="run what does not fit with its remedy")
@@ -60,17 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show_allocation(simulated, left_out, request, device.name)
 
 
-def _request(parsed: argparse.Namespace) -> Request | None:
+def _request(parsed: argparse.Namespace) -> AllocationRequest | None:
     """The allocation to simulate; None: none was asked for."""
     if parsed.simulate is None:
-        usual = {field.name: None if field.default is MISSING else field.default for field in fields(Request)}
+        usual = {field.name: None if field.default is MISSING else field.default for field in fields(AllocationRequest)}
         given = [name for name, value in {**usual, "with_remedies": False}.items() if getattr(parsed, name) != value]
         if given:
             raise ValueError(f"--{given[0].replace('_', '-')}={getattr(parsed, given[0])}: needs --simulate slurm")
         return None
     if parsed.gpus is None:
         raise ValueError("--simulate: needs --gpus")
-    return Request(**{field.name: getattr(parsed, field.name) for field in fields(Request)})
+    return AllocationRequest(**{field.name: getattr(parsed, field.name) for field in fields(AllocationRequest)})
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hycam_exp.plan.nodes import Cluster
-from hycam_exp.plan.simulation import POLICIES, Disturbance, Schedule, lower_bound, simulate
-from hycam_exp.plan.work import Job
+from hycam_exp.plan.forecast import Forecast
+from hycam_exp.plan.lines import PlanLine
+from hycam_exp.plan.simulation import POLICIES, Cluster, Disturbance, JobSchedule, SimulatedJob, lower_bound, simulate
 
 TIME_MARGIN = 1.25  # of the longest job's estimate, where no time limit is given
+STOPPED = {"failed": "failed as often as a cell may; retry=true runs it", "unreadable": "unreadable"}
 MOST_STARTS = 20  # that are expected for one step from a checkpoint to the next
 
 
@@ -22,7 +23,7 @@ def _option(default: Any, words: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class AllocationRequest:
     """The allocation that a user thinks of, and what may disturb it: the command's options."""
 
     gpus: int
@@ -49,7 +50,7 @@ class Request:
         limit = math.inf if self.time_limit is None else self.time_limit
         return Disturbance(rate=self.preemptions_per_day / 24, requeue=self.requeue_minutes / 60, limit=limit)
 
-    def check(self, jobs: Sequence[Job]) -> None:
+    def check(self, jobs: Sequence[SimulatedJob]) -> None:
         """Raise a `ValueError` that names a job which would hardly get from one checkpoint to the next."""
         rate, limit = self.disturbance.rate, self.disturbance.limit
         for job in jobs:
@@ -68,7 +69,7 @@ def _require(holds: bool, name: str, value: object, message: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class AllocationRow:
     """What a number of GPUs would give under a policy; hours."""
 
     gpus: int
@@ -98,13 +99,13 @@ class Allocation:
     """Of all jobs, undisturbed."""
     longest: float
     """Hours of the longest job."""
-    rows: list[Row]
+    rows: list[AllocationRow]
     """For 1, 2, 4, ... GPUs up to twice as many as asked for, and under both policies."""
     submissions: list[str]
     """The line for SLURM for each shape of jobs."""
 
 
-def allocation(jobs: Sequence[Job], request: Request) -> Allocation:
+def allocation(jobs: Sequence[SimulatedJob], request: AllocationRequest) -> Allocation:
     """Simulate the jobs on the allocation asked for and on its neighbours.
 
     Raises:
@@ -126,12 +127,12 @@ def numbers(gpus: int) -> list[int]:
     return sorted({*powers, gpus, 2 * gpus})
 
 
-def row(jobs: Sequence[Job], gpus: int, policy: str, request: Request) -> Row:
+def row(jobs: Sequence[SimulatedJob], gpus: int, policy: str, request: AllocationRequest) -> AllocationRow:
     """The schedules of one number of GPUs."""
     cluster = Cluster(gpus, request.gpus_per_node)
     nodes = len(cluster.free)
     if not cluster.holds(jobs):
-        return Row(gpus=gpus, nodes=nodes, policy=policy, lower_bound=None)
+        return AllocationRow(gpus=gpus, nodes=nodes, policy=policy, lower_bound=None)
     disturbance = request.disturbance
     quiet = Disturbance(requeue=disturbance.requeue, limit=disturbance.limit)
     plain = simulate(jobs, gpus, request.gpus_per_node, policy, quiet)
@@ -140,7 +141,7 @@ def row(jobs: Sequence[Job], gpus: int, policy: str, request: Request) -> Row:
         seeds = (f"{request.seed}/{repetition}" for repetition in range(request.repetitions))
         found = [simulate(jobs, gpus, request.gpus_per_node, policy, disturbance, random.Random(s)) for s in seeds]
     low, high = _range([schedule.makespan for schedule in found])
-    return Row(
+    return AllocationRow(
         gpus=gpus,
         nodes=nodes,
         policy=policy,
@@ -155,7 +156,7 @@ def row(jobs: Sequence[Job], gpus: int, policy: str, request: Request) -> Row:
     )
 
 
-def _mean(schedules: Sequence[Schedule], quantity: str) -> float:
+def _mean(schedules: Sequence[JobSchedule], quantity: str) -> float:
     return statistics.fmean(getattr(schedule, quantity) for schedule in schedules)
 
 
@@ -167,7 +168,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return found[0], found[-1]
 
 
-def submissions(jobs: Sequence[Job], request: Request) -> list[str]:
+def submissions(jobs: Sequence[SimulatedJob], request: AllocationRequest) -> list[str]:
     """A job array for each shape of jobs: nodes and GPUs of a job, its time, and how many at once."""
     interrupted = request.time_limit is not None or request.preemptions_per_day > 0
     shapes = Counter((job.nodes, job.gpus) for job in jobs)
@@ -188,3 +189,48 @@ def _clock(hours: float, step: int) -> str:
     """As SLURM reads it, rounded up to so many minutes."""
     minutes = step * math.ceil(hours * 60 / step - 1e-9)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Cells that are not simulated."""
+
+    cells: int
+    name: str
+    reason: str
+
+
+def jobs_of(lines: Sequence[PlanLine], start: float, with_remedies: bool) -> tuple[list[SimulatedJob], list[LeftOut]]:
+    """The cells that a grid would run now, in its order, and those that it could not run or whose time is not known."""
+    jobs: list[SimulatedJob] = []
+    left_out: list[LeftOut] = []
+    for line in lines:
+        cells = [cell for cell in line.cells if cell.runs]
+        found = line.remedied if with_remedies and line.remedied else line.forecast
+        name = f"{line.model}-{line.method}-{line.data}"
+        reason = found.obstacle or ("how long it takes is not known" if found.hours.total is None else None)
+        if cells and reason:
+            left_out.append(LeftOut(cells=len(cells), name=name, reason=reason))
+        elif cells:
+            jobs += [_job(found, f"{name}-f{cell.fold}-s{cell.seed}", start) for cell in cells]
+        for status, why in STOPPED.items():
+            number = sum(cell.status == status and not cell.runs for cell in line.cells)
+            if number:
+                left_out.append(LeftOut(cells=number, name=name, reason=why))
+    return jobs, left_out
+
+
+def _job(found: Forecast, name: str, start: float) -> SimulatedJob:
+    hours, steps = found.hours, found.steps
+    assert hours.train is not None, "its time is known"
+    assert steps is not None, "its time is known"
+    train = hours.train + (hours.validate or 0.0)
+    return SimulatedJob(
+        name=name,
+        gpus=found.devices // found.num_nodes,
+        nodes=found.num_nodes,
+        train=train,
+        decode=hours.generate or 0.0,
+        checkpoint=train * found.checkpoint_steps / steps,
+        start=start,
+    )

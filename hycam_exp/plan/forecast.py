@@ -1,17 +1,56 @@
-"""The forecast of one cell: parameters, memory, work, time, the adapter's size, and whether it fits."""
+"""The forecast of one cell: parameters, memory, work, time, the adapter's size, and whether it fits.
+
+Work are the floating-point operations of the matrix products; everything else is left out. See: Kaplan et al. 2020,
+arXiv 2001.08361, section 2.1 (2 per weight and token forward, 4 backward), split here into 2 for the gradient of the
+input and 2 for that of the weight, which a frozen weight does not need; Dao 2023, arXiv 2307.08691, section 3.1
+(attention: two products forward, five backward, one of them a recomputation).
+"""
 
 import math
 from dataclasses import dataclass, replace
 
 from hycam_exp.config.settings import Run, refusal
 from hycam_exp.data.batches import StepSizes
-from hycam_exp.plan.accelerators import Accelerator
-from hycam_exp.plan.flops import work
-from hycam_exp.plan.memory import Parts, Step
-from hycam_exp.plan.remedies import Remedy, remedy
-from hycam_exp.plan.shape import Batch, Shape
-from hycam_exp.plan.training_step import step_of
+from hycam_exp.plan.devices import Accelerator
+from hycam_exp.plan.memory import MemoryParts, TrainingStep, step_of
+from hycam_exp.plan.method_costs import MethodCosts
+from hycam_exp.plan.sizes import MicroBatch, Shape
+from hycam_exp.plan.suggestions import Suggestion, remedy
 from hycam_exp.plan.workload import Workload
+
+ATTENTION_FORWARD, ATTENTION_BACKWARD = 2, 5  # products of queries x keys x width of a head, each 2 a multiplication
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Operations of a forward and a backward pass over one micro-batch."""
+
+    forward: int
+    backward: int
+    recomputed: int
+    """Of the blocks, again, under activation checkpointing."""
+
+    @property
+    def total(self) -> int:
+        return self.forward + self.backward + self.recomputed
+
+
+def work(costs: MethodCosts, batch: MicroBatch, checkpointing: bool) -> Work:
+    """What one micro-batch takes with a method of these costs, padding included."""
+    shape, n = costs.shape, batch.tokens
+    first = min(costs.modulated, default=0)
+    behind = shape.num_blocks - (0 if checkpointing else first)  # blocks that a gradient goes through
+    weights = sum(inputs * outputs for inputs, outputs in shape.linears.values())
+    head = 2 * n * shape.vocabulary * shape.width
+    linear, square = 2 * n * weights, 2 * n * batch.length * shape.queries
+    forward, backward = costs.work(n)
+    full = 2 if costs.trains_backbone else 1  # gradients of the input, and of the weight
+    blockwise = shape.num_blocks * (linear + ATTENTION_FORWARD * square) + forward
+    return Work(
+        forward=blockwise + head,
+        backward=full * (behind * linear + head) + behind * ATTENTION_BACKWARD * square + backward,
+        recomputed=blockwise if checkpointing else 0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +76,9 @@ class Forecast:
     parameters_trainable: int
     checkpointing: bool
     """Whether the cell's trainer recomputes activations: which of the two memories counts."""
-    memory_checkpointed: Parts | None
+    memory_checkpointed: MemoryParts | None
     """None where the method cannot run under the strategy."""
-    memory_plain: Parts | None
+    memory_plain: MemoryParts | None
     host_per_node: int
     """Bytes of a node's own memory that the strategy fills; 0 without offload."""
     strategy: str
@@ -65,11 +104,11 @@ class Forecast:
     adapter_bytes: int
     workload: Workload | None
     fits: bool
-    remedy: Remedy | None
+    remedy: Suggestion | None
     """What would make it fit, the least change; None where it fits, or nothing that is tried helps."""
 
     @property
-    def memory(self) -> Parts | None:
+    def memory(self) -> MemoryParts | None:
         """At the peak, as the cell is configured."""
         return self.memory_checkpointed if self.checkpointing else self.memory_plain
 
@@ -94,9 +133,13 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
     memory = peaks.get(step.checkpointing)
     mean = math.ceil(load.tokens) if load else run.data.max_length
     padded = math.ceil(load.tokens / (1 - (load.padding or 0))) if load else mean
-    once = work(shape, run.method, replace(step.batch, length=padded), step.checkpointing)
+    once = work(step.costs, replace(step.batch, length=padded), step.checkpointing)
     per_step = once.total * step.accumulation * step.devices
-    steps = StepSizes.of(run.recipe, run.trainer).windows(load.train) * run.recipe.epochs if load else None
+    sizes, recipe = StepSizes.of(run.recipe, run.trainer), run.recipe
+    steps = sizes.windows(load.train) * recipe.epochs if load else None
+    every = run.trainer.checkpoint_every_steps
+    if load:  # there is one after a validation as well (`training.checkpoints`)
+        every = min(every, sizes.validation_interval(load.train, recipe.validations_per_epoch))
     saved = step.total_parameters if step.trains_backbone else step.total_parameters - shape.dimensions.parameters
     fits = memory is not None and memory.total <= device.memory
     return Forecast(
@@ -117,8 +160,8 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
         length=step.batch.length,
         flops_per_step=per_step,
         steps=steps,
-        checkpoint_steps=_checkpoint_steps(run, load),
-        hours=_hours(run, shape, load, steps, per_step, step, device, utilisation),
+        checkpoint_steps=every,
+        hours=_hours(run, load, steps, per_step, step, device, utilisation),
         adapter_bytes=saved * step.width.trained,
         workload=load,
         fits=fits,
@@ -126,17 +169,8 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
     )
 
 
-def _checkpoint_steps(run: Run, load: Workload | None) -> int:
-    """Those of the trainer, or of a validation, after which there is one as well (`training.Checkpoints`)."""
-    every = run.trainer.checkpoint_every_steps
-    if load is None:
-        return every
-    sizes = StepSizes.of(run.recipe, run.trainer)
-    return min(every, sizes.validation_interval(load.train, run.recipe.validations_per_epoch))
-
-
 def _hours(
-    run: Run, shape: Shape, load: Workload | None, steps: int | None, per_step: int, step: Step, device: Accelerator,
+    run: Run, load: Workload | None, steps: int | None, per_step: int, step: TrainingStep, device: Accelerator,
     utilisation: float,
 ) -> Hours:  # fmt: skip
     """Work over what the devices do of it in an hour; decoding, whose batches they share, reads all weights a token."""
@@ -144,9 +178,9 @@ def _hours(
         return Hours(train=None, validate=None, generate=None)
     peak = device.narrow if run.recipe.precision == "bf16_mixed" else device.wide
     hourly = 3600 * peak * utilisation * step.devices
-    row = Batch(rows=1, length=math.ceil(load.tokens), padded=False)
+    row = MicroBatch(rows=1, length=math.ceil(load.tokens), padded=False)
     validations = run.recipe.validations_per_epoch * run.recipe.epochs
-    forward = work(shape, run.method, row, False).forward
+    forward = work(step.costs, row, False).forward
     generate: float | None = 0.0
     if run.evaluation.test and run.evaluation.generate:
         batches = math.ceil(load.test / run.trainer.evaluation_batch_size) * (1 + run.evaluation.generate_before)

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from hycam_exp.config.settings import Run
-from hycam_exp.launch.cell_status import DONE, FAILED, MISSING, standing, store_of
-from hycam_exp.launch.inputs import Inputs
-from hycam_exp.plan.accelerators import Accelerator
+from hycam_exp.launch.cell_status import DONE, FAILED, MISSING, Inputs, standing, store_of
+from hycam_exp.plan.devices import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast
-from hycam_exp.plan.shape import shape_of_model
+from hycam_exp.plan.sizes import shape_of_model
 from hycam_exp.plan.workload import Workload, workload
 
 STATUSES = (DONE, FAILED, MISSING, "unknown data", "unreadable")
+NAMED = ("model", "method", "data", "fold", "seed")  # overrides that a line or its cells tell by themselves
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
+class PlannedCell:
     """Where a cell stands."""
 
     run_id: str | None
@@ -32,7 +32,7 @@ class Status:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class PlanLine:
     """Cells of one backbone, method, data mix and recipe, under the same settings."""
 
     model: str
@@ -41,7 +41,7 @@ class Line:
     recipe: str
     overrides: tuple[str, ...]
     """What was swept or given beside groups, fold and seed: it tells lines of the same names apart."""
-    cells: tuple[Status, ...]
+    cells: tuple[PlannedCell, ...]
     forecast: Forecast
     remedied: Forecast | None
     """With the forecast's remedy, where it has one."""
@@ -51,7 +51,9 @@ class Line:
         return sum(cell.status == status for cell in self.cells)
 
 
-def lines(cells: Sequence[Sequence[str]], runs: Sequence[Run], device: Accelerator, utilisation: float) -> list[Line]:
+def lines(
+    cells: Sequence[Sequence[str]], runs: Sequence[Run], device: Accelerator, utilisation: float
+) -> list[PlanLine]:
     """The lines of a grid, in the order of their first cells.
 
     Raises:
@@ -59,60 +61,46 @@ def lines(cells: Sequence[Sequence[str]], runs: Sequence[Run], device: Accelerat
     """
     grouped: dict[str, list[tuple[Sequence[str], Run]]] = {}
     for overrides, run in zip(cells, runs, strict=True):
-        grouped.setdefault(_same(run), []).append((overrides, run))
-    loads = _Workloads(Inputs())
-    return [_line(members, loads, device, utilisation) for members in grouped.values()]
-
-
-def _same(run: Run) -> str:
-    """Equal for runs that differ in fold and seed alone."""
-    return json.dumps({**asdict(run), "fold": None, "seed": None}, sort_keys=True)
-
-
-class _Workloads:
-    """Workloads of a grid's runs, each made once."""
-
-    def __init__(self, inputs: Inputs) -> None:
-        self.inputs = inputs
-        self._made: dict[str, Workload | None] = {}
-
-    def of(self, run: Run) -> Workload | None:
+        but_for_fold_and_seed = {**asdict(run), "fold": None, "seed": None}
+        grouped.setdefault(json.dumps(but_for_fold_and_seed, sort_keys=True), []).append((overrides, run))
+    inputs, loads = Inputs(), dict[str, Workload | None]()
+    found = []
+    for members in grouped.values():
+        overrides, run = members[0]
+        shape = shape_of_model(run.model)
         key = json.dumps([asdict(run.data), run.model.path, run.fold], sort_keys=True)
-        if key not in self._made:
-            self._made[key] = workload(run, self.inputs.data(run.data))
-        return self._made[key]
+        if key not in loads:
+            loads[key] = workload(run, inputs.data(run.data))
+        planned = forecast(run, shape, loads[key], device, utilisation)
+        changed = None if planned.remedy is None else planned.remedy.run
+        remedied = None if changed is None else forecast(changed, shape, loads[key], device, utilisation)
+        found.append(
+            PlanLine(
+                model=run.model.name,
+                method=run.method.name,
+                data=run.data.name,
+                recipe=run.recipe.name,
+                overrides=tuple(o for o in overrides if o.partition("=")[0] not in NAMED),
+                cells=tuple(status(run, inputs) for _, run in members),
+                forecast=planned,
+                remedied=remedied,
+            )
+        )
+    return found
 
 
-def _line(
-    members: Sequence[tuple[Sequence[str], Run]], loads: _Workloads, device: Accelerator, utilisation: float
-) -> Line:
-    overrides, run = members[0]
-    shape, load = shape_of_model(run.model), loads.of(run)
-    found = forecast(run, shape, load, device, utilisation)
-    return Line(
-        model=run.model.name,
-        method=run.method.name,
-        data=run.data.name,
-        recipe=run.recipe.name,
-        overrides=tuple(o for o in overrides if o.partition("=")[0] not in ("model", "method", "data", "fold", "seed")),
-        cells=tuple(status(run, loads.inputs) for _, run in members),
-        forecast=found,
-        remedied=None if found.remedy is None else forecast(found.remedy.run, shape, load, device, utilisation),
-    )
-
-
-def status(run: Run, inputs: Inputs) -> Status:
+def status(run: Run, inputs: Inputs) -> PlannedCell:
     """Where a cell stands, by its record and its failures."""
     data = inputs.data(run.data)
     place = {"fold": run.fold, "seed": run.seed}
     if data.hash is None:
-        return Status(run_id=None, status="unknown data", reason=data.problem, runs=True, **place)
+        return PlannedCell(run_id=None, status="unknown data", reason=data.problem, runs=True, **place)
     identifier = inputs.run_id(run)
     try:
         now = standing(identifier, store_of(run))
     except ValueError as error:
-        return Status(run_id=identifier, status="unreadable", reason=str(error), runs=False, **place)
+        return PlannedCell(run_id=identifier, status="unreadable", reason=str(error), runs=False, **place)
     shown = FAILED if now.retried else now.state
     wanted = {DONE: run.overwrite, FAILED: run.retry, MISSING: True}[now.state]
     reason = now.reason if shown == FAILED else None
-    return Status(run_id=identifier, status=shown, reason=reason, runs=wanted, **place)
+    return PlannedCell(run_id=identifier, status=shown, reason=reason, runs=wanted, **place)

@@ -3,26 +3,31 @@
 A step is what `training.FineTuning` does: forward, zero_grad (Lightning: after the forward pass), backward, clipping,
 AdamW. So the gradients of the step before are there during the forward pass, and with accumulation those of the
 micro-batches before during the whole of it.
+
+A frozen linear layer of four bits has two weights in a byte, and a float32 scale for each `NF4_BLOCK` of them; it is
+unpacked whole whenever it is computed with, forward and backward. Embeddings, output embedding, norms and biases stay
+as they are. See: Dettmers et al. 2023, arXiv 2305.14314, section 3; bitsandbytes' Params4bit and MatMul4Bit;
+`models.load.quantization` (scales are not quantised a second time).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from hycam_exp.config.methods import FullFTSettings, HyCAMSettings, MethodSettings
-from hycam_exp.config.settings import LOSS_CHUNK
-from hycam_exp.plan.attached import frozen_parameters, largest_tensor, resolved, trains_linears
-from hycam_exp.plan.block import Block
-from hycam_exp.plan.packing import packed
-from hycam_exp.plan.shape import Batch, Bytes, Shape
-from hycam_exp.plan.sharing import Sharing
-from hycam_exp.plan.tape import Kept, Moment, Tape, worst
+from hycam_exp.config.methods import METHODS, MethodSettings
+from hycam_exp.config.settings import LOSS_CHUNK, Run, refusal
+from hycam_exp.data.batches import StepSizes
+from hycam_exp.plan.devices import Accelerator, Sharding
+from hycam_exp.plan.method_costs import MethodCosts, costs_of
+from hycam_exp.plan.saved_tensors import Block, Kept, Moment, Tape, worst
+from hycam_exp.plan.sizes import Bytes, MicroBatch, Shape, bytes_of
 
+NF4_BLOCK, NF4_SCALE = 64, 4  # packed weights that share a scale, and its bytes
 LOOP_TEMPORARIES = 3  # torch's loop over tensors: the last tensor's denominator, a root, and the root scaled
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class MemoryParts:
     """Bytes on one device at one moment."""
 
     moment: str
@@ -49,13 +54,13 @@ class Parts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class TrainingStep:
     """One training step of a backbone with a method on one of `devices`."""
 
     shape: Shape
     settings: MethodSettings
     width: Bytes
-    batch: Batch
+    batch: MicroBatch
     attention: str = "sdpa"
     checkpointing: bool
     """Of activations: every block's are computed again in the backward pass."""
@@ -77,24 +82,29 @@ class Step:
     @cached_property
     def total_parameters(self) -> int:
         """All parameters, those of the backbone and of the adapter."""
-        added = 0 if self.trains_backbone else self.trained + frozen_parameters(self.settings, self.shape)
+        added = 0 if self.trains_backbone else self.trained + self.costs.frozen_parameters
         return self.shape.dimensions.parameters + added
 
     @property
     def trains_backbone(self) -> bool:
         """Every weight of the backbone is trained."""
-        return isinstance(self.settings, FullFTSettings)
+        return METHODS[self.settings.name].trains_backbone
+
+    @cached_property
+    def costs(self) -> MethodCosts:
+        """What the method adds to the step."""
+        return costs_of(self.settings, self.shape)
 
     @property
     def weights(self) -> int:
         """Bytes of all weights: frozen ones of the backbone, and the adapter's in the type of trained ones."""
         backbone = self.shape.dimensions.parameters
         whole = backbone * self.width.frozen + (self.total_parameters - backbone) * self.width.trained
-        return (
-            whole - self.linears * self.width.frozen + packed(self.shape.dimensions.linears)
-            if self.quantized
-            else whole
-        )
+        if not self.quantized:
+            return whole
+        sizes = [inputs * outputs for inputs, outputs in self.shape.dimensions.linears]
+        packed = sum(-(-size // 2) + NF4_SCALE * -(-size // NF4_BLOCK) for size in sizes)
+        return whole - sum(sizes) * self.width.frozen + packed
 
     @property
     def linears(self) -> int:
@@ -114,36 +124,29 @@ class Step:
     @property
     def optimiser(self) -> int:
         """Bytes of the optimiser on one device."""
-        return self.sharing.optimiser(self.trained)
+        return self.sharding.optimiser(self.trained)
 
     @cached_property
-    def sharing(self) -> Sharing:
+    def sharding(self) -> Sharding:
         """How the strategy divides the step."""
-        return Sharing(strategy=self.strategy, devices=self.devices, offload=self.offload, width=self.width)
-
-    @cached_property
-    def modulated(self) -> set[int]:
-        """The blocks that HyCAM is attached to."""
-        hycam = isinstance(self.settings, HyCAMSettings)
-        return set(self.settings.blocks(self.shape.num_blocks)) if hycam else set()  # type: ignore[attr-defined]
+        return Sharding(strategy=self.strategy, devices=self.devices, offload=self.offload, width=self.width)
 
     @cached_property
     def tapes(self) -> list[Tape]:
         """The blocks' tapes; under checkpointing the embedding's output asks for a gradient, so that all have one."""
-        settings = resolved(self.settings, self.shape)
-        first = 0 if trains_linears(settings) else min(self.modulated)
+        modulated = set(self.costs.modulated)
+        first = min(modulated, default=0)
         made: dict[tuple[bool, bool], Tape] = {}
+        tapes = []
         for number in range(self.shape.num_blocks):
-            kind = (number in self.modulated, self.checkpointing or self.trains_backbone or number > first)
+            kind = (number in modulated, self.checkpointing or self.trains_backbone or number > first)
             if kind not in made:
                 made[kind] = Block(
-                    shape=self.shape, batch=self.batch, width=self.width, settings=settings, attention=self.attention,
+                    shape=self.shape, batch=self.batch, width=self.width, costs=self.costs, attention=self.attention,
                     modulated=kind[0], upstream=kind[1], quantized=self.quantized,
                 ).tape()  # fmt: skip
-        return [
-            made[number in self.modulated, self.checkpointing or self.trains_backbone or number > first]
-            for number in range(self.shape.num_blocks)
-        ]
+            tapes.append(made[kind])
+        return tapes
 
     @property
     def _input(self) -> int:
@@ -174,7 +177,7 @@ class Step:
         """Bytes of the gradient of an embedding."""
         return self.shape.vocabulary * self.shape.width * self.width.trained if self.trains_backbone else 0
 
-    def moments(self) -> Iterator[Parts]:
+    def moments(self) -> Iterator[MemoryParts]:
         """The moments at which memory can be at its peak, in their order."""
         kept = self._below[-1] + self._head
         narrow = self.width.compute
@@ -184,45 +187,37 @@ class Step:
         lifted = 2 * chunk * (wide if self.foreach else 8)  # and its exponential; on a CPU in float64
         lowered = chunk * (wide + (narrow if narrow < wide else 0))
         before = self.gradients if self.accumulation > 1 else 0
+        cached = sum(tape.cached for tape in self.tapes) if self.checkpointing else 0  # else the tapes keep it anyway
+        cache = Kept(backbone=cached) if self.trains_backbone else Kept(method=cached)
         if not self.checkpointing:
             last = worst(self.tapes[-1].forward())
             done = self._below[-2] + self._shared + last.kept
             yield self._at(f"last block forward, {last.name}", done, self.gradients, 0, last.working)
-        yield self._at("end of the forward pass", kept + self._cache(), self.gradients, positions * narrow + lifted)
+        yield self._at("end of the forward pass", kept + cache, self.gradients, positions * narrow + lifted)
         yield self._at("gradient of the logits", kept, before, 2 * positions * narrow + lowered)
         weight = self.shape.vocabulary * self.shape.width * narrow if self.trains_backbone else 0
         hidden = self.batch.tokens * self.shape.width * narrow
         yield self._at("output embedding", kept, before, positions * narrow, weight + hidden)
         gradients = self._vocabulary
-        for number in reversed(range(len(self.tapes))):
-            for moment in self._block_moments(number):
-                kept = self._below[number] + moment.kept + self._outside
+        outside = self._shared  # and a checkpointed block's input, where its tape does not begin with it
+        if self.checkpointing and self.width.stream != self.width.norm:
+            outside += Kept(backbone=self._input)
+        peaks: dict[int, list[Moment]] = {}  # of each different tape: of computing it again, and of its backward pass
+        for number, tape in reversed(list(enumerate(self.tapes))):
+            if id(tape) not in peaks:
+                passes = [tape.forward(), tape.backward()] if self.checkpointing else [tape.backward()]
+                peaks[id(tape)] = [worst(moments) for moments in passes]
+            for moment in peaks[id(tape)]:
                 reached = max(before, gradients + moment.gradients)
+                kept = self._below[number] + moment.kept + outside
                 yield self._at(f"block {number}, {moment.name}", kept, reached, 0, moment.working)
-            gradients += self.tapes[number].trained
+            gradients += tape.trained
         yield self._at("input embedding", self._shared, self.gradients, 0, self._vocabulary)
-        largest = largest_tensor(self.settings, self.shape) * self.width.trained
-        update = self.sharing.update(self.trained)
-        if not self.foreach and not self.sharing.zero:
-            update = self.sharing.split(LOOP_TEMPORARIES * largest, "optimiser")
+        largest = self.costs.largest_tensor * self.width.trained
+        update = self.sharding.update(self.trained)
+        if not self.foreach and not self.sharding.zero:
+            update = self.sharding.split(LOOP_TEMPORARIES * largest, "optimiser")
         yield self._at("optimiser", self._shared, self.gradients, 0, update)
-
-    def _block_moments(self, number: int) -> Iterator[Moment]:
-        """The worst of computing a block again, and the worst of its backward pass."""
-        if self.checkpointing:
-            yield self._worst[id(self.tapes[number])][0]
-        yield self._worst[id(self.tapes[number])][1]
-
-    @cached_property
-    def _worst(self) -> dict[int, tuple[Moment, Moment]]:
-        different = {id(tape): tape for tape in self.tapes}
-        return {key: (worst(tape.forward()), worst(tape.backward())) for key, tape in different.items()}
-
-    @property
-    def _outside(self) -> Kept:
-        """A checkpointed block's input, where its tape does not begin with it."""
-        outside = self.checkpointing and self.width.stream != self.width.norm
-        return self._shared + Kept(backbone=self._input if outside else 0)
 
     @property
     def _shared(self) -> Kept:
@@ -231,33 +226,58 @@ class Step:
         mask = batch.rows * batch.length**2 if batch.padded else 0
         return Kept(backbone=3 * 8 * batch.tokens + 2 * batch.length * self.shape.head * self.width.compute + mask)
 
-    def _cache(self) -> Kept:
-        """Autocast's copies of trained weights at the end of the forward pass, where no tape keeps them anyway."""
-        cached = sum(tape.cached for tape in self.tapes) if self.checkpointing else 0
-        return Kept(backbone=cached) if self.trains_backbone else Kept(method=cached)
-
     @cached_property
     def _buffers(self) -> tuple[int, int]:
         """Before the update, and in it, when only DDP's buckets are left."""
         root = self._vocabulary * (1 if self.shape.tied else 2)
         largest = max(root, *(tape.trained for tape in self.tapes))
-        buckets = self.sharing.buckets(self.gradients, largest)
-        return self.sharing.gathered(self.shape, self.weights) + buckets, buckets if self.strategy == "ddp" else 0
+        buckets = self.sharding.buckets(self.gradients, largest)
+        return self.sharding.gathered(self.shape, self.weights) + buckets, buckets if self.strategy == "ddp" else 0
 
-    def _at(self, moment: str, kept: Kept, gradients: int, logits: int, working: int = 0) -> Parts:
-        return Parts(
+    def _at(self, moment: str, kept: Kept, gradients: int, logits: int, working: int = 0) -> MemoryParts:
+        return MemoryParts(
             moment=moment,
-            weights=self.sharing.weights(self.weights),
-            gradients=self.sharing.gradients(gradients),
+            weights=self.sharding.weights(self.weights),
+            gradients=self.sharding.gradients(gradients),
             optimiser=self.optimiser,
             activations=kept.backbone,
             method=kept.method,
             logits=logits,
             working=working,
             buffers=self._buffers[moment == "optimiser"],
-            host=self.sharing.host(self.weights, self.trained),
+            host=self.sharding.host(self.weights, self.trained),
         )
 
-    def peak(self) -> Parts:
+    def peak(self) -> MemoryParts:
         """The moment with the largest sum."""
         return max(self.moments(), key=lambda parts: parts.total)
+
+
+def step_of(run: Run, shape: Shape, device: Accelerator) -> TrainingStep:
+    """A training step of the run, with micro-batches of the most rows that it has."""
+    recipe, trainer = run.recipe, run.trainer
+    sizes = StepSizes.of(recipe, trainer)
+    return TrainingStep(
+        shape=shape,
+        settings=run.method,
+        width=bytes_of(recipe.precision, METHODS[run.method.name].trains_backbone),
+        batch=MicroBatch(
+            rows=sizes.rows,
+            length=run.data.max_length,
+            padded=sizes.rows > 1 or run.data.padding == "max_length",
+        ),
+        attention=run.model.attention,
+        checkpointing=trainer.activation_checkpointing,
+        accumulation=sizes.accumulation,
+        foreach=device.gpu,
+        strategy=trainer.strategy,
+        devices=trainer.world_size,
+        offload=trainer.offload,
+        quantized=run.model.quantize is not None,
+    )
+
+
+def fits(run: Run, shape: Shape, device: Accelerator) -> bool:
+    """The run's method works under its strategy, and the peak is at most the device's memory."""
+    works = refusal(run.method.name, run.trainer.strategy) is None
+    return works and step_of(run, shape, device).peak().total <= device.memory

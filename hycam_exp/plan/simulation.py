@@ -15,11 +15,112 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from hycam_exp.plan.nodes import Cluster, place
-from hycam_exp.plan.work import BEGINNING, Job, Progress
-
 POLICIES = {"fifo": "first come, first served", "lpt": "longest first"}
 DONE, PREEMPTED, LIMIT = "done", "preempted", "time limit"
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """What an interrupted job does not have to do again."""
+
+    checkpoints: int = 0
+    """Of training."""
+    decoded: float = 0.0
+    """Hours of decoding: responses are kept as they come."""
+
+
+BEGINNING = JobProgress()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedJob:
+    """A cell's needs, in hours."""
+
+    name: str
+    gpus: int = 1
+    """Of each of its nodes."""
+    nodes: int = 1
+    train: float
+    """Validation included."""
+    decode: float = 0.0
+    checkpoint: float = math.inf
+    """Training between two checkpoints."""
+    start: float = 0.0
+    """From every start until work goes on: imports, loading, what is measured again."""
+
+    @property
+    def width(self) -> int:
+        """GPUs of all its nodes."""
+        return self.gpus * self.nodes
+
+    @property
+    def undisturbed(self) -> float:
+        """From its start to its end."""
+        return self.start + self.train + self.decode
+
+    @property
+    def interval(self) -> float:
+        """The most training that an interruption can undo."""
+        return min(self.checkpoint, self.train)
+
+    @property
+    def last_checkpoint(self) -> int:
+        """The number of the last one that is taken before training ends."""
+        return max(0, math.ceil(self.train / self.checkpoint - 1e-9) - 1)
+
+    def left(self, progress: JobProgress) -> float:
+        """Work left; only decoding that was done is not done again once training is over."""
+        done = progress.checkpoints * self.interval
+        return self.train - done + self.decode - progress.decoded
+
+    def after(self, progress: JobProgress, worked: float) -> JobProgress:
+        """What is kept of so much work from there on, if the job is interrupted then."""
+        if worked <= 0:
+            return progress
+        training = self.train - progress.checkpoints * self.interval
+        if worked >= training:
+            return JobProgress(self.last_checkpoint, progress.decoded + worked - training)
+        passed = progress.checkpoints + math.floor(worked / self.interval + 1e-9)
+        return JobProgress(min(passed, self.last_checkpoint), progress.decoded)
+
+
+@dataclass
+class Cluster:
+    """So many GPUs, in nodes of `per_node`; the last node has what is over."""
+
+    gpus: int
+    per_node: int
+    free: list[int] = field(init=False)
+    """Of every node."""
+
+    def __post_init__(self) -> None:
+        full, over = divmod(self.gpus, self.per_node)
+        self.free = [self.per_node] * full + [over] * bool(over)
+
+    def holds(self, jobs: Sequence[SimulatedJob]) -> bool:
+        """Each of them could start now, alone."""
+        shapes = {(job.gpus, job.nodes): job for job in jobs}
+        return all(place(self.free, job) is not None for job in shapes.values())
+
+    def take(self, job: SimulatedJob, nodes: Sequence[int]) -> None:
+        """Its GPUs are in use from now on."""
+        for node in nodes:
+            self.free[node] -= job.gpus
+
+    def give_back(self, job: SimulatedJob, nodes: Sequence[int]) -> None:
+        """They are free again."""
+        for node in nodes:
+            self.free[node] += job.gpus
+
+
+def place(free: Sequence[int], job: SimulatedJob) -> tuple[int, ...] | None:
+    """The nodes for a job, those with the fewest free GPUs that are enough; None where there is no room."""
+    rooms = [(room, node) for node, room in enumerate(free) if room >= job.gpus]
+    if len(rooms) < job.nodes:
+        return None
+    if job.nodes == 1:
+        return (min(rooms)[1],)
+    return tuple(node for _, node in sorted(rooms)[: job.nodes])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +141,7 @@ UNDISTURBED = Disturbance()
 class Attempt(NamedTuple):
     """One start of a job."""
 
-    job: Job
+    job: SimulatedJob
     nodes: tuple[int, ...]
     start: float
     end: float
@@ -48,7 +149,7 @@ class Attempt(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Schedule:
+class JobSchedule:
     """What became of the jobs."""
 
     gpus: int
@@ -75,25 +176,25 @@ class Schedule:
         return self.used / (self.gpus * self.makespan) if self.makespan else 0.0
 
 
-def lower_bound(jobs: Sequence[Job], gpus: int) -> float:
+def lower_bound(jobs: Sequence[SimulatedJob], gpus: int) -> float:
     """No schedule is shorter: all work over all GPUs, and the longest job."""
     work = sum(job.undisturbed * job.width for job in jobs)
     return max([work / gpus, *(job.undisturbed for job in jobs)])
 
 
 def simulate(
-    jobs: Sequence[Job],
+    jobs: Sequence[SimulatedJob],
     gpus: int,
     per_node: int,
     policy: str,
     disturbance: Disturbance = UNDISTURBED,
     rng: random.Random | None = None,
-) -> Schedule:
+) -> JobSchedule:
     """The schedule of the jobs; the same for the same state of `rng`, which only preemption draws from."""
     cluster = Cluster(gpus, per_node)
     assert cluster.holds(jobs), "every job has room on the empty cluster"
     run = _Simulation(jobs, cluster, policy, disturbance, rng or random.Random(0))
-    return Schedule(gpus, run.attempts_until_done())
+    return JobSchedule(gpus, run.attempts_until_done())
 
 
 @dataclass
@@ -103,7 +204,7 @@ class _Reservation:
     time: float
     spare: list[int]
 
-    def allows(self, job: Job, nodes: Sequence[int], end: float) -> bool:
+    def allows(self, job: SimulatedJob, nodes: Sequence[int], end: float) -> bool:
         """The job would not delay it; if it runs into that time, it takes of what is spare."""
         if end <= self.time:
             return True
@@ -116,13 +217,13 @@ class _Reservation:
 
 @dataclass
 class _Simulation:
-    jobs: Sequence[Job]
+    jobs: Sequence[SimulatedJob]
     cluster: Cluster
     policy: str
     disturbance: Disturbance
     rng: random.Random
     now: float = 0.0
-    progress: list[Progress] = field(init=False)
+    progress: list[JobProgress] = field(init=False)
     ready: list[tuple[float, int]] = field(default_factory=list)
     """Order of the policy, number of the job."""
     events: list[tuple[float, int, int | None, int | None]] = field(default_factory=list)
@@ -187,7 +288,7 @@ class _Simulation:
         for entry in started:
             self.ready.remove(entry)
 
-    def _reserve(self, job: Job) -> _Reservation:
+    def _reserve(self, job: SimulatedJob) -> _Reservation:
         """The first moment at which the job has room, if the running attempts end as expected."""
         free = list(self.cluster.free)
         for end, number in sorted((end, number) for number, end in self.expected.items()):

@@ -11,7 +11,7 @@ from hycam_exp.data import published, splits
 from hycam_exp.data.batches import Schedule, StepSizes
 from hycam_exp.data.prompts import CHAT, render
 from hycam_exp.data.records import Record
-from hycam_exp.launch.inputs import Data
+from hycam_exp.launch.cell_status import Data
 from hycam_exp.models import files
 
 TABLE1 = "the paper's Table 1"

@@ -40,7 +40,7 @@ def everything(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     sources = chosen_sources(chosen.results, chosen.study)
     if not any(path for source in sources for path in source.records.glob("*.json")):
-        sys.exit(as_errors(f"--results={chosen.results}: no record in {sources[-1].records}"))
+        sys.exit(as_errors(f"--results={chosen.results}: no study, and no record in {sources[-1].records}"))
     cache = kept_in(chosen.outputs)
     problems = [problem for source in sources for problem in _write_all(source, chosen, cache)]
     for problem in problems:
@@ -52,6 +52,7 @@ def _write_all(source: Source, chosen: Namespace, cache: Cache) -> Sequence[Prob
     """The tables, the figures and the page of one source; what is wrong with its records."""
     from hycam_exp.report.figures.catalogue import Drawing
 
+    print(f"== {source.out} ==")
     experiments = Experiments(cache)
     frame = read(source, experiments)
     selection = select(frame, experiments)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.config.settings import config_dir
+from hycam_exp.config.compose import config_dir
 from hycam_exp.records.provenance import PACKAGE
 from hycam_exp.runtime.files import write_atomically
 

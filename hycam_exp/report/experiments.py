@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from hycam_exp.config.settings import Run, config_dir
+from hycam_exp.config.compose import config_dir
+from hycam_exp.config.settings import Run
 from hycam_exp.report import settings
 from hycam_exp.report.cache import Cache
 from hycam_exp.report.settings import REPEATED, Values

@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hycam_exp.config import methods
 from hycam_exp.data import published
 from hycam_exp.data.published import Dataset, Row, rows
 
 if TYPE_CHECKING:
     from hycam_exp.report.claims.evidence import Scoreboard
 
-METHODS = {
-    "Full Finetune": "full_ft", "LoRA": "lora", "Multi LoRA": "multi_lora", "RieMoE-LoRA": "riemoe_lora",
-    "HyCAM": "hycam",
-}  # fmt: skip
-VARIANTS = {
-    "shared_cam_only": "hycam_shared_only", "full_spec": "hycam_full_spec", "spec_only": "hycam_spec_only",
-    "inverse_peft": "hycam_inverse_peft", "hycam": "hycam",
-}  # fmt: skip
+METHODS = {method.title: name for name, method in methods.METHODS.items() if method.published}
+VARIANTS = {method.ablation: name for name, method in methods.METHODS.items() if method.ablation is not None}
 SCORES = ("ppl", "bleu4", "rouge_l")
 """The metrics of the paper's tables: another one that this software has is in none of them."""
 MARKS = ("", "best", "second")

@@ -2,7 +2,7 @@
 
 import re
 
-from hycam_exp.report import published
+from hycam_exp.config import methods
 
 MODELS = {
     "llama2_7b": "Llama 2 7B", "llama3_8b": "Llama 3 8B", "llama3_1_8b": "Llama 3.1 8B", "mistral_7b": "Mistral 7B",
@@ -11,11 +11,7 @@ MODELS = {
     "llama3_2_1b": "Llama 3.2 1B", "llama3_2_3b": "Llama 3.2 3B",
     "smollm2_135m": "SmolLM2 135M Instruct",
 }  # fmt: skip
-METHODS = {method: printed for printed, method in published.METHODS.items()} | {
-    "lora_matched": "LoRA (matched)", "hycam_shared_only": "Shared-CAM-Only", "hycam_full_spec": "HyCAM-FullSpec",
-    "hycam_spec_only": "HyCAM-SpecOnly", "hycam_inverse_peft": "HyCAM-InversePEFT",
-    "hycam_released": "HyCAM (released)",
-}  # fmt: skip
+METHODS = {name: method.title for name, method in methods.METHODS.items()}
 TASKS = {
     "auto_cot": "Auto CoT", "icliniq": "iCliniq", "dolly": "Dolly 2.0", "code_alpaca": "CodeAlpaca",
     "web_gpt": "WebGPT",

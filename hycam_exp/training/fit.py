@@ -27,7 +27,7 @@ from hycam_exp.config.settings import RecipeSettings, Run
 from hycam_exp.data.batches import Batch, Schedule
 from hycam_exp.data.module import FoldData
 from hycam_exp.methods import auxiliary_loss
-from hycam_exp.methods.recognition import shape_of
+from hycam_exp.methods.recognition import vectors
 from hycam_exp.runtime import interruption, ranks
 from hycam_exp.training import strategies
 from hycam_exp.training.checkpoints import Checkpoints, load_best
@@ -187,10 +187,11 @@ class FineTuning(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with a cosine schedule after a linear warm-up; no weight decay on vectors (biases, norms)."""
-        trained = [p for p in self.model.parameters() if p.requires_grad]
+        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        spared = vectors(self.model)
         groups = [
-            {"params": [p for p in trained if len(shape_of(p)) > 1], "weight_decay": self.recipe.weight_decay},
-            {"params": [p for p in trained if len(shape_of(p)) <= 1], "weight_decay": 0.0},
+            {"params": [p for n, p in trained.items() if n not in spared], "weight_decay": self.recipe.weight_decay},
+            {"params": [p for n, p in trained.items() if n in spared], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
             [g for g in groups if g["params"]],

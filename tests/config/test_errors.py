@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hycam_exp.config import grid
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 
 ITS = 'data.root="it\'s"'
 QUOTES = "Hydra reads such characters in quotes only, and the shell needs its own"

@@ -6,8 +6,8 @@ import pytest
 from hydra import initialize_config_dir
 
 from hycam_exp.config import grid
+from hycam_exp.config.compose import compose, config_dir
 from hycam_exp.config.grid import Composer, expand, runs, sweep
-from hycam_exp.config.settings import compose, config_dir
 
 
 def test_an_experiments_sweep_is_expanded_in_its_order():

@@ -4,8 +4,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.identity import identity, run_id
-from hycam_exp.config.settings import compose
 
 CONTENT = {"data": "d", "model": "m", "retention": None}
 
@@ -48,9 +48,13 @@ def test_a_run_id_reads_as_model_method_data_fold_seed():
 
 
 def test_the_identity_holds_the_methods_settings():
-    """The method's dataclass is part of the identity, field by field."""
-    run = compose()
+    """The method's dataclass is part of the identity, field by field; the router's start where it is not ours."""
+    run = compose("released=[m11_router_init]")
     assert identity(asdict(run))["method"] == asdict(run.method)
+    method = asdict(compose().method)
+    del method["routing"]["init"]
+    assert identity(asdict(compose()))["method"] == method
+    assert identity(asdict(compose("method=lora_matched")))["method"]["match"]["routing"] == method["routing"]
     assert identity(asdict(replace(run, seed=9)))["seed"] == 9
 
 

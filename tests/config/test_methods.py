@@ -1,11 +1,13 @@
 """The closed forms of what methods train, against numbers of real backbones."""
 
 import re
+from contextlib import nullcontext
 
 import pytest
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.dimensions import Dimensions
-from hycam_exp.config.settings import compose
+from hycam_exp.config.methods import METHODS
 
 D, HIDDEN, BLOCKS = 4096, 11008, 32
 LLAMA2_7B = Dimensions(
@@ -52,3 +54,32 @@ def test_a_list_of_all_blocks_is_all_of_them() -> None:
     every = ",".join(map(str, range(BLOCKS)))
     named, all_ = (compose("method=hycam", f"method.layers={layers}").method for layers in (f"[{every}]", "null"))
     assert named.num_parameters(LLAMA2_7B) == all_.num_parameters(LLAMA2_7B)
+
+
+def test_no_two_methods_are_called_alike() -> None:
+    """A title, and a name in the paper's ablations, tells which method it is; a published one has its paper's title."""
+    titles = [method.title for method in METHODS.values()]
+    ablations = [method.ablation for method in METHODS.values() if method.ablation is not None]
+    assert len(set(titles)) == len(titles) == 11
+    assert len(set(ablations)) == len(ablations) == 5
+    published = {name: method.title for name, method in METHODS.items() if method.published}
+    assert published == {
+        "full_ft": "Full Finetune", "lora": "LoRA", "multi_lora": "Multi LoRA", "riemoe_lora": "RieMoE-LoRA",
+        "hycam": "HyCAM",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("full_ft", "four bits cannot be trained, and method=full_ft trains them"),
+        ("multi_lora", "method=multi_lora wraps floating-point linear layers only"),
+        ("riemoe_lora", "method=riemoe_lora wraps floating-point linear layers only"),
+        ("lora", None),
+        ("hycam", None),
+    ],
+)
+def test_a_packed_backbone_is_refused_by_what_the_table_says_of_the_method(method: str, why: str | None) -> None:
+    """PEFT's LoRA and HyCAM take linear layers of four bits, Multi-LoRA and RieMoE-LoRA read their weights."""
+    with pytest.raises(ValueError, match=re.escape(f"model.quantize=nf4: {why}")) if why else nullcontext():
+        compose(f"method={method}", "model.quantize=nf4")

@@ -1,20 +1,13 @@
 """Configuration: every law a value can break, and the one allowed double."""
 
-import subprocess
-import sys
 from dataclasses import asdict
+from importlib import import_module
 
 import pytest
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.identity import identity
-from hycam_exp.config.settings import compose, config_dir, read
-
-
-def test_the_bare_command_is_the_mini_cell():
-    """Nothing given is tiny_llama, mini, hycam, recipe mini, trainer cpu, fold 0."""
-    run = compose()
-    assert (run.model.name, run.data.name, run.method.name) == ("tiny_llama", "mini", "hycam")
-    assert (run.recipe.name, run.trainer.name, run.fold) == ("mini", "cpu", 0)
+from hycam_exp.config.methods import METHODS
 
 
 def test_a_task_of_ones_own_is_configuration_alone():
@@ -36,26 +29,13 @@ def test_prompt_is_one_of_four_styles(style):
         compose("data.prompt=vicuna")
 
 
-def test_a_real_backbone_brings_the_papers_recipe_data_and_hardware():
-    """model=llama3_8b alone is the paper's cell, and a recipe named on the command line still wins."""
-    run = compose("model=llama3_8b")
-    assert (run.recipe.name, run.data.name, run.trainer.name) == ("paper", "paper_mix", "gpu")
-    assert compose("model=llama3_8b", "recipe=mini").recipe.name == "mini"
-
-
-def test_under_the_papers_recipe_hycam_has_the_papers_values():
-    """Rank 64, five specialized CAMs, tau 0.5, balance weight 0.1, learning rate 2e-5, 1,200 tokens."""
-    run = compose("model=llama3_8b")
-    assert (run.method.rank, run.method.num_specialized) == (64, 5)
-    assert (run.method.tau, run.method.balance_weight) == (0.5, 0.1)
-    assert (run.recipe.learning_rate, run.data.max_length) == (2e-5, 1200)
-
-
 def test_hycam_configs_defaults_equal_the_yaml_under_the_papers_recipe():
     """HyCAMConfig() alone is the paper's setting: the one value that stands in code and in YAML."""
     from hycam_exp import HyCAMConfig
+    from hycam_exp.methods.hycam import peft_config
 
-    assert HyCAMConfig().settings() == compose("recipe=paper", "recipe.learning_rate=1").method
+    settings = compose("recipe=paper", "recipe.learning_rate=1").method
+    assert HyCAMConfig(task_type="CAUSAL_LM") == peft_config(settings, num_blocks=3)
 
 
 @pytest.mark.parametrize(("config", "method"), [("MultiLoRAConfig", "multi_lora"), ("RieMoELoRAConfig", "riemoe_lora")])
@@ -63,21 +43,9 @@ def test_a_stacked_methods_defaults_equal_its_yaml_under_the_papers_recipe(confi
     """The config alone is the setting of the paper's comparison."""
     import hycam_exp
 
-    assert getattr(hycam_exp, config)().settings() == compose(f"method={method}", "recipe=paper").method
-
-
-@pytest.mark.parametrize("path", sorted(config_dir().rglob("*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_every_file_in_conf_composes(path):
-    """Each option of each group gives a checked run; `cam` alone is another option's second name."""
-    group = path.parent.name
-    if path.parent == config_dir():
-        assert compose().seed == 0
-        return
-    extra = ["model.path=somewhere"] if path.stem == "local" else []
-    chosen = f"[{path.stem}]" if group == "released" else path.stem
-    run = compose(f"{path.parent.relative_to(config_dir())}={chosen}", *extra)
-    if group not in ("released", "experiment", "launcher"):
-        assert getattr(run, group).name == {"cam": "hycam_shared_only"}.get(path.stem, path.stem)
+    module = import_module(METHODS[method].module)
+    settings = compose(f"method={method}", "recipe=paper").method
+    assert getattr(hycam_exp, config)(task_type="CAUSAL_LM") == module.peft_config(settings)
 
 
 @pytest.mark.parametrize(
@@ -141,30 +109,6 @@ def test_a_method_value_that_breaks_a_law_is_named(method, override, message):
     """The error names the key and the value of a method that is not the default one."""
     with pytest.raises(ValueError, match=message):
         compose(f"method={method}", override)
-
-
-def test_the_config_is_read_without_torch():
-    """Composing, checking and naming a run loads neither torch nor what stands on it."""
-    code = (
-        "import sys; from hycam_exp.config.settings import compose; compose(); "
-        "print({'torch', 'peft', 'transformers', 'pytorch_lightning'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
-
-
-def test_an_unknown_method_name_inside_a_section_is_named():
-    """A method section whose name is not in METHODS cannot be checked, and says so."""
-    from omegaconf import OmegaConf
-
-    with pytest.raises(ValueError, match=r"method\.name=other: must be one of full_ft, lora, "):
-        read(OmegaConf.create({"method": {"name": "other"}}))
-
-
-def test_an_experiment_that_is_not_there_is_an_error():
-    """Rather than the default cell under a wrong name."""
-    with pytest.raises(ValueError, match="experiment=nope: no such choice; there is "):
-        compose("experiment=nope")
 
 
 @pytest.mark.parametrize("name", ["../../x", "/tmp/x", "${oc.env:HOME}", "meta-llama/Llama-3", ".hidden", "a b"])

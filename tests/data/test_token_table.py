@@ -125,7 +125,7 @@ BUILD = """
 import sys, time
 from pathlib import Path
 from hycam_exp.models.backbone import examine
-from hycam_exp.config import settings as config
+from hycam_exp.config import compose as config
 from hycam_exp.data import sources
 from hycam_exp.data.token_table import token_table
 run = config.compose()

@@ -234,6 +234,7 @@ def test_short_references_have_no_bleu() -> None:
 
 
 TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
+MINI = ("mini_reasoning", "mini_medical", "mini_passage", "mini_code", "mini_sources")
 TOKENIZERS = ("llama2", "llama3", "mistral_v0_3", "qwen2_5")
 
 

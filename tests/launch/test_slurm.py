@@ -10,8 +10,8 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
+from hycam_exp.config.compose import config_dir
 from hycam_exp.config.grid import expand
-from hycam_exp.config.settings import config_dir
 from hycam_exp.launch import slurm
 from hycam_exp.records import lease
 from hycam_exp.records.lease import Observer, take

@@ -9,13 +9,14 @@ import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
 
 from hycam_exp.methods import adapter_file, auxiliary_loss
 from hycam_exp.methods.hycam import HyCAMConfig
 from tests.methods.conftest import VOCABULARY, WIDTH, perturb, tiny, tokens
 
 FILE = "adapter_model.safetensors"
-FIRST, SECOND = {"rank": 4, "num_specialized": 3}, {"rank": 2, "num_specialized": 5, "tau": 1.0}
+FIRST, SECOND = {"r": 4, "num_specialized": 3}, {"r": 2, "num_specialized": 5, "tau": 1.0}
 
 
 def config(**changes) -> HyCAMConfig:
@@ -125,6 +126,64 @@ def test_loaded_to_be_trained_exactly_the_adapter_is_trainable(folders):
     assert trainable == set(load_file(folders[0] / FILE))
 
 
+# What stands beside the adapter's own tensors
+
+
+def resized(rows: int = VOCABULARY + 4):
+    """The tiny Llama with tokens added to its vocabulary."""
+    model = tiny("llama")
+    torch.manual_seed(6)
+    model.resize_token_embeddings(rows, mean_resizing=False)
+    return model
+
+
+@pytest.mark.parametrize("load", [adapter_file.load, PeftModel.from_pretrained], ids=lambda load: load.__qualname__)
+@pytest.mark.parametrize("layers", [True, "auto"])
+def test_resized_embeddings_are_saved_and_loaded_with_an_adapter(tmp_path, load, layers):
+    """As with PEFT's own adapters, and the logits are the same bits: on a base that was resized, the saved rows win."""
+    model = get_peft_model(resized(), config())
+    perturb(model)
+    model.save_pretrained(tmp_path, save_embedding_layers=layers)
+    base = resized()
+    base.get_input_embeddings().weight.data.zero_()
+    if layers == "auto":  # nothing says that they have changed
+        base = resized()
+    assert torch.equal(logits(load(base, tmp_path)), logits(model))
+
+
+@pytest.mark.parametrize("load", [adapter_file.load, PeftModel.from_pretrained], ids=lambda load: load.__qualname__)
+def test_modules_to_save_are_trained_saved_and_loaded(tmp_path, load):
+    """A head that is trained whole comes back with the adapter, and trains on after a resume."""
+    model = get_peft_model(tiny("llama"), config(modules_to_save=["lm_head"]))
+    perturb(model)
+    assert any("lm_head" in name for name, p in model.named_parameters() if p.requires_grad)
+    model.save_pretrained(tmp_path)
+    assert torch.equal(logits(load(tiny("llama"), tmp_path)), logits(model))
+    resumed = get_peft_model(tiny("llama"), config(modules_to_save=["lm_head"]))
+    resumed.load_adapter(tmp_path, "default", is_trainable=True)
+    assert torch.equal(logits(resumed), logits(model))
+    assert {n for n, p in resumed.named_parameters() if p.requires_grad} == {
+        n for n, p in model.named_parameters() if p.requires_grad
+    }
+
+
+class Extended(LlamaForCausalLM):
+    """A model that its config alone does not make."""
+
+    def __init__(self, config, note):
+        super().__init__(config)
+        self.note = note
+
+
+@pytest.mark.parametrize("load", [adapter_file.load, PeftModel.from_pretrained], ids=lambda load: load.__qualname__)
+def test_a_model_that_cannot_be_made_anew_loads_an_adapter(folders, alone, load):
+    """What is expected of the file is read off the model itself."""
+    plain = tiny("llama")
+    model = Extended(plain.config, note="?").double()
+    model.load_state_dict(plain.state_dict())
+    assert torch.equal(logits(load(model, folders[0])), alone[0])
+
+
 # Files that must not load
 
 LOADERS = (adapter_file.load, PeftModel.from_pretrained)
@@ -179,6 +238,10 @@ DAMAGE = {
         lambda folder: edited(folder, lambda tensors, name: tensors.update(other=tensors[name].clone())),
         r"1 unexpected \(other \(3, 32\)\)",
     ),
+    "a tensor of its own too many": (
+        lambda folder: edited(folder, lambda tensors, name: tensors.update({name + "_bias": tensors[name].clone()})),
+        r"1 unexpected \(base_model.*hycam_router_bias \(3, 32\)\)",
+    ),
     "a wrong shape": (
         lambda folder: edited(folder, lambda tensors, name: tensors.update({name: tensors[name][:, 1:].clone()})),
         r"1 of another shape \(.*hycam_router, found \(3, 31\), expected \(3, 32\)\)",
@@ -194,8 +257,8 @@ DAMAGE = {
         lambda folder: reconfigured(folder, num_specialized=5),
         r"found \(3, .*expected \(5, .*config that it was saved with",
     ),
-    "another rank": (lambda folder: reconfigured(folder, rank=8), r"found \(3, 4, 32\), expected \(3, 8, 32\)"),
-    "another rank, by far": (lambda folder: reconfigured(folder, rank=33), r"method.rank=33.*width 32"),
+    "another rank": (lambda folder: reconfigured(folder, r=8), r"found \(3, 4, 32\), expected \(3, 8, 32\)"),
+    "another rank, by far": (lambda folder: reconfigured(folder, r=33), r"r=33.*width 32"),
 }
 
 

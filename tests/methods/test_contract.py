@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftConfig, PeftModel
 from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.methods import METHODS, HyCAMSettings
-from hycam_exp.config.settings import compose
 from hycam_exp.methods import attach, auxiliary_loss, backbone_of
 from hycam_exp.methods.recognition import dimensions
 from tests.methods.conftest import FAMILIES, perturb, tiny, tokens
@@ -111,7 +111,7 @@ def test_frozen_weights_do_not_change(name, family):
 FRESH = """
 import sys, torch
 import hycam_exp.methods
-from peft import PeftModel
+from peft import PeftConfig, PeftModel
 from tests.methods.conftest import tiny, tokens
 model = PeftModel.from_pretrained(tiny(sys.argv[1]), sys.argv[2]).eval()
 torch.save(model(tokens()).logits, sys.argv[2] + "/logits.pt")
@@ -125,6 +125,16 @@ def test_saved_and_loaded_the_logits_are_the_same_bits(name, family, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = PeftModel.from_pretrained(tiny(family), tmp_path).eval()
     assert torch.equal(loaded(tokens()).logits, model(tokens()).logits)
+    assert not trained(loaded)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_loaded_or_added_over_half_precision_nothing_more_is_trained(name, tmp_path):
+    """PEFT's cast to float32 unfreezes neither an adapter that is loaded for use nor one that is added beside it."""
+    adapted(name, "llama", dtype=torch.bfloat16).save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(tiny("llama", torch.bfloat16), tmp_path)
+    assert not trained(loaded)
+    loaded.add_adapter("other", PeftConfig.from_pretrained(tmp_path))
     assert not trained(loaded)
 
 
@@ -234,7 +244,9 @@ def lively(family: str) -> Any:
 def test_one_batch_can_be_learnt_by_heart(name):
     """Eighty steps on one batch take the task loss below a third of what it was."""
     torch.manual_seed(3)
-    model = attach(lively("llama"), quiet(SETTINGS[name])).train()
+    settings = quiet(SETTINGS[name])
+    settings = replace(settings, balance_weight=0.0) if isinstance(settings, HyCAMSettings) else settings
+    model = attach(lively("llama"), settings).train()
     optimizer = torch.optim.Adam(trained(model).values(), lr=1e-2)
     first = task_loss(model).item()
     for step in range(80):

@@ -15,7 +15,7 @@ WEIGHT = 0.1
 
 
 def adapted(balance_weight: float = WEIGHT):
-    config = HyCAMConfig(rank=4, num_specialized=3, balance_weight=balance_weight, task_type="CAUSAL_LM")
+    config = HyCAMConfig(r=4, num_specialized=3, balance_weight=balance_weight, task_type="CAUSAL_LM")
     model = get_peft_model(tiny("llama", torch.float32), config)
     torch.manual_seed(3)
     for name, parameter in model.named_parameters():

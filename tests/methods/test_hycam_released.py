@@ -4,20 +4,25 @@ W_Shared = diag(1, 2); module 1 reads and writes feature 1, module 2 feature 2 (
 logits are (2, 0) for the first token and (0, 0) for the second.
 """
 
+import copy
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.methods import HyCAMSettings
-from hycam_exp.config.settings import compose
-from hycam_exp.methods import auxiliary_loss
-from hycam_exp.methods.hycam import HyCAMConfig
+from hycam_exp.methods import attach, auxiliary_loss
+from hycam_exp.methods.hycam import HyCAMConfig, peft_config
 from hycam_exp.methods.hycam_layer import HyCAMLayer, HyCAMNorm
+from hycam_exp.models.files import ASSETS
 from tests.methods.conftest import LAYERS, perturb, tiny, tokens
 
+TINY_LLAMA = ASSETS / "tiny_llama"
 X = torch.eye(2, dtype=torch.float64)[None]  # (B, L, d): the tokens (1, 0) and (0, 1)
 ATT = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]], dtype=torch.float64)  # (B, L, d)
 STREAM = torch.tensor([[[10.0, 20.0], [30.0, 40.0]]], dtype=torch.float64)  # (B, L, d)
@@ -63,7 +68,7 @@ class Block(torch.nn.Module):
 
 def settings(**changes: object) -> HyCAMSettings:
     paper = compose("method=hycam", "method.rank=1", "method.num_specialized=2", "method.tau=0.5").method
-    routing = {name: changes.pop(name) for name in ("hard", "noise_in_eval", "trainable") if name in changes}
+    routing = {name: changes.pop(name) for name in ("hard", "noise_in_eval", "trainable", "init") if name in changes}
     return replace(paper, routing=replace(paper.routing, **routing), **changes)
 
 
@@ -71,7 +76,7 @@ def block(**changes: object) -> Block:
     found = Block()
     layer = HyCAMLayer(found.self_attn, 2)
     found.self_attn = layer
-    layer.update_layer("default", settings(**changes), init_weights=True)
+    layer.update_layer("default", peft_config(settings(**changes), num_blocks=1))
     for name, values in WEIGHTS.items():
         getattr(layer, f"hycam_{name}")["default"].data = torch.tensor(values, dtype=torch.float64)
     layer.set_adapter("default")
@@ -149,8 +154,79 @@ def test_m5_frozen_router():
     assert without == {"hycam_router.default"}
 
 
+LEARNT = {"is_trainable": True}
+HALF = torch.bfloat16
+WAYS = {
+    "attached": lambda folder, config: get_peft_model(tiny("llama", HALF), config),
+    "loaded": lambda folder, config: PeftModel.from_pretrained(tiny("llama", HALF), folder, **LEARNT),
+    "loaded beside another": lambda folder, config: beside(folder, lambda m: m.load_adapter(folder, "own", **LEARNT)),
+    "added": lambda folder, config: beside(folder, lambda m: m.add_adapter("own", config)),
+    "added by transformers": lambda folder, config: added_by_transformers(config),
+}
+
+
+def beside(folder: Path, add) -> PeftModel:
+    """A model with an adapter of another rank, and a further one that is then made active."""
+    model = get_peft_model(tiny("llama", HALF), HyCAMConfig(task_type="CAUSAL_LM", r=3))
+    add(model)
+    model.set_adapter("own")
+    return model
+
+
+def added_by_transformers(config: HyCAMConfig) -> torch.nn.Module:
+    model = tiny("llama", HALF)
+    model.add_adapter(config)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*is deprecated:FutureWarning")
+@pytest.mark.parametrize("way", WAYS)
+def test_m5_the_router_stays_frozen_over_a_half_precision_backbone(way, tmp_path):
+    """However it comes to be trained, what is trained is the closed form's, and the router never moves.
+
+    PEFT casts an adapter over bfloat16 to float32 as new parameters, after it has frozen what is frozen.
+    """
+    config = HyCAMConfig(**RELEASED, projection_bias=True)
+    get_peft_model(tiny("llama", HALF), config).save_pretrained(tmp_path)
+    model = WAYS[way](tmp_path, config).train()
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    width, r, num = 32, 2, 2
+    block = width**2 + width + num * (2 * width * r + r**2 + 2 * r + width)  # shared, then B, A, N, their biases
+    assert sum(p.numel() for p in trained.values()) == LAYERS * block
+    before = copy.deepcopy(dict(model.named_parameters()))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(input_ids=tokens(), labels=tokens()).loss.backward()
+        optimizer.step()
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name]) == (name not in trained), name
+
+
+def test_m5_counts_on_the_embedded_backbone():
+    """In bfloat16 as in float32 the released form trains 168,288 parameters of rank 8 on tiny_llama."""
+    for dtype in (torch.float32, HALF):
+        model = attach(AutoModelForCausalLM.from_pretrained(TINY_LLAMA, dtype=dtype), released_settings())
+        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 168_288
+
+
+def released_settings() -> HyCAMSettings:
+    return compose("method=hycam_released").method
+
+
+RELEASED = {
+    "r": 2,
+    "num_specialized": 2,
+    "task_type": "CAUSAL_LM",
+    "hard_routing": True,
+    "noise_in_eval": True,
+    "train_router": False,
+    "router_init": "normal",
+}
+
+
 def released(**changes: object):
-    fields = {"rank": 2, "num_specialized": 2, "task_type": "CAUSAL_LM", **changes}
+    fields = {"r": 2, "num_specialized": 2, "task_type": "CAUSAL_LM", **changes}
     return get_peft_model(tiny("llama"), HyCAMConfig(**fields))
 
 
@@ -181,7 +257,8 @@ def balance(scope: str, masks: bool, monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.setattr("hycam_exp.methods.hycam_layer.gumbel_noise", torch.zeros_like)
     rows = iter([[[2.0, 0.0], [0.0, 0.0], [0.0, 5.0]], [[0.0, 2.0], [0.0, 0.0], [0.0, 5.0]]])
     monkeypatch.setattr(
-        "hycam_exp.methods.hycam_layer.router_logits", lambda *_: torch.tensor([next(rows)], dtype=torch.float64)
+        "hycam_exp.methods.hycam_layer.router_logits",
+        lambda x, router, bias: torch.tensor([next(rows)], dtype=torch.float64) + 0 * router.sum(),
     )
     model(tokens(rows=1, length=3), attention_mask=torch.tensor([[1, 1, 0]]))
     return auxiliary_loss(model).item()
@@ -235,7 +312,7 @@ def test_released_form_turns_every_switch():
     """`method=hycam_released` is every file of conf/released over `method=hycam`, and the ladder ends there."""
     whole = compose("method=hycam_released").method
     rows = ["m1_residual_stream", "m2_hard_routing", "m3_noise_in_eval", "m5_frozen_router", "m6_layer_norms",
-            "m7_no_balance_loss", "m8_pooled_balance", "m9_bias", "m10_scale"]  # fmt: skip
+            "m7_no_balance_loss", "m8_pooled_balance", "m9_bias", "m10_scale", "m11_router_init"]  # fmt: skip
     last = compose(f"released=[{','.join(rows)}]").method
     assert replace(last, name="hycam_released") == whole
     for row in rows:
@@ -244,3 +321,25 @@ def test_released_form_turns_every_switch():
         changed = {f for f in vars(paper) if getattr(one, f) != getattr(paper, f)}
         assert changed
         assert all(getattr(one, f) == getattr(whole, f) for f in changed - {"routing"})
+
+
+def test_m11_router_init():
+    """The released router starts normal with deviation 0.02 and a zero bias, the paper's within 1 / sqrt(d)."""
+    started = {}
+    for init in ("kaiming_uniform", "normal"):
+        torch.manual_seed(0)
+        layer = HyCAMLayer(Attention(), 1024)
+        layer.update_layer("default", peft_config(settings(num_specialized=20, init=init, projection_bias=True), 1))
+        started[init] = layer.hycam_router["default"].detach()
+        assert not layer.hycam_router_bias["default"].any()
+    assert started["kaiming_uniform"].abs().max().item() <= 1 / 32
+    assert started["kaiming_uniform"].std().item() == pytest.approx(1 / 32 / math.sqrt(3), rel=0.01)
+    assert started["normal"].std().item() == pytest.approx(0.02, rel=0.01)
+    beyond = (started["normal"].abs() > 0.04).double().mean().item()
+    assert beyond == pytest.approx(0.0455, abs=0.006)  # of a normal variable beyond two deviations
+
+
+def test_m11_an_unknown_start_is_refused():
+    """The error names the field, its value and the choices."""
+    with pytest.raises(ValueError, match=r"method.routing.init=zeros: must be one of kaiming_uniform, normal"):
+        settings(init="zeros")

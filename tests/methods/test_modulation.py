@@ -2,11 +2,12 @@
 
 import ast
 import math
+import sys
 from pathlib import Path
 
 import torch
 
-from hycam_exp.methods import modulation, routing
+from hycam_exp.methods import first_derivative, modulation, routing
 
 D, R, NUM, T = 5, 3, 2, 4
 
@@ -73,6 +74,21 @@ def test_the_gradients_are_those_of_the_equations():
     )
 
 
+def test_one_token_of_every_row_is_decoded_by_the_same_equations():
+    """The form for decoding gives the same entries; with a stream it scales that instead of h_att."""
+    tensors = {name: t.unsqueeze(1) if name in ("h", "att", "p") else t for name, t in inputs().items()}
+    h, att, w, a, n, b, p = tensors.values()
+    found = modulation.decode(att, h @ w, h, a, n, b, p, att)
+    torch.testing.assert_close(
+        found[:, 0], slow_output(**{k: t.squeeze(1) if k in ("h", "att", "p") else t for k, t in tensors.items()})
+    )
+    zero = torch.zeros_like(att)
+    torch.testing.assert_close(modulation.decode(zero, h @ w, h, a, n, b, p, att) + att, found)
+    alone = modulation.decode(att, None, h, a, n, b, p, att)
+    expected = modulation.modulate(att, None, modulation.low_rank_codes(h, a, n), b, p)
+    torch.testing.assert_close(alone, expected)
+
+
 def test_only_inputs_are_kept_for_the_backward_pass():
     """No tensor of width d is kept for any specialized module."""
     tensors = {name: tensor.requires_grad_() for name, tensor in inputs().items()}
@@ -93,9 +109,10 @@ def test_the_attention_outputs_dtype_is_kept():
 
 
 def test_the_maths_knows_no_peft():
-    """modulation.py and routing.py import torch, and typing, and nothing else."""
-    for module in (modulation, routing):
+    """modulation.py and routing.py, and what they import, import torch and the standard library, and nothing else."""
+    for module in (modulation, routing, first_derivative):
         tree = ast.parse(Path(module.__file__).read_text())
         imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
         names = {a.name if isinstance(n, ast.Import) else n.module for n in imports for a in n.names}
-        assert {str(name).split(".")[0] for name in names} <= {"torch", "typing"}
+        foreign = {str(name).split(".")[0] for name in names - {first_derivative.__name__}}
+        assert foreign <= {"torch", *sys.stdlib_module_names}

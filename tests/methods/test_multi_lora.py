@@ -13,7 +13,7 @@ RANK, ALPHA, NUM = 4, 6, 3
 
 
 def adapted(family: str = "llama", moved: bool = True, dtype: torch.dtype = torch.float64):
-    config = MultiLoRAConfig(task_type="CAUSAL_LM", rank=RANK, alpha=ALPHA, num_modules=NUM)
+    config = MultiLoRAConfig(task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, num_modules=NUM)
     model = get_peft_model(tiny(family, dtype), config)
     if moved:
         perturb(model, scale=0.1)

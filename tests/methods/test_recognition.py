@@ -14,8 +14,11 @@ from transformers import (
     MambaForCausalLM,
 )
 
+from hycam_exp.config.compose import compose
+from hycam_exp.methods import attach
 from hycam_exp.methods.hycam import HyCAMConfig
-from hycam_exp.methods.recognition import attention_modules, dimensions, layer_norms, num_blocks
+from hycam_exp.methods.recognition import attention_modules, dimensions, layer_norms, num_blocks, vectors
+from tests.methods.conftest import tiny
 
 
 def without_attention():
@@ -78,9 +81,56 @@ def falcon():
 def test_attention_that_adds_the_residual_stream_is_refused(model, name):
     """HyCAM would scale the stream as well, which the paper's equations do not."""
     with pytest.raises(ValueError, match=rf"{name} adds the residual stream to what it gives out"):
-        get_peft_model(model(), HyCAMConfig(task_type="CAUSAL_LM", rank=2))
+        get_peft_model(model(), HyCAMConfig(task_type="CAUSAL_LM", r=2))
 
 
 def test_attention_whose_block_adds_its_output_is_taken():
     """Falcon's block adds the stream itself, though it has a parameter of that name for its function that does so."""
-    assert get_peft_model(falcon(), HyCAMConfig(task_type="CAUSAL_LM", rank=2)).get_nb_trainable_parameters()[0]
+    assert get_peft_model(falcon(), HyCAMConfig(task_type="CAUSAL_LM", r=2)).get_nb_trainable_parameters()[0]
+
+
+def trained_vectors(model) -> set[str]:
+    """The last words of the names of trained vectors, without the adapter's."""
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    return {name.removesuffix(".default").rsplit(".", 1)[-1] for name in vectors(model) & trained}
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("hycam", set()),
+        ("lora", set()),
+        ("riemoe_lora", set()),
+        ("multi_lora", {"multilora_s"}),
+        ("hycam_inverse_peft", set()),
+        (
+            "hycam_released",
+            {"hycam_shared_bias", "hycam_bias", "hycam_a_bias", "hycam_n_bias", "hycam_norm_weight"},
+        ),
+    ],
+)
+def test_a_stack_of_vectors_is_told_from_a_matrix(method, expected):
+    """Biases and scales of all modules of a layer, in one tensor of two dimensions, are vectors; A, N, B are not."""
+    assert trained_vectors(attach(tiny("llama"), compose(f"method={method}").method)) == expected
+
+
+def test_a_backbones_biases_and_norms_are_vectors():
+    """Those of Qwen2's projections among them; embeddings and projections are not."""
+    model = tiny("qwen2")
+    expected = {name for name, _ in model.named_parameters() if name.endswith("bias") or "norm" in name}
+    assert len(expected) == 2 * 5 + 1
+    assert vectors(model) == expected
+
+
+def test_stacked_biases_and_wide_norms_of_a_backbone_are_vectors():
+    """A bias of every expert, and a norm with weights of its own for every head, have two dimensions."""
+
+    class ExpertNorm(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(2, 3))
+
+    model = torch.nn.Module()
+    model.norm, model.gate_up_proj = ExpertNorm(), torch.nn.Parameter(torch.ones(2, 3))
+    model.gate_up_proj_bias = torch.nn.Parameter(torch.ones(2, 3))
+    assert vectors(model) == {"norm.weight", "gate_up_proj_bias"}

@@ -16,8 +16,8 @@ from tests.methods.conftest import LAYERS, VOCABULARY, perturb, tiny, tokens
 
 RANK, NUM = 4, 3
 CONFIGS = {
-    "multi_lora": (MultiLoRAConfig, {"rank": RANK, "alpha": 2 * RANK, "num_modules": NUM}),
-    "riemoe_lora": (RieMoELoRAConfig, {"rank": RANK, "alpha": 2 * RANK, "num_experts": NUM, "top_k": 2}),
+    "multi_lora": (MultiLoRAConfig, {"r": RANK, "lora_alpha": 2 * RANK, "num_modules": NUM}),
+    "riemoe_lora": (RieMoELoRAConfig, {"r": RANK, "lora_alpha": 2 * RANK, "num_experts": NUM, "top_k": 2}),
 }
 SETTINGS = {
     "multi_lora": MultiLoRASettings(name="multi_lora", rank=20, alpha=10, num_modules=2),
@@ -64,7 +64,7 @@ def test_a_second_adapter_is_added_beside_the_first(method):
     model = adapted(method, "llama").eval()
     first = model(tokens()).logits
     config, fields = CONFIGS[method]
-    model.add_adapter("second", config(task_type="CAUSAL_LM", **{**fields, "rank": 2}))
+    model.add_adapter("second", config(task_type="CAUSAL_LM", **{**fields, "r": 2}))
     assert torch.equal(model(tokens()).logits, first)
     model.set_adapter("second")
     assert torch.equal(model(tokens()).logits, tiny("llama")(tokens()).logits)
@@ -149,10 +149,46 @@ def test_attach_gives_what_the_settings_say(method, tmp_path):
     model = attach(tiny("llama"), SETTINGS[method])
     model.save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "adapter_config.json").read_text())
-    expected = {key: value for key, value in vars(SETTINGS[method]).items() if key != "name"}
+    words = {"rank": "r", "alpha": "lora_alpha"}
+    expected = {words.get(key, key): value for key, value in vars(SETTINGS[method]).items() if key != "name"}
     assert {key: saved[key] for key in expected} == expected
     assert saved["peft_type"] == method.upper()
     assert auxiliary_loss(model) is None
+
+
+def test_without_init_weights_an_adapter_is_random_and_trains(method):
+    """It is not the identity, no tensor stays zero, and every one of them has a gradient."""
+    model = adapted(method, "llama", moved=False, init_weights=False)
+    assert not torch.allclose(model(tokens()).logits, tiny("llama")(tokens()).logits)
+    model(tokens(), labels=tokens()).loss.backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.any(), name
+            assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"r": 0}, "^r=0: must be at least 1"),
+        ({"lora_alpha": 0}, "^lora_alpha=0: must be at least 1"),
+        ({"rank": 4}, "^rank=4: .*Config calls it r now"),
+        ({"alpha": 4}, "^alpha=4: .*Config calls it lora_alpha now"),
+        (
+            {"target_modules": ["mlp"]},
+            r"target_modules names model\.layers\.0\.mlp, a LlamaMLP: .* wraps torch\.nn\.Linear",
+        ),
+        ({"target_modules": ["q_proj", "embed_tokens"]}, r"target_modules names model\.embed_tokens, a Embedding"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(method, fields, message):
+    """The error names PEFT's field, or the module, and the model is as before."""
+    model = tiny("llama")
+    config, usual = CONFIGS[method]
+    with pytest.raises(ValueError, match=message):
+        get_peft_model(model, config(task_type="CAUSAL_LM", **{**usual, **fields}))
+    assert not layers(model)
+    assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_kaiming_fills_each_matrix_by_its_own_fan_in():

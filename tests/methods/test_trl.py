@@ -65,7 +65,7 @@ def trainer(folder: Path, balance_weight: float = 0.1, **changes):
         args=SFTConfig(**options),
         train_dataset=Dataset.from_list(RECORDS),
         processing_class=AutoTokenizer.from_pretrained(BACKBONE),
-        peft_config=HyCAMConfig(task_type="CAUSAL_LM", rank=4, num_specialized=3, balance_weight=balance_weight),
+        peft_config=HyCAMConfig(task_type="CAUSAL_LM", r=4, num_specialized=3, balance_weight=balance_weight),
     )
 
 
@@ -125,3 +125,23 @@ def test_a_balance_loss_that_trl_leaves_out_is_said(tmp_path):
     """Without router_aux_loss_coef a warning names it."""
     with pytest.warns(UserWarning, match="router_aux_loss_coef=1.0"):
         trainer(tmp_path, max_steps=1, router_aux_loss_coef=None).train()
+
+
+def experts():
+    """A tiny random Mixtral for the embedded backbone's tokenizer."""
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = MixtralConfig(
+        vocab_size=len(AutoTokenizer.from_pretrained(BACKBONE)), num_key_value_heads=2, num_local_experts=2, **sizes
+    )
+    return MixtralForCausalLM(config)
+
+
+def test_on_a_base_with_experts_a_balance_loss_that_trl_leaves_out_is_said(tmp_path, monkeypatch):
+    """There outputs.aux_loss is the base's own, whatever its coefficient."""
+    monkeypatch.setattr(f"{__name__}.backbone", experts)
+    for coefficient in (None, 1.0):
+        with pytest.warns(UserWarning, match="HyCAM's balance loss is no part"):
+            trainer(tmp_path, max_steps=1, router_aux_loss_coef=coefficient).train()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hycam_exp.config.settings import ModelSettings, compose
+from hycam_exp.config.compose import compose
+from hycam_exp.config.settings import ModelSettings
 from hycam_exp.models import files
 from hycam_exp.models.backbone import describe
 from hycam_exp.models.load import load_model

@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.models import files
 from hycam_exp.models.backbone import describe, examine
 from hycam_exp.models.load import load_model
-from hycam_exp.plan.shape import shape_of_model
+from hycam_exp.plan.sizes import shape_of_model
 from tests.models.conftest import change_json, local, model_settings
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.models import files
 from hycam_exp.models.backbone import describe
 from tests.models.conftest import local, model_settings

@@ -8,7 +8,7 @@ import torch
 from hycam_exp.models import files
 from hycam_exp.models.backbone import describe
 from hycam_exp.models.load import load_model
-from hycam_exp.plan.shape import shape_of_model
+from hycam_exp.plan.sizes import shape_of_model
 from tests.models.conftest import local
 
 gguf = pytest.importorskip("gguf", reason="the extra gguf is not installed")

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.models import files, load
 from hycam_exp.models.backbone import describe
 from hycam_exp.models.load import check_weights, load_model, weight_dtype

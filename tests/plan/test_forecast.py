@@ -1,15 +1,17 @@
-"""One cell's forecast: verdicts, remedies, time."""
+"""One cell's forecast: verdicts, suggestions, time, and work counted by hand."""
 
 from dataclasses import replace
 
 import pytest
 
-from hycam_exp.config.settings import Run, compose
-from hycam_exp.plan.accelerators import GPUS
-from hycam_exp.plan.forecast import Forecast, forecast
-from hycam_exp.plan.shape import shape_of
+from hycam_exp.config.compose import compose
+from hycam_exp.config.settings import Run
+from hycam_exp.plan.devices import GPUS
+from hycam_exp.plan.forecast import Forecast, forecast, work
+from hycam_exp.plan.method_costs import costs_of
+from hycam_exp.plan.sizes import MicroBatch, shape_of
 from hycam_exp.plan.workload import Workload
-from tests.plan.architectures import LLAMA2_7B
+from tests.plan.architectures import LLAMA2_7B, TOY
 
 SHAPE = shape_of(LLAMA2_7B)
 LOAD = Workload(train=1600, validation=200, test=100, tokens=300, records_from="", tokens_from="")
@@ -91,3 +93,41 @@ def test_a_rank_above_the_width_is_refused():
     """As a run itself refuses it."""
     with pytest.raises(ValueError, match="rank"):
         of(paper("hycam", "method.rank=5000"))
+
+
+BATCH = MicroBatch(rows=2, length=3, padded=True)
+LINEAR = 2 * 2 * 6 * (8 * 16 + 64 + 288)  # two blocks, six tokens
+HEAD = 2 * 6 * 10 * 8
+SQUARE = 2 * 2 * 6 * 3 * 8  # two blocks, one product of queries and keys
+
+
+def test_full_fine_tuning():
+    """Forward once, backward twice, attention 2 and 5 products."""
+    found = work(costs_of(compose("method=full_ft").method, shape_of(TOY)), BATCH, False)
+    assert found.forward == LINEAR + HEAD + 2 * SQUARE
+    assert found.backward == 2 * (LINEAR + HEAD) + 5 * SQUARE
+    assert found.recomputed == 0
+
+
+def test_lora_needs_no_gradient_of_frozen_weights():
+    """One product backward for each frozen weight, two for each of LoRA's; checkpointing computes blocks again."""
+    found = work(costs_of(compose("method=lora", "recipe.rank=2").method, shape_of(TOY)), BATCH, True)
+    lora = 2 * 2 * 6 * 2 * ((8 + 8) + 2 * (8 + 4) + (8 + 8) + 3 * (8 + 12))
+    assert found.forward == LINEAR + HEAD + 2 * SQUARE + lora
+    assert found.backward == LINEAR + HEAD + 5 * SQUARE + 2 * lora
+    assert found.recomputed == LINEAR + 2 * SQUARE + lora
+
+
+def test_hycam_computes_b_again():
+    """Shared 64, codes 5 x 2 x 8, router 5 x 8 a token, and B 5 x 2 x 8 once more backward; N folded once."""
+    found = work(costs_of(compose("method=hycam", "recipe.rank=2").method, shape_of(TOY)), BATCH, True)
+    once, up = 6 * (64 + 80 + 40) + 5 * 2 * 2 * 8, 6 * 80
+    assert found.forward == LINEAR + HEAD + 2 * SQUARE + 2 * 2 * (once + up)
+    assert found.backward == LINEAR + HEAD + 5 * SQUARE + 2 * 2 * (2 * once + 3 * up)
+
+
+def test_six_operations_a_weight_and_token():
+    """The rule of thumb, for a short text: within 2% for all weights but the input embedding."""
+    batch = MicroBatch(rows=1, length=64, padded=False)
+    found = work(costs_of(compose("method=full_ft").method, shape_of(LLAMA2_7B)), batch, False)
+    assert found.total == pytest.approx(6 * (6_738_415_616 - 32000 * 4096) * 64, rel=0.02)

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.config.grid import expand, runs
-from hycam_exp.plan import forecast, remedies
+from hycam_exp.plan import forecast, suggestions
 from hycam_exp.plan import lines as lines_module
-from hycam_exp.plan.accelerators import GPUS
-from hycam_exp.plan.lines import Line, lines
-from hycam_exp.plan.printed import as_json
+from hycam_exp.plan.devices import GPUS
+from hycam_exp.plan.lines import PlanLine, lines
+from hycam_exp.plan.printout import as_json
 from hycam_exp.records.store import Store
 
 
-def plan(tmp_path: Path, *overrides: str) -> list[Line]:
+def plan(tmp_path: Path, *overrides: str) -> list[PlanLine]:
     cells = expand([f"paths.results={tmp_path}/r", f"paths.outputs={tmp_path}/o", *overrides])
     return lines(cells, runs(cells), GPUS["h100_80gb"], 0.4)
 
@@ -32,7 +32,7 @@ def test_a_remedy_is_looked_for_once(tmp_path, monkeypatch):
 
     def counted(*arguments):
         looked.append(arguments)
-        return remedies.remedy(*arguments)
+        return suggestions.remedy(*arguments)
 
     for module in (forecast, lines_module):
         monkeypatch.setattr(module, "remedy", counted, raising=False)

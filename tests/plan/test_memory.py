@@ -1,21 +1,23 @@
-"""A step's peak: the paper's parameters, strategies, and the moments."""
+"""A step's peak: the paper's parameters, strategies, the moments, and how a trainer cuts a step."""
 
 from dataclasses import asdict, replace
 
 import pytest
 
-from hycam_exp.config.settings import compose
-from hycam_exp.plan.memory import Parts, Step
-from hycam_exp.plan.shape import Batch, bytes_of, shape_of
+from hycam_exp.config.compose import compose
+from hycam_exp.data.batches import Schedule
+from hycam_exp.plan.devices import GPUS
+from hycam_exp.plan.memory import MemoryParts, TrainingStep, fits, step_of
+from hycam_exp.plan.sizes import MicroBatch, bytes_of, shape_of
 from tests.plan.architectures import LLAMA2_7B, QWEN2_5_0_5B
 
 
-def step(method: str, architecture: dict[str, object] = LLAMA2_7B, checkpointing: bool = True) -> Step:
-    return Step(
+def step(method: str, architecture: dict[str, object] = LLAMA2_7B, checkpointing: bool = True) -> TrainingStep:
+    return TrainingStep(
         shape=shape_of(architecture),
         settings=compose(f"method={method}", "recipe.rank=64").method,
         width=bytes_of("bf16_mixed", method == "full_ft"),
-        batch=Batch(rows=4, length=1200, padded=True),
+        batch=MicroBatch(rows=4, length=1200, padded=True),
         checkpointing=checkpointing,
         accumulation=4,
         foreach=True,
@@ -75,7 +77,7 @@ def test_accumulated_gradients_are_there_throughout():
     assert kept["end of the forward pass"] == once["end of the forward pass"] == step("lora").gradients
 
 
-def first(strategy: str, devices: int = 4, offload: bool = False, method: str = "full_ft") -> Parts:
+def first(strategy: str, devices: int = 4, offload: bool = False, method: str = "full_ft") -> MemoryParts:
     """The first moment under a strategy."""
     return next(iter(replace(step(method), strategy=strategy, devices=devices, offload=offload).moments()))
 
@@ -156,3 +158,36 @@ def test_a_packed_layer_is_unpacked_to_be_computed_with():
             weight = plain.shape.linears.get(one.name, (0, 0))
             unpacked = 2 * weight[0] * weight[1]
             assert (other.passing - one.passing, other.working - one.working) == (unpacked, unpacked)
+
+
+SHAPE, H100 = shape_of(LLAMA2_7B), GPUS["h100_80gb"]
+
+
+def step_of_run(*overrides: str) -> TrainingStep:
+    return step_of(compose("model=llama3_8b", "method=lora", *overrides), SHAPE, H100)
+
+
+@pytest.mark.parametrize(("micro", "devices"), [(5, 1), (1, 1), (16, 1), (3, 2), (64, 4)])
+def test_micro_batches_are_those_of_the_schedule(micro: int, devices: int) -> None:
+    """As many of a rank as training has in a step of 16 records, with the rows of the largest; one row alone has no
+    padding."""
+    found = step_of_run("trainer=ddp", f"trainer.devices={devices}", f"trainer.micro_batch_size={micro}")
+    schedule = Schedule([1200] * 16, 1200, 16, min(micro, 16), epochs=1, seed=0, world_size=devices)
+    (window,) = schedule.windows(0)
+    batches = [schedule.micro_batches(window, rank) for rank in range(devices)]
+    assert {len(of_rank) for of_rank in batches} == {found.accumulation}
+    assert max(len(rows) for of_rank in batches for rows in of_rank) == found.batch.rows
+    assert found.batch.padded == (found.batch.rows > 1)
+
+
+def test_the_strategy_and_the_devices_of_all_nodes_are_the_trainers():
+    """A step knows its strategy, and on how many devices it is; types are those of one device."""
+    found = step_of_run("trainer=zero2", "trainer.num_nodes=2", "trainer.offload=true")
+    assert (found.strategy, found.devices, found.accumulation, found.offload) == ("zero2", 16, 1, True)
+    assert (found.width.trained, step_of_run("trainer=fsdp").width.trained) == (4, 4)
+
+
+def test_what_cannot_run_does_not_fit():
+    """RieMoE-LoRA fits under ZeRO 2, and under ZeRO 3 it is not asked how much it needs."""
+    runs = [compose("model=llama3_8b", "method=riemoe_lora", f"trainer={name}") for name in ("zero2", "zero3")]
+    assert [fits(run, SHAPE, H100) for run in runs] == [True, False]

@@ -1,4 +1,4 @@
-"""Schedules: closed forms, bounds, no GPU twice, and the expectation under exponential interruptions."""
+"""Schedules: closed forms, bounds, no GPU twice, the expectation under interruptions; jobs, and where they go."""
 
 import itertools
 import json
@@ -12,14 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hycam_exp.plan.simulation import DONE, POLICIES, PREEMPTED, Disturbance, Schedule, lower_bound, simulate
-from hycam_exp.plan.work import Job
+from hycam_exp.plan.simulation import (
+    BEGINNING,
+    DONE,
+    POLICIES,
+    PREEMPTED,
+    Cluster,
+    Disturbance,
+    JobProgress,
+    JobSchedule,
+    SimulatedJob,
+    lower_bound,
+    place,
+    simulate,
+)
 
 RECORDS = Path(__file__).parents[2] / "results" / "studies" / "mini" / "records"
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=12)
 JOBS = st.lists(
     st.builds(
-        Job,
+        SimulatedJob,
         name=st.just("job"),
         gpus=st.integers(1, 4),
         nodes=st.integers(1, 2),
@@ -36,8 +48,8 @@ DISTURBANCES = st.builds(
 POLICY = st.sampled_from(list(POLICIES))
 
 
-def jobs_of(lengths: Sequence[float], **fields: float) -> list[Job]:
-    return [Job(name=str(number), train=length, **fields) for number, length in enumerate(lengths)]  # type: ignore[arg-type]
+def jobs_of(lengths: Sequence[float], **fields: float) -> list[SimulatedJob]:
+    return [SimulatedJob(name=str(number), train=length, **fields) for number, length in enumerate(lengths)]  # type: ignore[arg-type]
 
 
 @given(st.integers(0, 40), st.integers(1, 12), POLICY)
@@ -86,7 +98,7 @@ def test_cells_of_one_gpu_are_list_scheduled(lengths, gpus):
     assert simulate(jobs_of(lengths), gpus, 4, "lpt").makespan == list_schedule(sorted(lengths, reverse=True), gpus)
 
 
-def in_use(schedule: Schedule, node: int, time: float, requeue: float) -> int:
+def in_use(schedule: JobSchedule, node: int, time: float, requeue: float) -> int:
     """GPUs of a node that are taken, or away after a preemption, just after a moment."""
     away = {PREEMPTED: requeue}
     until = ((a, a.end + away.get(a.ended, 0.0)) for a in schedule.attempts)
@@ -126,7 +138,7 @@ def test_a_seed_is_a_schedule():
 def test_a_short_job_overtakes_if_it_delays_nobody():
     """Behind B, which needs both GPUs at 4, C ends at 3 and may start; D would end after 4, and may not."""
     lengths = {"A": (1, 4), "B": (2, 1), "C": (1, 3), "D": (1, 5)}
-    jobs = [Job(name=name, gpus=gpus, train=length) for name, (gpus, length) in lengths.items()]
+    jobs = [SimulatedJob(name=name, gpus=gpus, train=length) for name, (gpus, length) in lengths.items()]
     schedule = simulate(jobs, 2, 8, "fifo")
     assert {a.job.name: a.start for a in schedule.attempts} == {"A": 0, "C": 0, "B": 4, "D": 5}
 
@@ -134,14 +146,14 @@ def test_a_short_job_overtakes_if_it_delays_nobody():
 def test_a_long_job_overtakes_on_what_is_left_over():
     """Of three GPUs B will need two: the third is D's, however long it takes."""
     lengths = {"A": (2, 4), "B": (2, 1), "D": (1, 9)}
-    jobs = [Job(name=name, gpus=gpus, train=length) for name, (gpus, length) in lengths.items()]
+    jobs = [SimulatedJob(name=name, gpus=gpus, train=length) for name, (gpus, length) in lengths.items()]
     assert {a.job.name: a.start for a in simulate(jobs, 3, 8, "fifo").attempts} == {"A": 0, "D": 0, "B": 4}
 
 
 def test_what_is_left_over_is_given_away_once():
     """Of five GPUs B will need four: D takes the fifth, and E, which is as long, waits for B."""
     lengths = {"A": (3, 4), "B": (4, 1), "D": (1, 9), "E": (1, 9)}
-    jobs = [Job(name=name, gpus=gpus, train=length) for name, (gpus, length) in lengths.items()]
+    jobs = [SimulatedJob(name=name, gpus=gpus, train=length) for name, (gpus, length) in lengths.items()]
     assert {a.job.name: a.start for a in simulate(jobs, 5, 8, "fifo").attempts} == {"A": 0, "D": 0, "B": 4, "E": 5}
 
 
@@ -158,7 +170,7 @@ class Once(random.Random):
 
 def test_a_preempted_jobs_gpu_is_away():
     """Until the job may start again: no other has it meanwhile, and the job is again before the others."""
-    jobs = [Job(name="A", train=3, checkpoint=0.75), Job(name="B", train=1)]
+    jobs = [SimulatedJob(name="A", train=3, checkpoint=0.75), SimulatedJob(name="B", train=1)]
     schedule = simulate(jobs, 1, 8, "fifo", Disturbance(rate=1, requeue=0.5), Once())
     assert [(a.job.name, a.start, a.end) for a in schedule.attempts] == [
         ("A", 0, 1),
@@ -170,7 +182,7 @@ def test_a_preempted_jobs_gpu_is_away():
 
 def test_a_time_limit_costs_what_lies_behind_the_last_checkpoint():
     """Two hours a start, half of one lost to starting: one checkpoint each time, four times, and an hour at last."""
-    job = Job(name="", train=5, checkpoint=1, start=0.5)
+    job = SimulatedJob(name="", train=5, checkpoint=1, start=0.5)
     schedule = simulate([job], 1, 8, "fifo", Disturbance(limit=2, requeue=0.25))
     assert [a.end - a.start for a in schedule.attempts] == [2, 2, 2, 2, 1.5]
     assert schedule.makespan == 4 * 2.25 + 1.5
@@ -179,7 +191,7 @@ def test_a_time_limit_costs_what_lies_behind_the_last_checkpoint():
 
 def test_at_a_time_limit_the_gpu_goes_to_the_next():
     """While the first job waits for its requeue the second runs."""
-    jobs = [Job(name="A", train=3, checkpoint=1), Job(name="B", train=1)]
+    jobs = [SimulatedJob(name="A", train=3, checkpoint=1), SimulatedJob(name="B", train=1)]
     schedule = simulate(jobs, 1, 8, "fifo", Disturbance(limit=2, requeue=1))
     assert [(a.job.name, a.start, a.end) for a in schedule.attempts] == [("A", 0, 2), ("B", 2, 3), ("A", 3, 4)]
 
@@ -191,7 +203,7 @@ def test_preemption_takes_as_long_as_exponential_interruptions_do():
     restarted = (1 / rate + requeue) * math.expm1(rate * (start + stretch))
     broken = -math.expm1(-rate * stretch)
     expected = restarted + (number - 1) * broken * (1 / rate + requeue + restarted)
-    job = Job(name="", train=number * stretch, checkpoint=stretch, start=start)
+    job = SimulatedJob(name="", train=number * stretch, checkpoint=stretch, start=start)
     disturbance = Disturbance(rate=rate, requeue=requeue)
     found = [simulate([job], 1, 1, "fifo", disturbance, random.Random(seed)).makespan for seed in range(4000)]
     error = statistics.stdev(found) / math.sqrt(len(found))
@@ -208,3 +220,65 @@ def test_the_committed_cells_on_two_slots():
     for policy in POLICIES:
         makespan = simulate(jobs_of(seconds), 2, 2, policy).makespan
         assert sum(seconds) / 2 <= makespan <= sum(seconds) / 2 + max(seconds) / 2 + 1e-6
+
+
+def job(gpus: int, nodes: int = 1) -> SimulatedJob:
+    return SimulatedJob(name="", gpus=gpus, nodes=nodes, train=1)
+
+
+def test_the_last_node_has_what_is_over():
+    """Twenty GPUs in nodes of eight; three are one small node."""
+    assert Cluster(20, 8).free == [8, 8, 4]
+    assert Cluster(3, 8).free == [3]
+
+
+def test_the_fullest_node_with_room_is_taken():
+    """Of 8, 2 and 3 free: the node with 2 for one of 2, and both of the fullest that are enough for two times 3."""
+    assert place([8, 2, 3], job(2)) == (1,)
+    assert place([8, 2, 3], job(3, nodes=2)) == (2, 0)
+    assert place([8, 2, 3], job(4, nodes=2)) is None
+
+
+def test_gpus_come_back():
+    """What was taken on two nodes is free again."""
+    cluster = Cluster(16, 8)
+    cluster.take(job(5, nodes=2), (0, 1))
+    assert cluster.free == [3, 3]
+    assert not cluster.holds([job(1), job(4)])
+    cluster.give_back(job(5, nodes=2), (0, 1))
+    assert cluster.free == [8, 8]
+    assert cluster.holds([job(1), job(4)])
+
+
+TEN = SimulatedJob(name="ten", train=10, decode=2, checkpoint=3, start=0.5)
+
+
+@pytest.mark.parametrize(
+    ("worked", "left"),
+    [(-0.2, 12), (2.9, 12), (3, 9), (8.9, 6), (9.5, 3), (10, 3), (11.5, 1.5)],
+)
+def test_work_since_the_last_checkpoint_is_lost(worked, left):
+    """Checkpoints at 3, 6 and 9 hours of 10; what was decoded after training stays, and the last hour is done again."""
+    assert TEN.left(TEN.after(BEGINNING, worked)) == pytest.approx(left)
+
+
+def test_an_interrupted_end_of_training_is_done_again_before_decoding_goes_on():
+    """From the checkpoint at 9 hours with 1.5 decoded: the tenth hour, and the rest of two."""
+    then = JobProgress(3, 1.5)
+    assert TEN.left(then) == 1.5
+    assert TEN.after(then, 0.9) == then
+    assert TEN.after(then, 1.2) == JobProgress(3, pytest.approx(1.7))
+
+
+@given(
+    st.floats(0.1, 20), st.floats(0, 5), st.floats(0.05, 30), st.lists(st.floats(0, 1, exclude_max=True), max_size=5)
+)
+def test_an_interruption_undoes_at_most_one_interval(train, decode, checkpoint, shares):
+    """However often a job is interrupted, and wherever: nothing is gained, and nothing older is lost."""
+    job, progress = SimulatedJob(name="", train=train, decode=decode, checkpoint=checkpoint), BEGINNING
+    for share in shares:
+        before = job.left(progress)
+        worked = share * before
+        progress = job.after(progress, worked)
+        lost = worked - (before - job.left(progress))
+        assert -1e-6 <= lost <= job.interval + 1e-6

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from hycam_exp.config import compose as config
 from hycam_exp.config import grid
-from hycam_exp.config import settings as config
 from hycam_exp.report import settings, titles
 from hycam_exp.report.cache import Cache, code_digest, held_in, kept_in
 from hycam_exp.report.experiments import Expected, Experiments, Progress, _about, progress

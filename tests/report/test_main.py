@@ -91,6 +91,27 @@ def test_the_committed_tables_are_those_of_the_committed_records(tmp_path: Path,
     assert times == {path: path.stat().st_mtime_ns for path in every}
 
 
+def test_studies_and_runs_never_enter_one_report(
+    results: Path, whole: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each has its own tables and page: the user's run, in results/report, is in no study's table and alone in its; of
+    a study's folder there is the study alone."""
+    study = results / "studies" / "mine"
+    (results / "runs").rename(results / "all")
+    for folder, chosen in ((study / "records", "*-lora-mini-*"), (results / "runs", "*-full_ft-mini-f0-s0-*")):
+        folder.mkdir(parents=True)
+        for path in (results / "all").glob(chosen):
+            shutil.copy(path, folder)
+    assert report(results, kept) == 0
+    means = capsys.readouterr().out.split(f"== {results / 'report'} ==")
+    assert [("lora" in part.split(), "full_ft" in part.split()) for part in means] == [(True, False), (False, True)]
+    assert (study / "report.html").is_file()
+    assert (results / "report" / "report.html").is_file()
+    assert not (results / "tables").exists()
+    assert report(study, kept) == 0
+    assert "full_ft" not in capsys.readouterr().out.split()
+
+
 def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> None:
     """Before anything is composed or written."""
     file = results / "file"
@@ -251,7 +272,7 @@ def test_pictures_of_records_that_are_gone_are_not_shown(tmp_path: Path) -> None
 
 def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
     """Nothing is written there."""
-    with pytest.raises(SystemExit, match=r"^error: --results=.*: no record in .*runs$"):
+    with pytest.raises(SystemExit, match=r"^error: --results=.*: no study, and no record in .*runs$"):
         command.everything(["--results", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
 

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
+from hycam_exp.config.compose import compose
 from hycam_exp.config.identity import identity
-from hycam_exp.config.settings import compose
 from hycam_exp.report import settings
 from hycam_exp.report.settings import apart, commonest, differing, fixed, known, shown, values, variant
 
@@ -31,8 +31,9 @@ def test_a_folder_of_ones_own_is_known_by_its_path() -> None:
 
 def test_null_and_absent_are_the_same() -> None:
     """A record from before there was a field is of the setting in which it is null."""
-    old, new = ({"model": {"name": "m"}} | extra for extra in ({}, {"evaluation": {"new": None}}))
-    assert known(values(old)) == known(values(new)) == {"model.name": "m"}
+    base = {"model": {"name": "m"}, "method": {"name": "x"}}
+    old, new = (base | extra for extra in ({}, {"evaluation": {"new": None}}))
+    assert known(values(old)) == known(values(new)) == {"model.name": "m", "method.name": "x"}
     assert fixed(values(old)) == fixed(values(new))
 
 

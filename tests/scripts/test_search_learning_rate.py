@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.config import grid
-from hycam_exp.launch.cell_status import store_of
-from hycam_exp.launch.inputs import Inputs
+from hycam_exp.launch.cell_status import Inputs, store_of
 from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Store
 from hycam_exp.training.fit import NonFiniteLossError
 from scripts import search_learning_rate

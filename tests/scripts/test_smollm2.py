@@ -6,7 +6,7 @@ import zipfile
 import pytest
 import torch
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.models import files
 from hycam_exp.models.backbone import describe
 from scripts import smollm2

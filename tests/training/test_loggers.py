@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.training import loggers as module
 from hycam_exp.training.loggers import loggers, require_usable
 

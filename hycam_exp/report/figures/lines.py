@@ -165,7 +165,7 @@ def _sets(row: Row, fields: Sequence[str]) -> bool:
 @cache
 def _switched() -> tuple[str, ...]:
     """The fields of a method that a file of conf/released sets."""
-    from hycam_exp.config.settings import config_dir
+    from hycam_exp.config.compose import config_dir
 
     files = sorted((config_dir() / "released").glob("*.yaml"))
     return tuple(dict.fromkeys(field for path in files for field in yaml.safe_load(path.read_text(encoding="utf-8"))))

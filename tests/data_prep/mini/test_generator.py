@@ -12,7 +12,7 @@ import pytest
 from data_prep import canonical, folders, mini, reading, tasks
 from data_prep.mini import generator
 from data_prep.mini.world import AILMENTS
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 
 TASKS = ("mini_reasoning", "mini_medical", "mini_passage", "mini_code", "mini_sources")
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.report.figures import lines
 from hycam_exp.report.figures.palette import METHODS
 from tests.report.figures.made import record

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from hycam_exp.config.settings import compose
+from hycam_exp.config.compose import compose
 from hycam_exp.data import sources
 from hycam_exp.launch import cell_status
 from hycam_exp.report.figures import trained, tsne, weight_matrix

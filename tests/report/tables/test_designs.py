@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from hycam_exp.config import settings as config
+from hycam_exp.config import compose as config
 from hycam_exp.evaluation.retention import TASK
 from hycam_exp.report.tables import designs
 from hycam_exp.runtime.command_line import MARK

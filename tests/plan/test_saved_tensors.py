@@ -1,11 +1,41 @@
-"""What a block keeps, counted by hand on the toy: d 8, f 12, queries 8, keys 4, one micro-batch of 2 x 3."""
+"""What is kept for the backward pass: on a toy tape, and in a block counted by hand on the toy backbone."""
 
 import pytest
 
-from hycam_exp.config.settings import compose
-from hycam_exp.plan.block import Block
-from hycam_exp.plan.shape import Batch, bytes_of, shape_of
+from hycam_exp.config.compose import compose
+from hycam_exp.plan.method_costs import costs_of
+from hycam_exp.plan.saved_tensors import Block, Kept, Op, Tape, Tensor, worst
+from hycam_exp.plan.sizes import MicroBatch, bytes_of, shape_of
 from tests.plan.architectures import TOY
+
+X, Y = Tensor("x", 10), Tensor("y", 3, method=True)
+TAPE = Tape([Op(name="a", saves=[X], working=1, trained=5), Op(name="b", saves=[X, Y], working=2, passing=7)])
+
+
+def test_a_tensor_saved_twice_is_kept_once():
+    """Equal names are the same memory; what the method keeps is told apart."""
+    assert TAPE.saved() == Kept(backbone=10, method=3)
+    assert TAPE.saved().total == 13
+
+
+def test_the_backward_pass_frees_in_reverse():
+    """b is first and frees y; x stays for a; a's gradient comes after it."""
+    moments = list(TAPE.backward())
+    assert [(m.name, m.kept.total, m.gradients, m.working) for m in moments] == [("b", 13, 0, 2), ("a", 10, 0, 1)]
+    assert TAPE.trained == 5
+
+
+def test_the_worst_moment_is_the_largest():
+    """Forward it is b with what passes; of nothing it is nothing."""
+    assert worst(TAPE.forward()).total == 20
+    assert worst(Tape().backward()).total == 0
+
+
+def test_gradients_left_behind_are_counted():
+    """Operations further on have left theirs."""
+    tape = Tape([Op(name="a"), Op(name="b", trained=4)])
+    assert [m.gradients for m in tape.backward()] == [0, 4]
+
 
 N, D, F, Q, K = 6, 8, 12, 8, 4
 
@@ -13,8 +43,10 @@ N, D, F, Q, K = 6, 8, 12, 8, 4
 def block(method: str, precision: str = "float32", padded: bool = True, **more: object) -> Block:
     settings = compose(f"method={method}", "method.rank=2" if method != "full_ft" else "seed=0").method
     width = bytes_of(precision, method == "full_ft")
-    batch = Batch(rows=2, length=3, padded=padded)
-    return Block(shape=shape_of(TOY), batch=batch, width=width, settings=settings, attention="sdpa", **more)  # type: ignore[arg-type]
+    batch = MicroBatch(rows=2, length=3, padded=padded)
+    return Block(
+        shape=shape_of(TOY), batch=batch, width=width, costs=costs_of(settings, shape_of(TOY)), attention="sdpa", **more
+    )  # type: ignore[arg-type]
 
 
 NORMS = 2 * (4 * N * D + 4 * N)

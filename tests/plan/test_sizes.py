@@ -2,8 +2,8 @@
 
 import pytest
 
-from hycam_exp.config.settings import compose
-from hycam_exp.plan.shape import Batch, architecture_of, bytes_of, shape_of, shape_of_model, vocabulary_size
+from hycam_exp.config.compose import compose
+from hycam_exp.plan.sizes import MicroBatch, architecture_of, bytes_of, shape_of, shape_of_model, vocabulary_size
 from tests.plan.architectures import QWEN2_5_0_5B, TOY
 
 
@@ -57,7 +57,7 @@ def test_the_embedded_and_random_backbones_are_known_without_transformers():
 
 def test_a_batch_scores_all_but_each_rows_last():
     """Three rows of five."""
-    batch = Batch(rows=3, length=5, padded=True)
+    batch = MicroBatch(rows=3, length=5, padded=True)
     assert (batch.tokens, batch.scored) == (15, 12)
 
 

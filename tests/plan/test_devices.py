@@ -1,6 +1,6 @@
 """Devices."""
 
-from hycam_exp.plan.accelerators import GPUS, NAMES, accelerator
+from hycam_exp.plan.devices import GPUS, NAMES, accelerator
 
 
 def test_a_gpu_leaves_a_gibibyte():

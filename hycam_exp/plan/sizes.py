@@ -129,7 +129,7 @@ def vocabulary_size(tokenizer: str) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class MicroBatch:
     """One micro-batch on one device: `rows` padded to `length` tokens."""
 
     rows: int

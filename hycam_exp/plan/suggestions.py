@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hycam_exp.config.settings import Run, TrainerSettings, refusal
-from hycam_exp.plan.accelerators import Accelerator
-from hycam_exp.plan.shape import Shape
-from hycam_exp.plan.training_step import fits, step_of
+from hycam_exp.plan.devices import Accelerator
+from hycam_exp.plan.memory import fits, step_of
+from hycam_exp.plan.sizes import Shape
 
 MOST_DEVICES = 64  # that sharding is tried on
 OF_A_NODE = 8
 
 
 @dataclass(frozen=True)
-class Remedy:
+class Suggestion:
     """A changed run, and the overrides that change it."""
 
     run: Run
@@ -26,25 +26,25 @@ class Remedy:
         return " ".join(self.overrides)
 
 
-def remedy(run: Run, shape: Shape, device: Accelerator) -> Remedy | None:
-    """The first of `remedies` with which the run fits; None where none helps."""
-    return next((found for found in remedies(run, shape, device) if fits(found.run, shape, device)), None)
+def remedy(run: Run, shape: Shape, device: Accelerator) -> Suggestion | None:
+    """The first of `suggestions` with which the run fits; None where none helps."""
+    return next((found for found in suggestions(run, shape, device) if fits(found.run, shape, device)), None)
 
 
-def remedies(run: Run, shape: Shape, device: Accelerator) -> Iterator[Remedy]:
+def suggestions(run: Run, shape: Shape, device: Accelerator) -> Iterator[Suggestion]:
     """Checkpointing, smaller micro-batches, offload where there is ZeRO, then sharding and offload beyond it."""
     now = step_of(run, shape, device)
     rows, trainer = now.batch.rows, replace(run.trainer, activation_checkpointing=True)
     if refusal(run.method.name, run.trainer.strategy) is None:
         halves = [rows >> power for power in range(1, rows.bit_length())]
-        yield _remedy(run, trainer)
-        yield from (_remedy(run, replace(trainer, micro_batch_size=micro)) for micro in halves)
+        yield _suggestion(run, trainer)
+        yield from (_suggestion(run, replace(trainer, micro_batch_size=micro)) for micro in halves)
         if trainer.strategy.startswith("zero") and not trainer.offload:
-            yield _remedy(run, replace(trainer, micro_batch_size=1, offload=True))
+            yield _suggestion(run, replace(trainer, micro_batch_size=1, offload=True))
     if device.gpu and run.model.quantize is None:  # packed weights are not cut up
         for changed in _strategies(trainer, rows):
             if changed.world_size >= trainer.world_size and refusal(run.method.name, changed.strategy) is None:
-                yield _remedy(run, changed)
+                yield _suggestion(run, changed)
 
 
 def _strategies(now: TrainerSettings, rows: int) -> Iterator[TrainerSettings]:
@@ -61,7 +61,7 @@ def _strategies(now: TrainerSettings, rows: int) -> Iterator[TrainerSettings]:
         nodes *= 2
 
 
-def _remedy(run: Run, trainer: TrainerSettings) -> Remedy:
+def _suggestion(run: Run, trainer: TrainerSettings) -> Suggestion:
     """The run with another trainer. A strategy's own file sets more than the strategy, so all that counts is said."""
     now = run.trainer
     chosen = trainer.strategy != now.strategy
@@ -74,4 +74,4 @@ def _remedy(run: Run, trainer: TrainerSettings) -> Remedy:
             found.append(f"trainer.{field}={str(value).lower()}")
     if chosen:
         trainer = replace(trainer, name=trainer.strategy, accelerator="gpu")
-    return Remedy(replace(run, trainer=trainer), tuple(found))
+    return Suggestion(replace(run, trainer=trainer), tuple(found))

@@ -1,0 +1,61 @@
+"""What methods add to a layer: gradients left behind equal the closed form of trained parameters."""
+
+import pytest
+
+from hycam_exp.config.compose import compose
+from hycam_exp.config.methods import METHODS, MethodSettings
+from hycam_exp.plan.memory import TrainingStep
+from hycam_exp.plan.method_costs import COSTS, costs_of
+from hycam_exp.plan.sizes import MicroBatch, bytes_of, shape_of
+from tests.plan.architectures import LLAMA2_7B, TOY
+
+ADAPTERS = (
+    "lora", "lora_matched", "multi_lora", "riemoe_lora", "hycam", "hycam_shared_only", "hycam_full_spec",
+    "hycam_spec_only", "hycam_inverse_peft", "hycam_released",
+)  # fmt: skip
+
+
+def step(method: str, *overrides: str) -> TrainingStep:
+    settings = compose(f"method={method}", "recipe.rank=2", *overrides).method
+    batch = MicroBatch(rows=2, length=3, padded=True)
+    width = bytes_of("float32", method == "full_ft")
+    return TrainingStep(
+        shape=shape_of(TOY), settings=settings, width=width, batch=batch, checkpointing=False, foreach=False
+    )
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+def test_every_trained_parameter_leaves_its_gradient(method):
+    """The tapes' gradients are four bytes for each parameter of the closed form, as far as they are matrices."""
+    found = step(method)
+    assert sum(tape.trained for tape in found.tapes) == found.gradients
+
+
+def test_the_released_router_is_frozen():
+    """Five modules of width 8 and a bias, in two blocks."""
+    found = step("hycam_released")
+    assert found.costs.frozen_parameters == 2 * 5 * 9
+    assert found.total_parameters == shape_of(TOY).dimensions.parameters + found.trained + 90
+
+
+def test_the_largest_tensor():
+    """Full fine-tuning: an embedding; LoRA of rank 64: a side; HyCAM: the shared CAM."""
+    sizes = {
+        "full_ft": 32000 * 4096, "lora": 64 * 11008, "lora_matched": 249 * 11008, "multi_lora": 5 * 64 * 11008,
+        "riemoe_lora": 5 * 64 * 11008, "hycam": 4096 * 4096, "hycam_spec_only": 5 * 64 * 4096,
+    }  # fmt: skip
+    for method, size in sizes.items():
+        settings = compose(f"method={method}", "recipe.rank=64").method
+        assert costs_of(settings, shape_of(LLAMA2_7B)).largest_tensor == size, method
+
+
+def test_a_method_of_ones_own_is_refused_by_name():
+    """And what to write for it is said; training it needs no plan."""
+    said = r"^method=mine: there is no plan of this method; hycam_exp/plan/method_costs\.py"
+    with pytest.raises(ValueError, match=said):
+        costs_of(MethodSettings(name="mine"), shape_of(TOY))
+
+
+def test_every_method_of_the_table_has_its_costs():
+    """A line of `METHODS` without them would have no plan."""
+    assert {method.settings for method in METHODS.values()} == set(COSTS)
