@@ -88,6 +88,7 @@ def test_clusters_are_told_by_the_drawn_points(tmp_path: Path) -> None:
 
     assert verdict(2.0, 9.0).verdict == HOLDS
     assert verdict(9.0, 2.0).verdict == FAILS
+    assert verdict(0.0, 0.1).verdict == FAILS  # a little more, and no cluster
     path.unlink()
     finding = found(gather(selection_of(of("hycam", "lora"), source)))["coherent_clusters"][1][0]
     assert finding.verdict == UNKNOWN
