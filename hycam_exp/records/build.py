@@ -50,7 +50,7 @@ def record_of(
         config=asdict(run),
         weights=weights_of(run.model),
         scores=scores,
-        metrics={metric: declared(metric) for metric in sorted({s.metric for s in scores})},
+        metrics={metric: declared(metric).declaration for metric in sorted({s.metric for s in scores})},
         curves=Curves(train=windows(fit.train_curve), validation=fit.validation_curve),
         fit=FitFacts(
             steps=fit.steps,

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from hycam_exp.data.records import Source
-from hycam_exp.evaluation.metrics import Metric, Score
+from hycam_exp.evaluation.metrics import Declaration, Score
 
 SCHEMA_VERSION = 2
 """Of the record's fields; what its numbers mean is `version.RESULTS_VERSION`."""
@@ -37,8 +37,8 @@ class FitFacts:
     """The share of optimiser steps whose gradient was clipped; None where none may be."""
     step_task_entropy: float | None
     """The mean entropy of a step's tasks over that of the mix; None for a single task."""
-    padding_share: float
-    """Of the tokens of all training batches."""
+    padding_share: float | None
+    """Of the tokens of all training batches; None in records from before it was counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ class RunRecord:
     config: dict[str, Any]
     """The run's settings, whole (`asdict` of a `config.settings.Run`): what is asked of them is in `RunNames`."""
     scores: list[Score]
-    metrics: dict[str, Metric]
+    metrics: dict[str, Declaration]
     """The declaration of every metric in `scores`."""
     curves: Curves
     fit: FitFacts

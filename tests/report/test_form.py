@@ -11,18 +11,21 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hycam_exp.report import files, printed
-from hycam_exp.report.claims.catalogue import statements
-from hycam_exp.report.expected import Experiments
-from hycam_exp.report.figures.catalogue import CATALOGUE, write_all
-from hycam_exp.report.figures.drawn import Drawn
-from hycam_exp.report.ground import by_mix
+from hycam_exp.report.claims.evidence import gather
+from hycam_exp.report.claims.statements import found
+from hycam_exp.report.experiments import progress
+from hycam_exp.report.figures.catalogue import CATALOGUE, Drawing, write_all
+from hycam_exp.report.frame import Frame
+from hycam_exp.report.frame import read as read_source
 from hycam_exp.report.page import PageContent, document, sample_texts
-from hycam_exp.report.progress import progress
-from hycam_exp.report.records import read
-from hycam_exp.report.summary import summarise
-from hycam_exp.report.tables import build
-from tests.report.conftest import RESULTS, mini_records
+from hycam_exp.report.published import read as read_published
+from hycam_exp.report.select import row_cells, select
+from hycam_exp.report.sources import Source
+from hycam_exp.report.tables import text
+from hycam_exp.report.tables.build import build
+from hycam_exp.report.tables.means import means
+from tests.report.conftest import MINI, mini_records
+from tests.report.toy import known_experiments
 
 REMOVED = object()
 OTHERS = (REMOVED, None, "text", [], [None], 0, -1, True, {}, {"a": None})
@@ -31,13 +34,17 @@ Fields = dict[str, Any]
 Runs = dict[str, Fields]
 
 
+def read(results: Path) -> Frame:
+    return read_source(Source.own(results), known_experiments())
+
+
 @pytest.fixture(scope="module")
 def runs() -> Runs:
     """The committed records of fold 0 by method, with a few rows of their curves."""
     found = {}
     for record in mini_records():
         if record.config["fold"] == 0 and record.config["method"]["name"] in ("hycam", "lora", "full_ft"):
-            fields = json.loads((RESULTS / "records" / f"{record.run_id}.json").read_text())
+            fields = json.loads(MINI.record(record.run_id).read_text())
             fields["curves"] = {name: rows[:3] for name, rows in fields["curves"].items()}
             found[fields["config"]["method"]["name"]] = fields
     assert set(found) == {"hycam", "lora", "full_ft"}
@@ -83,7 +90,7 @@ def accepted(folder: Path, hycam: Fields, depth: int) -> Iterator[tuple[object, 
         fields = changed(hycam, place, value)
         path.write_text(json.dumps(fields))
         collection = read(folder)
-        if collection.records:
+        if collection.runs:
             yield value, place, fields
         else:
             refused += 1
@@ -91,28 +98,28 @@ def accepted(folder: Path, hycam: Fields, depth: int) -> Iterator[tuple[object, 
     assert refused > 300
 
 
-def report(results: Path, experiments: Experiments, is_drawn: bool) -> None:
+def report(results: Path, is_drawn: bool) -> None:
     """All that a report makes of records; figures are selected, and drawn where that is asked for."""
-    collection = read(results)
-    assert not collection.problems
-    summaries = summarise(collection.records)
-    built = build(summaries, experiments)
-    grids = progress(experiments, summaries)
-    claims = statements(None, summaries, experiments.memo)
-    scored = [summary for summary in summaries if summary.mean("ppl") is not None]
-    printed.means(scored, Console(file=io.StringIO()))
-    shown = [entry.shown(members) for members in by_mix(summaries).values() for entry in CATALOGUE.values()]
-    drawn = Drawn(results / "drawn.json", results / "runs")
-    assert all(drawn.files("figure", lines, results) is None for lines in shown)
-    samples = sample_texts.read(results, [record.run_id for summary in summaries for record in summary.records])
+    experiments = known_experiments()
+    frame = read(results)
+    assert not frame.problems
+    selection = select(frame, experiments)
+    built = build(selection, experiments)
+    grids = progress(experiments, row_cells(selection, experiments))
+    claims = found(read_published(), gather(selection), experiments.cache)
+    means(selection, Console(file=io.StringIO()))
+    samples = sample_texts.read(frame.source, [run.id for run in frame.runs])
     for table in built.tables:
-        files.contents(table)
-    document(PageContent(summaries=summaries, samples=samples, grids=grids, claims=claims))
+        text.contents(table)
+    assert len(frame.scores) > 0
+    document(PageContent(source=frame.source, rows=selection.rows, samples=samples, grids=grids, claims=claims))
     if is_drawn:
-        write_all(summaries, results / "figures", processes=1)
+        write_all(selection, results / "figures", processes=1)
+    else:
+        assert len(Drawing(selection, results / "figures", experiments.cache, processes=1)._shown) >= len(CATALOGUE)
 
 
-def check_together(runs: Runs, experiments: Experiments, results: Path, depth: int, is_drawn: bool = False) -> None:
+def check_together(runs: Runs, results: Path, depth: int, is_drawn: bool = False) -> None:
     """For every value: what may hold it holds it at once, the fields of one depth, and the report goes through."""
     path = files_of(results, runs)
     together: dict[tuple[int, int], Fields] = {}
@@ -123,29 +130,29 @@ def check_together(runs: Runs, experiments: Experiments, results: Path, depth: i
     for (length, number), fields in together.items():
         path.write_text(json.dumps(fields))
         try:
-            report(results, experiments, is_drawn)
+            report(results, is_drawn)
         except Exception as error:
             raise AssertionError(f"fields of depth {length} that hold {OTHERS[number]!r} end the report") from error
 
 
-def test_a_field_of_another_kind_is_named_or_goes_through(runs: Runs, experiments: Experiments, tmp_path: Path) -> None:
+def test_a_field_of_another_kind_is_named_or_goes_through(runs: Runs, tmp_path: Path) -> None:
     """Every field at the top and below it removed, null, and of every other kind: never a traceback."""
-    check_together(runs, experiments, tmp_path, depth=2)
+    check_together(runs, tmp_path, depth=2)
 
 
 @pytest.mark.slow
-def test_deeper_fields_of_another_kind_are_drawn_too(runs: Runs, experiments: Experiments, tmp_path: Path) -> None:
+def test_deeper_fields_of_another_kind_are_drawn_too(runs: Runs, tmp_path: Path) -> None:
     """The figures of what was accepted are drawn."""
-    check_together(runs, experiments, tmp_path, depth=4, is_drawn=True)
+    check_together(runs, tmp_path, depth=4, is_drawn=True)
 
 
 @pytest.mark.slow
-def test_each_field_of_another_kind_goes_through_alone(runs: Runs, experiments: Experiments, tmp_path: Path) -> None:
+def test_each_field_of_another_kind_goes_through_alone(runs: Runs, tmp_path: Path) -> None:
     """One after the other, so that none hides what another does."""
     path = files_of(tmp_path, runs)
     for value, place, fields in accepted(tmp_path / "alone", runs["hycam"], depth=3):
         path.write_text(json.dumps(fields))
         try:
-            report(tmp_path, experiments, is_drawn=False)
+            report(tmp_path, is_drawn=False)
         except Exception as error:
             raise AssertionError(f"{place} = {value!r} ends the report") from error

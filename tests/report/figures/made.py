@@ -1,5 +1,6 @@
 """The report's records that are made up, with all else that a figure reads."""
 
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -32,8 +33,12 @@ def record(
         for task in TASKS
     ]
     return replace(
-        base, run_id=f"m-{method}-{data}-f{fold}-s{seed}", scores=scores,
-        config={**base.config, "method": {"name": method, **own, **fields}},
+        base, run_id=f"m-{method}-{data}-f{fold}-s{seed}{f'-{zlib.crc32(repr(fields).encode())}' if fields else ''}",
+        scores=scores,
+        config={
+            **base.config, "method": {"name": method, **own, **fields},
+            "recipe": {**base.config["recipe"], "name": "mini"},
+        },
         curves={
             "train": [{"step": step, "loss": 4.0 / step + fold} for step in (1, 2, 3, 4)],
             "validation": [{"step": step, "loss": 3.0 / step + fold} for step in (2, 4)],

@@ -1,0 +1,276 @@
+"""Reading records: what is wrong with one is named, and the rest is read."""
+
+import errno
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hycam_exp.evaluation.metrics import Score
+from hycam_exp.records.record import RunRecord
+from hycam_exp.records.store import Store
+from hycam_exp.report.frame import COLUMNS, Frame
+from hycam_exp.report.frame import read as read_source
+from hycam_exp.report.sources import Source, chosen_sources, sources
+from tests.report.toy import frame_of, known_experiments, record, run_of
+
+Break = Callable[[dict[str, Any]], object]
+
+
+def read(results: Path) -> Frame:
+    return read_source(Source.own(results), known_experiments())
+
+
+def records(frame: Frame) -> list[RunRecord]:
+    return [run.record for run in frame.runs]
+
+
+def _score(fields: dict[str, Any], value: object) -> None:
+    fields["scores"][0]["value"] = value
+
+
+def _add(fields: dict[str, Any], task: str, metric: str, value: float | None) -> None:
+    fields["scores"].append({"task": task, "metric": metric, "value": value, "n": 1})
+
+
+PLAIN = "must be a plain name: letters, digits, '.', '_' and '-', at most 80, and no '.' in front"
+
+
+def _named(group: str, name: str) -> str:
+    return f"config.{group}.name={name}: {PLAIN}"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda f: _score(f, float("nan")), "the score ppl of mean is nan"),
+        (lambda f: _score(f, float("inf")), "the score ppl of mean is inf"),
+        (lambda f: _score(f, "much"), 'the score ppl of mean is "much", must be a number'),
+        (lambda f: _score(f, 10**400), f"the score ppl of mean is 1{'0' * 59}..., must be a number"),
+        (lambda f: f["cost"]["seconds"].update(train=float("nan")), "cost.seconds.train is nan"),
+        (lambda f: f["curves"].update(train=[{"step": 1, "loss": float("nan")}]), "curves.train[0].loss is nan"),
+        (
+            lambda f: f["curves"].update(
+                train=[{"step": 1, "loss": 1.0, "norm": None}, {"step": 2, "loss": 1.0, "norm": float("inf")}]
+            ),
+            "curves.train[1].norm is inf",
+        ),
+        (
+            lambda f: f["curves"].update(train=[{"step": 1, "loss": None}]),
+            "curves.train[0].loss is null, must be a number",
+        ),
+        (lambda f: f["curves"].update(train=[{"loss": 1.0}]), "has no curves.train[0].step"),
+        (lambda f: f["config"]["method"].update(tau=float("nan")), "config.method.tau is nan"),
+        (lambda f: f["config"].pop("seed"), "has no config.seed"),
+        (lambda f: f["cost"].update(seconds=None), "cost.seconds is null, must be a mapping"),
+        (lambda f: f.update(notes=None), "notes is null, must be a list"),
+        (lambda f: f.update(routing=[{"layer": "a"}]), "has no routing[0].task"),
+        (lambda f: f.update(schema_version=99), "schema version 99 is newer than this software's 1"),
+        (lambda f: f.pop("scores"), "not a whole run record ('scores'); move it away to run the cell again"),
+        (lambda f: f["config"].pop("fold"), "has no config.fold"),
+        (lambda f: f["config"].update(fold=5), "config.fold=5: must be in 0..4"),
+        (lambda f: f["config"].update(model={}), "has no config.model.name"),
+        (lambda f: f.update(code=None), "code is null, must be a mapping"),
+        (lambda f: f.update(run_id="other"), "holds the record of other"),
+        (lambda f: _score(f, -3.0), "the score ppl of mean is -3, must be at least 1"),
+        (lambda f: _add(f, "dolly", "bleu4", 58.0), "the score bleu4 of dolly is 58, must be in 0..1"),
+        (
+            lambda f: _add(f, "dolly", "rouge_l_before", -0.5),
+            "the score rouge_l_before of dolly is -0.5, must be in 0..1",
+        ),
+        (lambda f: _add(f, "mean", "ppl", 2.5), "the score ppl of mean stands in it 2 times"),
+        (lambda f: _add(f, "dolly", "ppl", 2.5), "the score ppl of mean is 2, the mean of its tasks 2.5"),
+        (lambda f: f["config"]["model"].update(name="../../../etc/x"), _named("model", "../../../etc/x")),
+        (lambda f: f["config"]["method"].update(name=".."), _named("method", "..")),
+        (lambda f: f["config"]["data"].update(name="x" * 81), _named("data", "x" * 80 + "...")),
+        (lambda f: f["config"]["data"].update(tasks=["../x"]), f"a task of config.data.tasks=../x: {PLAIN}"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_named(tmp_path: Path, change: Break, reason: str) -> None:
+    """With its file and the reason; the others are read."""
+    Store(tmp_path / "runs", tmp_path).write(record(1, 3.0))
+    fields = asdict(record(0, 2.0))
+    change(fields)
+    path = tmp_path / "runs" / f"{record(0, 2.0).run_id}.json"
+    path.write_text(json.dumps(fields))
+    collection = read(tmp_path)
+    assert records(collection) == [record(1, 3.0)]
+    assert [str(problem) for problem in collection.problems] == [f"{path}: {reason}"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"schema_version": 1}', b"\xff\xfe", b"null"])
+def test_a_truncated_file_is_named(tmp_path: Path, content: bytes) -> None:
+    """Whatever is left of it."""
+    path = tmp_path / "runs" / "broken.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    (problem,) = read(tmp_path).problems
+    assert str(problem).startswith(f"{path}: not a whole run record (")
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link to nothing, a folder, and what the file system refuses; the others are read."""
+    Store(tmp_path / "runs", tmp_path).write(record(1, 3.0))
+    runs = tmp_path / "runs"
+    (runs / "link.json").symlink_to(tmp_path / "nowhere")
+    (runs / "folder.json").mkdir()
+    (runs / "refused.json").write_text("{}")
+    read_text = Path.read_text
+
+    def refuse(path: Path, **how: Any) -> str:
+        if path.name == "refused.json":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read_text(path, **how)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    collection = read(tmp_path)
+    assert records(collection) == [record(1, 3.0)]
+    assert [str(problem) for problem in collection.problems] == [
+        f"{runs}/folder.json: is no file, or a link to none",
+        f"{runs}/link.json: is no file, or a link to none",
+        f"{runs}/refused.json: cannot be read: Permission denied",
+    ]
+
+
+def test_two_records_of_one_cell_are_both_left_out(tmp_path: Path) -> None:
+    """Nothing says which of them to believe; each is named with the other."""
+    store = Store(tmp_path / "runs", tmp_path)
+    first, second = record(0, 2.0), record(0, 3.0)
+    object.__setattr__(second, "run_id", "second")
+    for one in (first, second, record(1, 2.5)):
+        store.write(one)
+    collection = read(tmp_path)
+    assert [run.fold for run in collection.runs] == [1]
+    assert [problem.reason for problem in collection.problems] == [
+        "the same cell as second; move all but one away",
+        f"the same cell as {first.run_id}; move all but one away",
+    ]
+
+
+def test_an_empty_folder_is_no_problem(tmp_path: Path) -> None:
+    """There is nothing to read, and nothing wrong."""
+    assert read(tmp_path).runs == read(tmp_path).problems == ()
+
+
+def test_the_tasks_of_a_run_are_in_its_configs_order() -> None:
+    """Means, pooled scores and general text are no tasks; a task that the config does not name comes last."""
+    scored = ("mean", "web_gpt", "dolly", "other", "pooled", "retention")
+    run = record(0, 2.0, data={"name": "mini", "tasks": ["dolly", "auto_cot", "web_gpt"]})
+    scores = [Score(task=task, metric="ppl", value=2.0, n=1) for task in scored]
+    assert run_of(replace(run, scores=scores)).tasks == ["dolly", "web_gpt", "other"]
+
+
+def test_a_task_without_a_score_leaves_no_mean(tmp_path: Path) -> None:
+    """A mean over the others would not be the mean of its tasks; no mean is right."""
+    run = record(0, 2.0)
+    more = [Score(task=task, metric="ppl", value=value, n=1) for task, value in (("dolly", 2.0), ("web_gpt", None))]
+    Store(tmp_path / "runs", tmp_path).write(replace(run, scores=[*run.scores, *more]))
+    Store(tmp_path / "runs", tmp_path).write(replace(record(1, None), scores=[*record(1, None).scores, *more]))
+    collection = read(tmp_path)
+    assert [run.fold for run in collection.runs] == [1]
+    assert [problem.reason for problem in collection.problems] == ["the score ppl of mean is 2, and a task has none"]
+
+
+def test_of_two_versions_the_newest_alone_is_reported(tmp_path: Path) -> None:
+    """The older ones are named, all in one line, and the way out."""
+    for fold in range(5):
+        Store(tmp_path / "runs", tmp_path).write(record(fold, 2.0, version=1 if fold < 4 else 2))
+    collection = read(tmp_path)
+    assert [run.fold for run in collection.runs] == [4]
+    (problem,) = collection.problems
+    assert str(problem) == (
+        f"{tmp_path / 'runs'}: left out: 4 of results version 1 (m-lora-f0-s0-1.0, m-lora-f1-s0-1.0, m-lora-f2-s0-1.0,"
+        " ...), which never stand beside those of version 2; move them to a folder of their own"
+    )
+
+
+def test_a_metric_of_another_version_is_named(tmp_path: Path) -> None:
+    """In one record, against what most records have: its numbers are of another definition."""
+    metrics = {"ppl": {"better": "lower", "aggregation": "a", "version": "1"}}
+    for fold in range(3):
+        own = {"ppl": {**metrics["ppl"], "version": "2"}} if fold == 1 else metrics
+        Store(tmp_path / "runs", tmp_path).write(replace(record(fold, 2.0), metrics=own))
+    collection = read(tmp_path)
+    assert [run.fold for run in collection.runs] == [0, 2]
+    (problem,) = collection.problems
+    assert problem.reason == "its ppl is another metric (lower; a; 2) than that of most (lower; a; 1)"
+
+
+def sampled(results: Path, change: Callable[[dict[str, list[Any]]], object]) -> tuple[Frame, str]:
+    """What is read of a run whose samples file was changed, and the file's name."""
+    columns: dict[str, list[Any]] = {
+        "task": ["a", "a", "b"], "id": ["1", "2", "3"], "group": ["1", "2", "3"], "nats": [1.0, 2.0, 3.0],
+        "tokens": [2, 2, 3],
+    }  # fmt: skip
+    ppl = {"a": math.exp(3 / 4), "b": math.exp(1.0)}
+    scores = [Score(task=task, metric="ppl", value=value, n=len(task) + (task == "a")) for task, value in ppl.items()]
+    scores.append(Score(task="mean", metric="ppl", value=sum(ppl.values()) / 2, n=2))
+    scores.append(Score(task="pooled", metric="ppl", value=math.exp(6 / 7), n=3))
+    run = replace(record(0, None), scores=scores)
+    Store(results / "runs", results).write(run)
+    change(columns)
+    path = Source.own(results).samples(run.run_id)
+    pq.write_table(pa.table(columns), path)
+    return read(results), path.name
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: c, None),
+        (lambda c: c.update(nats=[0.5, 1.0, 1.5]), "the score ppl of a is 2.11700002, its samples give 1.45499141"),
+        (lambda c: [c[name].append(c[name][0]) for name in c], "a record 1 stands in it twice"),
+        (lambda c: c.update(nats=[math.nan, 2.0, 3.0]), "a record 1 has nats nan over 2 tokens"),
+        (lambda c: c.update(tokens=[2, 0, 3]), "a record 2 has nats 2 over 0 tokens"),
+        (lambda c: [c[name].append(value) for name, value in zip(c, ("b", "4", "4", 3.0, 3), strict=True)],
+         "the score ppl of b is over 1, its samples are 2"),
+    ],
+)  # fmt: skip
+def test_scores_follow_from_the_samples(tmp_path: Path, change: Callable[[Any], object], reason: str | None) -> None:
+    """Halved nats, doubled rows, nats that are no number, a record that was not counted: the record is named."""
+    collection, name = sampled(tmp_path, change)
+    assert [problem.reason for problem in collection.problems] == ([f"{name}: {reason}"] if reason else [])
+    assert len(collection.runs) == (0 if reason else 1)
+
+
+def test_the_frame_has_a_line_for_each_score() -> None:
+    """With what its run is and cost; what is absent is null, and nothing else is."""
+    scores = frame_of([record(0, 2.0), record(1, None, clip=None)]).scores
+    assert tuple(scores.columns) == COLUMNS
+    assert scores["run"].tolist() == ["m-lora-f0-s0-1.0", "m-lora-f1-s0-None"]
+    first = scores.iloc[0]
+    assert (first["model"], first["method"], first["data"], first["fold"], first["seed"]) == ("m", "lora", "mini", 0, 0)
+    assert (first["task"], first["metric"], first["value"], first["n"]) == ("mean", "ppl", 2.0, 2)
+    assert (first["parameters"], first["seconds"], first["train_seconds"]) == (7, 3.0, 2.0)
+    assert scores["value"].isna().tolist() == [False, True]
+    assert scores["variant"].tolist() == ["recipe.clip=1.0", "recipe.clip=null"]
+    assert scores["memory"].isna().all()
+
+
+def test_studies_and_own_runs_are_sources_of_their_own(tmp_path: Path) -> None:
+    """Each with its own folder for what is made of it; without any study the own runs, though there are none."""
+    assert sources(tmp_path) == [Source(tmp_path / "runs", tmp_path / "report")]
+    for name in ("b", "a"):
+        (tmp_path / "studies" / name / "records").mkdir(parents=True)
+    studies = [Source(tmp_path / "studies" / n / "records", tmp_path / "studies" / n) for n in ("a", "b")]
+    assert sources(tmp_path) == studies
+    Store(tmp_path / "runs", tmp_path).write(record(0, 2.0))
+    assert sources(tmp_path) == [*studies, Source.own(tmp_path)]
+    assert chosen_sources(tmp_path, ["study=b"]) == studies[1:]
+    assert sources(tmp_path / "studies" / "a") == [
+        Source(tmp_path / "studies" / "a" / "records", tmp_path / "studies" / "a")
+    ]
+    with pytest.raises(ValueError, match=r"^study=c: no folder .*records; the studies there are: a, b$"):
+        chosen_sources(tmp_path, ["study=c"])
+    for name in ("..", "../studies/a"):
+        with pytest.raises(ValueError, match=rf"^study={name}: must be a plain name"):
+            chosen_sources(tmp_path, [f"study={name}"])
+    with pytest.raises(ValueError, match="argument=mini: must be one of study="):
+        chosen_sources(tmp_path, ["mini"])
