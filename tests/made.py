@@ -32,7 +32,7 @@ RECORD = RunRecord(
         "recipe": {"name": "r"}, "trainer": {"name": "cpu"}, "fold": 0, "seed": 1,
     },
     scores=[Score(task="dolly", metric="ppl", value=2.5, n=3), Score(task="mean", metric="ppl", value=None, n=1)],
-    metrics={"ppl": declared("ppl")},
+    metrics={"ppl": declared("ppl").declaration},
     curves=Curves(train=[{"step": 1, "loss": 0.1 + 0.2}], validation=[]),
     fit=FitFacts(
         steps=1, best_step=1, best_validation_loss=1.25, stopped_early=False, clipped_share=None,

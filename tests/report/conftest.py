@@ -1,13 +1,11 @@
 """What the report's tests share: the study of the mini grids, and experiment files composed once."""
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from hycam_exp.records.record import RunRecord
-from hycam_exp.report import titles
 from hycam_exp.report.cache import kept_in
 from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.frame import Frame, read
@@ -22,23 +20,6 @@ MINI = Source.study(RESULTS, "mini")
 """The committed study."""
 WORDS = ["study=mini"]
 """What a command is given to read it alone."""
-_RENAMED = dict(zip(("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt"), titles.MINI_TASKS, strict=True))
-"""What mini's tasks were called in records of version 1."""
-
-
-def current(record: RunRecord) -> RunRecord:
-    """A committed record as experiment=mini asks for it: with the names that mini's tasks have today."""
-    data = record.config["data"]
-    if not set(data["tasks"]) & set(_RENAMED):
-        return record
-    tasks = [_RENAMED[task] for task in data["tasks"]]
-    return replace(
-        record,
-        config={**record.config, "data": {**data, "tasks": tasks}},
-        scores=[replace(score, task=_RENAMED.get(score.task, score.task)) for score in record.scores],
-        routing=[{**row, "task": _RENAMED[row["task"]]} for row in record.routing],
-        counts={**record.counts, "records": {_RENAMED[task]: n for task, n in record.counts["records"].items()}},
-    )
 
 
 @cache
@@ -46,7 +27,7 @@ def mini_frame() -> Frame:
     """The committed records, read once."""
     found = read(MINI, known_experiments())
     assert not found.problems
-    return frame_of((current(run.record) for run in found.runs), MINI)
+    return found
 
 
 @cache

@@ -1,10 +1,11 @@
 """Records that are made up, and what the report makes of records, for its tests."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 
 from hycam_exp.evaluation.metrics import Score
-from hycam_exp.records.record import SCHEMA_VERSION, RunRecord
+from hycam_exp.records.record import Curves, DataFacts, RunRecord
 from hycam_exp.report.cache import Cache
 from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.frame import Frame, Run, runs_of
@@ -12,6 +13,7 @@ from hycam_exp.report.select import Row, Selection, select
 from hycam_exp.report.sources import Source
 from hycam_exp.report.tables.table import Cell, Column, Table, marked
 from hycam_exp.report.tables.table import Row as TableRow
+from tests.made import RECORD, made
 
 TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
 
@@ -51,14 +53,15 @@ def record(
     """A record whose perplexity alone was measured."""
     config = {
         "model": {"name": "m", "path": "x"}, "method": {"name": method, "routing": {"hard": False}},
-        "data": {"name": "mini", "root": None}, "recipe": {"clip": clip, "learning_rates": {"lora": 1.0}},
+        "data": {"name": "mini", "root": None, "tasks": ["dolly"]},
+        "recipe": {"name": "mini", "clip": clip, "learning_rates": {"lora": 1.0}},
         "trainer": {"name": "cpu"}, "fold": fold, "seed": 0, **places,
     }  # fmt: skip
-    return RunRecord(
-        schema_version=SCHEMA_VERSION, run_id=f"m-{method}-f{fold}-s{config['seed']}-{clip}", config=config,
-        scores=[Score(task="mean", metric="ppl", value=ppl, n=2)], metrics={}, curves={}, fit={}, routing=[],
-        counts={"parameters_trainable": 7, "records": {}}, cost={"seconds": {"train": 2.0, "load": 1.0}},
-        data={"content": "c", "split": f"{split}{fold}"}, code={}, versions={}, notes=[], results_version=version,
+    return made(
+        run_id=f"m-{method}-f{fold}-s{config['seed']}-{clip}", config=config, results_version=version,
+        scores=[Score(task="mean", metric="ppl", value=ppl, n=2)], metrics={}, curves=Curves(train=[], validation=[]),
+        counts=replace(RECORD.counts, records={}), cost=replace(RECORD.cost, seconds={"train": 2.0, "load": 1.0}),
+        data=DataFacts(files=[], content="c", split=f"{split}{fold}"), notes=[],
     )  # fmt: skip
 
 

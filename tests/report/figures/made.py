@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from hycam_exp.evaluation.metrics import Score
-from hycam_exp.records.record import RunRecord
+from hycam_exp.records.record import Curves, PeakMemory, RoutingRow, RunRecord
 from tests.report import toy
 
 TASKS = ["auto_cot", "dolly"]
@@ -28,7 +28,7 @@ def record(
         Score(task="retention", metric="ppl_change", value=0.25 + fold / 64, n=3),
     ]
     routing = [
-        {"layer": layer, "task": task, "tokens": 3, "weights": [0.25, 0.75], "entropy": 0.5}
+        RoutingRow(layer=layer, task=task, tokens=3, weights=[0.25, 0.75], entropy=0.5)
         for layer in LAYERS
         for task in TASKS
     ]
@@ -37,15 +37,14 @@ def record(
         scores=scores,
         config={
             **base.config, "method": {"name": method, **own, **fields},
-            "recipe": {**base.config["recipe"], "name": "mini"},
         },
-        curves={
-            "train": [{"step": step, "loss": 4.0 / step + fold} for step in (1, 2, 3, 4)],
-            "validation": [{"step": step, "loss": 3.0 / step + fold} for step in (2, 4)],
-        },
+        curves=Curves(
+            train=[{"step": step, "loss": 4.0 / step + fold} for step in (1, 2, 3, 4)],
+            validation=[{"step": step, "loss": 3.0 / step + fold} for step in (2, 4)],
+        ),
         routing=routing if own else [],
-        cost={
-            "seconds": {"train": 7.5 + fold}, "peak_memory": {"kind": "rss", "bytes": 2**30},
-            "hardware": {"device": "d"},
-        },
+        cost=replace(
+            base.cost, seconds={"train": 7.5 + fold}, peak_memory=PeakMemory(kind="rss", bytes=2**30),
+            hardware=replace(base.cost.hardware, device="d"),
+        ),
     )  # fmt: skip

@@ -8,14 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hycam_exp.evaluation.metrics import Score
-from hycam_exp.records.record import RunRecord
+from hycam_exp.evaluation.metrics import Declaration, Score
+from hycam_exp.records.record import Curves, PeakMemory, RoutingRow, RunRecord
 from hycam_exp.report.claims.statements import Finding, Statement
 from hycam_exp.report.experiments import Progress
 from hycam_exp.report.frame import Problem
 from hycam_exp.report.page import PageContent, sample_texts
 from hycam_exp.report.sources import Source
 from hycam_exp.report.tables.table import Cell, Column, Row, Table, marked
+from tests.made import COUNTS, RECORD
 from tests.report import toy
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"'"
@@ -37,17 +38,16 @@ def record(method: str, fold: int, steps: int = 12) -> RunRecord:
         run_id=f"tiny_llama-{method}-mini-f{fold}-s0-{zlib.crc32(f'{method}{fold}'.encode()):08x}",
         config={
             "model": {"name": "tiny_llama", "source": "embedded"}, "method": {"name": method, "rank": 8},
-            "data": {"name": "mini", "tasks": list(TASKS), "root": HOSTILE}, "recipe": {"clip": 1.0},
-            "fold": fold, "seed": 0,
+            "data": {"name": "mini", "tasks": list(TASKS), "root": HOSTILE}, "recipe": {"name": "mini", "clip": 1.0},
+            "trainer": {"name": "cpu"}, "fold": fold, "seed": 0,
         },
-        scores=scores, metrics={"ppl": {"better": "lower", "aggregation": HOSTILE, "version": "1"}},
-        curves={"train": train, "validation": [{"step": steps, "loss": 1.25}]}, fit={"steps": steps},
-        routing=[{"layer": HOSTILE, "task": "dolly", "tokens": 9, "weights": [0.25, 0.75], "entropy": 0.5}],
-        counts={
-            "parameters_trainable": 1234, "parameters_total": 99999, "records": {"dolly": {"rows": 3, "rejected": 0}},
-        },
-        cost={"seconds": {"train": 61.5}, "peak_memory": {"kind": "rss", "bytes": 2**30}},
-        data={"content": "c", "split": f"s{fold}", "files": []}, code={"commit": None, "dirty": None},
+        scores=scores, metrics={"ppl": Declaration(better="lower", aggregation=HOSTILE, version="1")},
+        curves=Curves(train=train, validation=[{"step": steps, "loss": 1.25}]), fit=replace(RECORD.fit, steps=steps),
+        routing=[RoutingRow(layer=HOSTILE, task="dolly", tokens=9, weights=[0.25, 0.75], entropy=0.5)],
+        counts=replace(
+            RECORD.counts, parameters_trainable=1234, parameters_total=99999, records={"dolly": replace(COUNTS, rows=3)},
+        ),
+        cost=replace(RECORD.cost, seconds={"train": 61.5}, peak_memory=PeakMemory(kind="rss", bytes=2**30)),
         versions={"torch": "0"}, notes=[HOSTILE] if method == "hycam" else [],
     )  # fmt: skip
 
