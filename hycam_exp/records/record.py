@@ -239,5 +239,5 @@ def _of_other_schema(version: int) -> str:
         return f"schema version {version} is newer than this software's {SCHEMA_VERSION}: update hycam_exp to read it"
     return (
         f"schema version {version} is older than this software's {SCHEMA_VERSION}: its results cannot be compared with "
-        "today's; move it away to run the cell again"
+        "today's"
     )

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hycam_exp.evaluation.metrics import Score
+from hycam_exp.evaluation.metrics import Declaration, Score
 from hycam_exp.records.record import RunRecord
 from hycam_exp.records.store import Store
 from hycam_exp.report.frame import COLUMNS, Frame
@@ -47,37 +47,78 @@ def _named(group: str, name: str) -> str:
     return f"config.{group}.name={name}: {PLAIN}"
 
 
+def check_named(results: Path, change: Break, reason: str) -> None:
+    """The record of fold 0 is changed in its file: it alone is not read, and it is named."""
+    Store(results / "runs", results).write(record(1, 3.0))
+    fields = asdict(record(0, 2.0))
+    change(fields)
+    path = results / "runs" / f"{record(0, 2.0).run_id}.json"
+    path.write_text(json.dumps(fields))
+    frame = read(results)
+    assert records(frame) == [record(1, 3.0)]
+    assert [str(problem) for problem in frame.problems] == [f"{path}: {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda f: _score(f, "much"), "Expected `float | null`, got `str` - at `$.scores[0].value`"),
+        (lambda f: _score(f, 10**400), "Number out of range - at `$.scores[0].value`"),
+        (
+            lambda f: f["curves"].update(train=[{"step": 1, "loss": None}]),
+            "Expected `float`, got `null` - at `$.curves.train[0][...]`",
+        ),
+        (lambda f: f["cost"].update(seconds=None), "Expected `object`, got `null` - at `$.cost.seconds`"),
+        (lambda f: f.update(notes=None), "Expected `array`, got `null` - at `$.notes`"),
+        (lambda f: f.update(code=None), "Expected `object`, got `null` - at `$.code`"),
+        (lambda f: f.update(routing=[{"layer": "a"}]), "Object missing required field `task` - at `$.routing[0]`"),
+        (lambda f: f.pop("scores"), "Object missing required field `scores`"),
+        (lambda f: f["config"].pop("seed"), "Object missing required field `seed` - at `$.config`"),
+        (lambda f: f["config"].pop("fold"), "Object missing required field `fold` - at `$.config`"),
+        (lambda f: f["config"].update(fold="a"), "Expected `int`, got `str` - at `$.config.fold`"),
+        (lambda f: f["config"].update(model={}), "Object missing required field `name` - at `$.config.model`"),
+        (
+            lambda f: f.update(schema_version=99),
+            "schema version 99 is newer than this software's 2: update hycam_exp to read it",
+        ),
+        (
+            lambda f: f.update(schema_version=1),
+            "schema version 1 is older than this software's 2: its results cannot be compared with today's",
+        ),
+    ],
+)
+def test_a_record_that_is_not_whole_is_named(tmp_path: Path, change: Break, fault: str) -> None:
+    """With its file, the field's place, and the way out; the others are read."""
+    check_named(tmp_path, change, f"not a whole run record ({fault}); move it away to run the cell again")
+
+
+@pytest.mark.parametrize(("value", "written"), [(math.nan, b"NaN"), (math.inf, b"Infinity")])
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda f, value: _score(f, value),
+        lambda f, value: f["cost"]["seconds"].update(train=value),
+        lambda f, value: f["curves"].update(train=[{"step": 1, "norm": 1.0}, {"step": 2, "norm": value}]),
+        lambda f, value: f["config"]["method"].update(tau=value),
+    ],
+)
+def test_a_number_that_is_not_finite_is_named(
+    tmp_path: Path, place: Callable[[dict[str, Any], float], object], value: float, written: bytes
+) -> None:
+    """It is no JSON: named by its byte in the file."""
+    fields = asdict(record(0, 2.0))
+    place(fields, value)
+    byte = json.dumps(fields).encode().index(written)
+    fault = f"JSON is malformed: invalid character (byte {byte})"
+    check_named(
+        tmp_path, lambda f: place(f, value), f"not a whole run record ({fault}); move it away to run the cell again"
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda f: _score(f, float("nan")), "the score ppl of mean is nan"),
-        (lambda f: _score(f, float("inf")), "the score ppl of mean is inf"),
-        (lambda f: _score(f, "much"), 'the score ppl of mean is "much", must be a number'),
-        (lambda f: _score(f, 10**400), f"the score ppl of mean is 1{'0' * 59}..., must be a number"),
-        (lambda f: f["cost"]["seconds"].update(train=float("nan")), "cost.seconds.train is nan"),
-        (lambda f: f["curves"].update(train=[{"step": 1, "loss": float("nan")}]), "curves.train[0].loss is nan"),
-        (
-            lambda f: f["curves"].update(
-                train=[{"step": 1, "loss": 1.0, "norm": None}, {"step": 2, "loss": 1.0, "norm": float("inf")}]
-            ),
-            "curves.train[1].norm is inf",
-        ),
-        (
-            lambda f: f["curves"].update(train=[{"step": 1, "loss": None}]),
-            "curves.train[0].loss is null, must be a number",
-        ),
-        (lambda f: f["curves"].update(train=[{"loss": 1.0}]), "has no curves.train[0].step"),
-        (lambda f: f["config"]["method"].update(tau=float("nan")), "config.method.tau is nan"),
-        (lambda f: f["config"].pop("seed"), "has no config.seed"),
-        (lambda f: f["cost"].update(seconds=None), "cost.seconds is null, must be a mapping"),
-        (lambda f: f.update(notes=None), "notes is null, must be a list"),
-        (lambda f: f.update(routing=[{"layer": "a"}]), "has no routing[0].task"),
-        (lambda f: f.update(schema_version=99), "schema version 99 is newer than this software's 1"),
-        (lambda f: f.pop("scores"), "not a whole run record ('scores'); move it away to run the cell again"),
-        (lambda f: f["config"].pop("fold"), "has no config.fold"),
         (lambda f: f["config"].update(fold=5), "config.fold=5: must be in 0..4"),
-        (lambda f: f["config"].update(model={}), "has no config.model.name"),
-        (lambda f: f.update(code=None), "code is null, must be a mapping"),
         (lambda f: f.update(run_id="other"), "holds the record of other"),
         (lambda f: _score(f, -3.0), "the score ppl of mean is -3, must be at least 1"),
         (lambda f: _add(f, "dolly", "bleu4", 58.0), "the score bleu4 of dolly is 58, must be in 0..1"),
@@ -95,14 +136,7 @@ def _named(group: str, name: str) -> str:
 )
 def test_a_record_that_cannot_be_used_is_named(tmp_path: Path, change: Break, reason: str) -> None:
     """With its file and the reason; the others are read."""
-    Store(tmp_path / "runs", tmp_path).write(record(1, 3.0))
-    fields = asdict(record(0, 2.0))
-    change(fields)
-    path = tmp_path / "runs" / f"{record(0, 2.0).run_id}.json"
-    path.write_text(json.dumps(fields))
-    collection = read(tmp_path)
-    assert records(collection) == [record(1, 3.0)]
-    assert [str(problem) for problem in collection.problems] == [f"{path}: {reason}"]
+    check_named(tmp_path, change, reason)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"schema_version": 1}', b"\xff\xfe", b"null"])
@@ -122,14 +156,14 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pyte
     (runs / "link.json").symlink_to(tmp_path / "nowhere")
     (runs / "folder.json").mkdir()
     (runs / "refused.json").write_text("{}")
-    read_text = Path.read_text
+    read_bytes = Path.read_bytes
 
-    def refuse(path: Path, **how: Any) -> str:
+    def refuse(path: Path) -> bytes:
         if path.name == "refused.json":
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return read_text(path, **how)
+        return read_bytes(path)
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     collection = read(tmp_path)
     assert records(collection) == [record(1, 3.0)]
     assert [str(problem) for problem in collection.problems] == [
@@ -193,10 +227,9 @@ def test_of_two_versions_the_newest_alone_is_reported(tmp_path: Path) -> None:
 
 def test_a_metric_of_another_version_is_named(tmp_path: Path) -> None:
     """In one record, against what most records have: its numbers are of another definition."""
-    metrics = {"ppl": {"better": "lower", "aggregation": "a", "version": "1"}}
     for fold in range(3):
-        own = {"ppl": {**metrics["ppl"], "version": "2"}} if fold == 1 else metrics
-        Store(tmp_path / "runs", tmp_path).write(replace(record(fold, 2.0), metrics=own))
+        metrics = {"ppl": Declaration(better="lower", aggregation="a", version="2" if fold == 1 else "1")}
+        Store(tmp_path / "runs", tmp_path).write(replace(record(fold, 2.0), metrics=metrics))
     collection = read(tmp_path)
     assert [run.fold for run in collection.runs] == [0, 2]
     (problem,) = collection.problems
@@ -251,7 +284,7 @@ def test_the_frame_has_a_line_for_each_score() -> None:
     assert (first["parameters"], first["seconds"], first["train_seconds"]) == (7, 3.0, 2.0)
     assert scores["value"].isna().tolist() == [False, True]
     assert scores["variant"].tolist() == ["recipe.clip=1.0", "recipe.clip=null"]
-    assert scores["memory"].isna().all()
+    assert (first["memory"], first["memory_kind"], first["device"]) == (1, "rss", "a processor")
 
 
 def test_studies_and_own_runs_are_sources_of_their_own(tmp_path: Path) -> None:

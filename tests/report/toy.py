@@ -54,7 +54,7 @@ def record(
     config = {
         "model": {"name": "m", "path": "x"}, "method": {"name": method, "routing": {"hard": False}},
         "data": {"name": "mini", "root": None, "tasks": ["dolly"]},
-        "recipe": {"name": "mini", "clip": clip, "learning_rates": {"lora": 1.0}},
+        "recipe": {"name": "r", "clip": clip, "learning_rates": {"lora": 1.0}},
         "trainer": {"name": "cpu"}, "fold": fold, "seed": 0, **places,
     }  # fmt: skip
     return made(

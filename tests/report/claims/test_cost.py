@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from hycam_exp.records.record import RunRecord
+from hycam_exp.records.record import Curves, RunRecord
 from hycam_exp.report.claims.cost import claims, mean_training_loss, parameters, steps_to
 from hycam_exp.report.claims.statements import FAILS, HOLDS, UNKNOWN, Finding, Statement
 from hycam_exp.report.frame import Run
@@ -50,10 +50,10 @@ def test_published_verdicts_follow_from_the_closed_forms() -> None:
 
 
 def curves(train: list[float], validation: list[tuple[int, float]]) -> Run:
-    rows = {
-        "train": [{"step": i + 1, "loss": loss} for i, loss in enumerate(train)],
-        "validation": [{"step": step, "loss": loss} for step, loss in validation],
-    }
+    rows = Curves(
+        train=[{"step": i + 1, "loss": loss} for i, loss in enumerate(train)],
+        validation=[{"step": step, "loss": loss} for step, loss in validation],
+    )
     return run_of(dataclasses.replace(of("lora")[0], curves=rows))
 
 
@@ -61,7 +61,7 @@ def test_curves_by_hand() -> None:
     """The mean training loss; the first crossing, linear between validations, at the first one, or never."""
     record = curves([4.0, 2.0, 3.0], [(5, 3.0), (10, 2.0), (15, 2.5), (20, 1.0)])
     assert [mean_training_loss(record, steps) for steps in (1, 2, 3)] == [4.0, 3.0, 3.0]
-    rows = {"train": [{"step": 3, "loss": 3.0}, {"step": 5, "loss": 7.0}]}
+    rows = Curves(train=[{"step": 3, "loss": 3.0}, {"step": 5, "loss": 7.0}], validation=[])
     windows = run_of(dataclasses.replace(record.record, curves=rows))
     assert [mean_training_loss(windows, steps) for steps in (2, 4, 5)] == [3.0, (3 * 3.0 + 7.0) / 4, (9.0 + 14.0) / 5]
     assert steps_to(record, 2.5) == 7.5
@@ -123,7 +123,9 @@ def test_cost_is_compared_on_one_kind_of_hardware() -> None:
     assert ours(mini_records())["computational_efficiency"].verdict in (HOLDS, FAILS)
     assert ours(of("hycam", "full_ft"))["computational_efficiency"].verdict == UNKNOWN
     other = [
-        dataclasses.replace(r, cost={**r.cost, "hardware": {**r.cost["hardware"], "device": "other"}})
+        dataclasses.replace(
+            r, cost=dataclasses.replace(r.cost, hardware=dataclasses.replace(r.cost.hardware, device="other"))
+        )
         for r in of("lora")
     ]
     found = ours([*of("hycam", "full_ft"), *other])["computational_efficiency"]
@@ -136,7 +138,7 @@ def test_of_a_baseline_in_two_variants_the_one_of_its_yaml_counts(method: str) -
     alone = of("hycam", "full_ft", "lora")
     other = [
         dataclasses.replace(
-            r, run_id=f"{r.run_id}-e", cost={**r.cost, "seconds": {"train": 0.0}},
+            r, run_id=f"{r.run_id}-e", cost=dataclasses.replace(r.cost, seconds={"train": 0.0}),
             config={**r.config, "recipe": {**r.config["recipe"], "epochs": 9}},
         )
         for r in of(method)

@@ -68,7 +68,7 @@ def test_incomplete_or_other_records_are_left_out() -> None:
     (mix,) = evidence_of([*of(OURS, "full_ft"), *of("lora")[:3]])
     assert mix.setting.endswith("left out for missing folds: lora on tiny_llama")
     assert [row.method for row in mix.backbones[0].others] == ["full_ft"]
-    other = [dataclasses.replace(r, data={**r.data, "split": "other"}) for r in of("lora")]
+    other = [dataclasses.replace(r, data=dataclasses.replace(r.data, split="other")) for r in of("lora")]
     (mix,) = evidence_of([*of(OURS, "full_ft"), *other])
     assert [row.method for row in mix.backbones[0].others] == ["full_ft"]
 

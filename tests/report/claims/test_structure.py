@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
 
-from hycam_exp.records.record import RunRecord
+from hycam_exp.records.record import RoutingRow, RunRecord
 from hycam_exp.report.claims.evidence import Evidence, gather
 from hycam_exp.report.claims.statements import FAILS, HOLDS, UNKNOWN, Finding
 from hycam_exp.report.claims.structure import claims, silhouette, smallest_share
@@ -38,7 +38,7 @@ def test_feed_forward_layers_do_not_hold_90_percent() -> None:
 def routed(weights: list[list[float]], tokens: list[int]) -> RunRecord:
     """A run whose one layer gave these weights in tasks of so many tokens."""
     rows = [
-        {"layer": "l", "task": str(i), "tokens": n, "weights": of_task, "entropy": 0.5}
+        RoutingRow(layer="l", task=str(i), tokens=n, weights=of_task, entropy=0.5)
         for i, (of_task, n) in enumerate(zip(weights, tokens, strict=True))
     ]
     return dataclasses.replace(record(0, 2.0, "hycam"), routing=rows)

@@ -28,7 +28,7 @@ def record(
         Score(task="retention", metric="ppl_change", value=0.25 + fold / 64, n=3),
     ]
     routing = [
-        RoutingRow(layer=layer, task=task, tokens=3, weights=[0.25, 0.75], entropy=0.5)
+        RoutingRow(layer=layer, task=task, tokens=3.0, weights=[0.25, 0.75], entropy=0.5)
         for layer in LAYERS
         for task in TASKS
     ]
@@ -37,6 +37,7 @@ def record(
         scores=scores,
         config={
             **base.config, "method": {"name": method, **own, **fields},
+            "recipe": {**base.config["recipe"], "name": "mini"},
         },
         curves=Curves(
             train=[{"step": step, "loss": 4.0 / step + fold} for step in (1, 2, 3, 4)],

@@ -46,8 +46,8 @@ def paths(files: catalogue.Files) -> list[Path]:
 def test_a_curve_is_the_mean_over_its_runs():
     """Validation losses as they are, training losses averaged from validation to validation; aligned by their order."""
     runs = [record(fold=0), record(fold=2)]
-    runs[1].curves["validation"][0]["step"] = 3  # the third training step then belongs to the first part
-    runs[1].curves["validation"].append({"step": 9, "loss": 1.0})  # the other run ended before
+    runs[1].curves.validation[0]["step"] = 3  # the third training step then belongs to the first part
+    runs[1].curves.validation.append({"step": 9, "loss": 1.0})  # the other run ended before
     (line,) = over_folds(rows_of(runs))
     spread = statistics.stdev
     first, second = [1.5, 3.5], [0.75, 2.75]
@@ -129,18 +129,18 @@ def test_the_data_are_the_records_numbers():
         for method, variant, fold, _, _, ppl, trained, seconds, memory, kind, _ in data(draw("pareto", known)):
             run = by_id[method, variant, int(fold)]
             assert float(ppl) == run.score("ppl", "mean")
-            assert int(trained) == run.counts["parameters_trainable"]
-            assert float(seconds) == run.cost["seconds"]["train"]
-            assert (kind, int(memory)) == (run.cost["peak_memory"]["kind"], run.cost["peak_memory"]["bytes"])
+            assert int(trained) == run.counts.parameters_trainable
+            assert float(seconds) == run.cost.seconds["train"]
+            assert (kind, int(memory)) == (run.cost.peak_memory.kind, run.cost.peak_memory.bytes)
         hycam = [row for row in known if row.method == "hycam"]
         weights = {
             (task, layer, int(module)): float(weight)
             for _, _, _, task, layer, module, weight, *_ in data(draw("routing", hycam))
         }
     assert weights == {
-        (row["task"], row["layer"], module): weight
+        (row.task, row.layer, module): weight
         for row in by_id["hycam", "", 0].routing
-        for module, weight in enumerate(row["weights"])
+        for module, weight in enumerate(row.weights)
     }
 
 

@@ -38,14 +38,15 @@ def record(method: str, fold: int, steps: int = 12) -> RunRecord:
         run_id=f"tiny_llama-{method}-mini-f{fold}-s0-{zlib.crc32(f'{method}{fold}'.encode()):08x}",
         config={
             "model": {"name": "tiny_llama", "source": "embedded"}, "method": {"name": method, "rank": 8},
-            "data": {"name": "mini", "tasks": list(TASKS), "root": HOSTILE}, "recipe": {"name": "mini", "clip": 1.0},
+            "data": {"name": "mini", "tasks": list(TASKS), "root": HOSTILE}, "recipe": {"name": "r", "clip": 1.0},
             "trainer": {"name": "cpu"}, "fold": fold, "seed": 0,
         },
         scores=scores, metrics={"ppl": Declaration(better="lower", aggregation=HOSTILE, version="1")},
         curves=Curves(train=train, validation=[{"step": steps, "loss": 1.25}]), fit=replace(RECORD.fit, steps=steps),
-        routing=[RoutingRow(layer=HOSTILE, task="dolly", tokens=9, weights=[0.25, 0.75], entropy=0.5)],
+        routing=[RoutingRow(layer=HOSTILE, task="dolly", tokens=9.0, weights=[0.25, 0.75], entropy=0.5)],
         counts=replace(
-            RECORD.counts, parameters_trainable=1234, parameters_total=99999, records={"dolly": replace(COUNTS, rows=3)},
+            RECORD.counts, parameters_trainable=1234, parameters_total=99999,
+            records={"dolly": replace(COUNTS, rows=3)},
         ),
         cost=replace(RECORD.cost, seconds={"train": 61.5}, peak_memory=PeakMemory(kind="rss", bytes=2**30)),
         versions={"torch": "0"}, notes=[HOSTILE] if method == "hycam" else [],

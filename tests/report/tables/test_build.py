@@ -18,6 +18,7 @@ from hycam_exp.report.tables import text
 from hycam_exp.report.tables.build import Report
 from hycam_exp.report.tables.build import build as build_tables
 from hycam_exp.report.tables.table import Cell, Table
+from tests.made import COUNTS
 from tests.report.conftest import mini_records
 from tests.report.toy import TASKS, known_experiments, record, selection_of
 
@@ -67,6 +68,11 @@ def of_llama2(experiments: Experiments) -> list[RunRecord]:
     return made
 
 
+def reading(task: str, rows: int, rejected: int, of: RunRecord) -> RunRecord:
+    """A record that has read so many rows of a task."""
+    return replace(of, counts=replace(of.counts, records={task: replace(COUNTS, rows=rows, rejected=rejected)}))
+
+
 def test_without_records_ours_is_dashes_and_published_is_whole(experiments: Experiments) -> None:
     """Every dash has the command that fills it."""
     found = tables(build([]))
@@ -101,7 +107,7 @@ def test_mini_is_what_the_records_say(experiments: Experiments, committed: list[
         assert found.value == pytest.approx(mean, rel=1e-12)
         assert (found.folds, found.star, found.worse, found.command) == (5, False, True, None)
     assert cell(table, "HyCAM", "trained parameters").value == 165_504
-    seconds = sum(sum(r.cost["seconds"].values()) for r in hycam) / 5
+    seconds = sum(sum(r.cost.seconds.values()) for r in hycam) / 5
     assert cell(table, "HyCAM", "seconds").value == pytest.approx(seconds)
     tasks = tables(report)["mini_tasks"]
     score = sum(r.score("ppl", "mini_medical") or 0 for r in hycam) / 5
@@ -244,7 +250,7 @@ def test_a_row_of_another_recipe_alone_is_noted(committed: list[RunRecord]) -> N
 def test_a_fold_of_another_split_is_left_out_unless_allowed(committed: list[RunRecord]) -> None:
     """The row has the others, and says it."""
     first = of(committed, "hycam")[0]
-    changed = [replace(first, data={**first.data, "split": "0" * 64}), *without(committed, [first])]
+    changed = [replace(first, data=replace(first.data, split="0" * 64)), *without(committed, [first])]
     table = tables(build(changed))["mini"]
     assert cell(table, "HyCAM", "PPL").folds == 4
     (note,) = [note for note in table.notes if note.startswith("HyCAM: ")]
@@ -273,7 +279,7 @@ def test_an_unrelated_run_disturbs_no_table(experiments: Experiments, committed:
     """`make run` is on more records a task than experiment=mini: no row of it, and no problem."""
     other = next(r for r in committed if r.config["method"]["name"] == "hycam")
     config = {**other.config, "data": {**other.config["data"], "max_per_task": 300}}
-    bare = replace(other, run_id="bare", config=config, data={**other.data, "split": "other"})
+    bare = replace(other, run_id="bare", config=config, data=replace(other.data, split="other"))
     assert build([*committed, bare]) == build(committed)
 
 
@@ -315,11 +321,10 @@ def test_a_column_of_methods_is_headed_so(experiments: Experiments) -> None:
 
 def test_samples_of_table_1_are_what_runs_read(experiments: Experiments) -> None:
     """Rows but for rejected ones; runs that do not agree are named."""
-    counts = {"parameters_trainable": 7, "records": {"dolly": {"rows": 100, "rejected": 1}}}
-    records = [replace(r, counts=counts) for r in of_llama2(experiments)[:2]]
+    records = [reading("dolly", 100, 1, r) for r in of_llama2(experiments)[:2]]
     table = tables(build(records))["table1_datasets"]
     assert (cell(table, "Dolly 2.0", "Samples").value, cell(table, "iCliniq", "Samples").value) == (99, None)
-    records[0] = replace(records[0], counts={**counts, "records": {"dolly": {"rows": 90, "rejected": 0}}})
+    records[0] = reading("dolly", 90, 0, records[0])
     table = tables(build(records))["table1_datasets"]
     assert "Dolly 2.0: runs read different numbers of records: 90, 99" in table.notes
 
@@ -338,8 +343,7 @@ def test_table_1_has_what_was_measured(experiments: Experiments) -> None:
     assert (absent.value, absent.command) == (
         None, "python -m data_prep stats --root DIR --tokenizer DIR --out results/datasets.json",
     )  # fmt: skip
-    counts = {"parameters_trainable": 7, "records": {"auto_cot": {"rows": 100, "rejected": 1}}}
-    runs = [replace(r, counts=counts) for r in of_llama2(experiments)[:2]]
+    runs = [reading("auto_cot", 100, 1, r) for r in of_llama2(experiments)[:2]]
     table = tables(build(runs, measured=measured))["table1_datasets"]
     assert cell(table, "Auto CoT", "Samples").value == 5816
     assert "Auto CoT: 5,816 records were measured, runs read 99" in table.notes
