@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.config.compose import compose
+from hycam_exp.config.identity import run_id
 from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
+from hycam_exp.data.records import content_hash
 from hycam_exp.launch import cell_status
 from hycam_exp.launch.cell_status import DONE, MISSING, Inputs, standing
 from hycam_exp.launch.jobs import jobs_of
@@ -67,7 +69,8 @@ def test_a_plan_reads_everything_once(tmp_path: Path, counted: Counter[str]) -> 
 
 
 def _id(run: Run) -> str:
-    return cell_status.identifier(run, sources.read(run.data.tasks, run.data.root, run.data.fields).records)
+    records = sources.read(run.data.tasks, run.data.root, run.data.fields).records
+    return run_id(run, {"data": content_hash(records), **files.contents(run.model)})
 
 
 def test_ids_are_those_of_the_cells(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Reading records: what is wrong with one is named, and the rest is read."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -12,13 +13,26 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from hycam_exp.evaluation.metrics import Declaration, Score
-from hycam_exp.records.record import RunRecord
+from hycam_exp.records.record import Code, Curves, PeakMemory, RoutingRow, RunRecord
 from hycam_exp.records.store import Store
+from hycam_exp.report.claims.evidence import gather
+from hycam_exp.report.claims.statements import found
+from hycam_exp.report.experiments import progress
+from hycam_exp.report.figures.catalogue import write_all
 from hycam_exp.report.frame import COLUMNS, Frame
 from hycam_exp.report.frame import read as read_source
+from hycam_exp.report.page import PageContent, document, sample_texts
+from hycam_exp.report.published import read as read_published
+from hycam_exp.report.select import row_cells, select
 from hycam_exp.report.sources import Source, chosen_sources, sources
+from hycam_exp.report.tables.build import build
+from hycam_exp.report.tables.means import means
+from hycam_exp.report.tables.text import contents
+from tests.made import COUNTS
+from tests.report.figures.made import record as drawn
 from tests.report.toy import frame_of, known_experiments, record, run_of
 
 Break = Callable[[dict[str, Any]], object]
@@ -307,3 +321,59 @@ def test_studies_and_own_runs_are_sources_of_their_own(tmp_path: Path) -> None:
             chosen_sources(tmp_path, [f"study={name}"])
     with pytest.raises(ValueError, match="argument=mini: must be one of study="):
         chosen_sources(tmp_path, ["mini"])
+
+
+def empty(run: RunRecord) -> RunRecord:
+    """It with nothing in what may be empty, and null where null may be."""
+    return replace(
+        run, scores=[], metrics={}, curves=Curves(train=[], validation=[]), routing=[], notes=[], weights=None,
+        versions={}, code=Code(commit=None, dirty=None), data=replace(run.data, files=[]),
+        counts=replace(run.counts, records={}, rejected={}, chosen={}, too_long_ids=[]),
+        cost=replace(run.cost, seconds={}, hardware=replace(run.cost.hardware, cpus=None)),
+        fit=replace(run.fit, clipped_share=None, step_task_entropy=None, padding_share=None),
+    )  # fmt: skip
+
+
+def unscored(run: RunRecord) -> RunRecord:
+    """It with no value in any score."""
+    return replace(run, scores=[replace(score, value=None) for score in run.scores])
+
+
+def bare_rows(run: RunRecord) -> RunRecord:
+    """It with rows of curves and of the router that hold nothing."""
+    routing = [RoutingRow(layer="", task="", tokens=0.0, weights=[], entropy=0.0)]
+    return replace(run, curves=Curves(train=[{}], validation=[{}]), routing=routing)
+
+
+def large(run: RunRecord) -> RunRecord:
+    """It with numbers at the ends of what a float or a count can be."""
+    counts = replace(run.counts, parameters_trainable=0, parameters_total=10**18, records={"other": COUNTS})
+    cost = replace(run.cost, seconds={"other": 1e308}, peak_memory=PeakMemory(kind="", bytes=0))
+    return replace(run, counts=counts, cost=cost, fit=replace(run.fit, steps=0, best_validation_loss=1e308))
+
+
+def other_settings(run: RunRecord) -> RunRecord:
+    """It with settings of names alone, and of no task."""
+    names = {group: {"name": run.config[group]["name"]} for group in ("model", "method", "recipe", "trainer")}
+    return replace(run, config={**names, "data": {"name": "mini", "tasks": []}, "fold": 0, "seed": 0})
+
+
+@pytest.mark.parametrize("change", [empty, unscored, bare_rows, large, other_settings])
+def test_nothing_that_a_record_may_hold_ends_a_report(tmp_path: Path, change: Callable[[RunRecord], RunRecord]) -> None:
+    """Tables, grids, claims, figures, means and the page of a record of every right type are made, or it is named."""
+    store, experiments = Store(tmp_path / "runs", tmp_path), known_experiments()
+    for one in (drawn("lora"), drawn("hycam", fold=1), change(drawn("hycam"))):
+        store.write(one)
+    frame = read(tmp_path)
+    assert [run.id for run in frame.runs] == sorted(path.stem for path in (tmp_path / "runs").glob("*.json"))
+    assert not frame.problems
+    selection = select(frame, experiments)
+    for table in build(selection, experiments).tables:
+        contents(table)
+    means(selection, Console(file=io.StringIO()))
+    grids = progress(experiments, row_cells(selection, experiments))
+    claims = found(read_published(), gather(selection), experiments.cache)
+    samples = sample_texts.read(frame.source, [run.id for run in frame.runs])
+    document(PageContent(source=frame.source, rows=selection.rows, samples=samples, grids=grids, claims=claims))
+    write_all(selection, tmp_path / "figures", processes=1)
+    assert len(frame.scores) == sum(len(run.record.scores) for run in frame.runs)

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from hycam_exp.config.compose import compose
-from hycam_exp.data import sources
-from hycam_exp.launch import cell_status
+from hycam_exp.report import settings
 from hycam_exp.report.figures import trained, tsne, weight_matrix
 from hycam_exp.report.figures.__main__ import main
 from hycam_exp.report.frame import parsed
@@ -20,13 +19,16 @@ from tests.report.conftest import MINI, RESULTS
 
 @pytest.mark.parametrize("method", ["hycam", "riemoe_lora"])
 def test_the_command_makes_the_same_run(method):
-    """What an absent adapter's message says to run has the run's id, for a recorded run with settings of its own."""
+    """What an absent adapter's message says to run has every setting that decides a result, for a recorded run with
+    settings of its own."""
     path = next(path for path in sorted(MINI.records.glob(f"*-{method}-*-f3-*.json")) if "null" in path.read_text())
     record = parsed(path)
     words = shlex.split(trained.command(record.config))
     assert words[:3] == ["python", "-m", "hycam_exp"]
     run = compose(*words[3:])
-    assert cell_status.identifier(run, sources.read(run.data.tasks, run.data.root).records) == record.run_id
+    recorded, composed = settings.values(record.config), settings.values(asdict(run))
+    assert settings.differing(recorded, composed) == []
+    assert (run.fold, run.seed) == (record.config["fold"], record.config["seed"])
     assert run.paths.results == trained.REMADE
 
 
