@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep import folders, tasks
-from hycam_exp.data.prompts import STYLES
-from hycam_exp.data.records import require_plain_name
+from hycam_exp.data.prompts import CHAT, TEMPLATES
 from hycam_exp.runtime.command_line import Parser, as_errors, visible
 from hycam_exp.runtime.interruption import ended_by_signals
+from hycam_exp.runtime.require import require_plain_name
 
 if TYPE_CHECKING:
     from data_prep.manifest import Entry
@@ -203,7 +203,9 @@ def _add_root(command: argparse.ArgumentParser) -> None:
 
 def _add_tokens(command: argparse.ArgumentParser, default: str) -> None:
     command.add_argument("--tokenizer", type=Path, metavar="DIR", help=f"a tokenizer's folder (default: {default})")
-    command.add_argument("--prompt", choices=STYLES, default="alpaca", help="the template (default: alpaca)")
+    command.add_argument(
+        "--prompt", choices=(*TEMPLATES, CHAT), default="alpaca", help="the template (default: alpaca)"
+    )
     command.add_argument("--max-length", type=_positive, default=MAX_LENGTH, help=f"tokens (default: {MAX_LENGTH})")
 
 

@@ -13,17 +13,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hycam_exp.config.identity import run_id
 from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
 from hycam_exp.data.batches import StepSizes
-from hycam_exp.launch import cell_status
+from hycam_exp.data.records import content_hash
 from hycam_exp.models import causality, files
 from hycam_exp.models.backbone import Backbone, examine
 from hycam_exp.models.load import check_weights, load_model, weight_dtype
 from hycam_exp.records import printout
 from hycam_exp.records.provenance import versions
-from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store
+from hycam_exp.records.record import RunRecord
+from hycam_exp.records.store import MAX_FAILURES, Store
 from hycam_exp.records.version import RESULTS_VERSION
 from hycam_exp.runtime import ranks
 from hycam_exp.runtime.cost import Clock
@@ -56,13 +58,14 @@ def run_cell(run: Run) -> RunRecord:
         ValueError: something that the user can mend; nothing is then half-written.
     """
     ranks.check_joined(run.trainer)
-    store = cell_status.store_of(run)
+    store = Store.of(run)
     store.check_writable()
     clock = Clock()
     with clock("data"):
         collection = _collection(run)
     printout.rejections(collection.rejections)
-    identifier = cell_status.identifier(run, collection.records)
+    content = {"data": content_hash(collection.records), **files.contents(run.model)}
+    identifier = run_id(run, content)
     found = _finished(run, identifier, store)
     try:
         with nullcontext() if found else ranks.held_by_first(store.lock(identifier)):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.config.methods import METHODS, require
+from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import ModelSettings
 from hycam_exp.models import files
 from hycam_exp.models.backbone import Backbone, describe
@@ -16,6 +16,7 @@ from hycam_exp.models.load import load_model, weight_dtype
 from hycam_exp.records.store import all_records_folders
 from hycam_exp.runtime.command_line import as_errors, key_values, refuse
 from hycam_exp.runtime.interruption import ended_by_signals
+from hycam_exp.runtime.require import require
 
 OPTIONS = {"run": "", "prompt": "", "input": "", "max_new_tokens": "128", "outputs": "outputs"}
 

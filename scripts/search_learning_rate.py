@@ -18,10 +18,11 @@ from typing import Any
 from hycam_exp.config import grid
 from hycam_exp.config.compose import compose
 from hycam_exp.config.methods import METHODS
-from hycam_exp.data.records import require_plain_name
-from hycam_exp.launch.cell_status import Inputs, store_of
+from hycam_exp.launch.cell_status import Inputs
+from hycam_exp.records.store import Store
 from hycam_exp.runtime.command_line import Parser, as_errors
 from hycam_exp.runtime.files import write_atomically
+from hycam_exp.runtime.require import require_plain_name
 
 GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 SEEDS = (0, 1)
@@ -100,10 +101,10 @@ def outcome(method: str, cell: Cell, overrides: Sequence[str], inputs: Inputs) -
     from hycam_exp.training.fit import NonFiniteLossError
 
     (run,) = grid.runs(grid.expand(overrides_of(method, cell, overrides), multirun=True))
-    run_id, store = inputs.run_id(run), store_of(run)
+    run_id, store = inputs.run_id(run), Store.of(run)
     record = store.read(run_id)
     if record is not None:
-        return Outcome(record.fit["best_validation_loss"], record.results_version)
+        return Outcome(record.fit.best_validation_loss, record.results_version)
     failures = store.failures(run_id)
     if failures and failures[-1]["error"] == NonFiniteLossError.__name__:
         return Outcome(None, None)

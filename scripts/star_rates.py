@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hycam_exp.config.settings import NUM_FOLDS
-from hycam_exp.report.statistics import LEVEL, TEST_SHARE, best, holm, p_values, power
+from hycam_exp.report.statistics.significance import LEVEL, TEST_SHARE, best, holm, p_values, power
 from hycam_exp.runtime.command_line import Parser
 
 SHARED = TEST_SHARE / (1 + TEST_SHARE)

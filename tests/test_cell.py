@@ -17,8 +17,8 @@ from hycam_exp.cell import Cell, run_cell
 from hycam_exp.config.compose import compose
 from hycam_exp.config.settings import Run
 from hycam_exp.evaluation.generation import Decoder
-from hycam_exp.launch.cell_status import store_of
-from hycam_exp.records.store import RunRecord, Store
+from hycam_exp.records.record import RunRecord
+from hycam_exp.records.store import Store
 
 _LOCK = Store.lock
 QUICK = (
@@ -66,10 +66,10 @@ def test_retention_is_the_relative_change_of_the_general_texts_perplexity(finish
 def test_every_row_read_is_accounted_for(finished):
     """Rows are rejected, left out by the cap, too long, or in exactly one part of the fold."""
     _, _, record = finished
-    for counts in record.counts["records"].values():
-        parts = sum(counts[k] for k in ("rejected", "left_out", "too_long", "train", "validation", "test"))
-        assert counts["rows"] == parts
-        assert (counts["train"], counts["validation"], counts["test"]) == (14, 4, 2)
+    for counts in record.counts.records.values():
+        parts = sum(getattr(counts, k) for k in ("rejected", "left_out", "too_long", "train", "validation", "test"))
+        assert counts.rows == parts
+        assert (counts.train, counts.validation, counts.test) == (14, 4, 2)
 
 
 def test_the_samples_file_gives_the_records_scores(finished):
@@ -80,7 +80,7 @@ def test_the_samples_file_gives_the_records_scores(finished):
     table = pq.read_table(folder / "results" / "runs" / f"{record.run_id}.samples.parquet").to_pylist()
     assert len(table) == 4
     rows = [row for row in table if row["task"] == "mini_passage"]
-    mean = math.fsum(row["nats"] for row in rows) / sum(row["tokens"] for row in rows)
+    mean = math.fsum(row["nats"] for row in rows) / sum(row.tokens for row in rows)
     assert record.score("ppl", "mini_passage") == pytest.approx(math.exp(mean))
 
 
@@ -147,7 +147,7 @@ def test_a_cell_that_fails_elsewhere_while_this_one_waits_for_it_is_not_tried_to
     with pytest.raises(ValueError, match=r"failed 2 times \(no luck\); retry=true"):
         run_cell(run)
     folder = next((tmp_path / "outputs").glob("*/lock")).parent
-    assert store_of(run).is_locked(folder.name) is False
+    assert Store.of(run).is_locked(folder.name) is False
 
 
 def test_the_same_cell_elsewhere_gives_the_same_scores(finished, tmp_path):
@@ -279,24 +279,24 @@ def test_record_says_what_the_router_did(finished):
     import math
 
     _, run, record = finished
-    places = [(row["layer"], row["task"]) for row in record.routing]
+    places = [(row.layer, row.task) for row in record.routing]
     assert places == [
         (f"model.layers.{i}.self_attn", task) for i in range(2) for task in ("mini_passage", "mini_reasoning")
     ]
     for row in record.routing:
-        assert len(row["weights"]) == run.method.num_specialized
-        assert sum(row["weights"]) == pytest.approx(1, abs=1e-5)
-        assert 0 < row["entropy"] <= math.log(run.method.num_specialized) + 1e-6
-        assert row["tokens"] > 0
+        assert len(row.weights) == run.method.num_specialized
+        assert sum(row.weights) == pytest.approx(1, abs=1e-5)
+        assert 0 < row.entropy <= math.log(run.method.num_specialized) + 1e-6
+        assert row.tokens > 0
 
 
 def test_share_of_clipped_steps_is_recorded(finished, tmp_path):
     """It is counted from the norms of the curve, and None where nothing is clipped."""
     _, run, record = finished
-    norms = [row["gradient_norm"] for row in record.curves["train"]]
-    assert record.fit["clipped_share"] == sum(norm > run.recipe.clip for norm in norms) / len(norms)
+    norms = [row["gradient_norm"] for row in record.curves.train]
+    assert record.fit.clipped_share == sum(norm > run.recipe.clip for norm in norms) / len(norms)
     free = run_cell(quick(tmp_path, "recipe.clip=null", "evaluation.test=false"))
-    assert free.fit["clipped_share"] is None
+    assert free.fit.clipped_share is None
 
 
 def test_padding_to_the_limit_leaves_micro_batches_their_rows(tmp_path, monkeypatch):
@@ -323,14 +323,14 @@ def test_cell_without_the_test_split_scores_nothing_of_it(tmp_path):
     """With evaluation.test=false the record has the validation loss, no score, and no samples file."""
     record = run_cell(quick(tmp_path, "evaluation.test=false"))
     assert record.scores == []
-    assert record.fit["best_validation_loss"] > 0
+    assert record.fit.best_validation_loss > 0
     assert [path.suffix for path in (tmp_path / "results" / "runs").iterdir()] == [".json"]
 
 
 def test_matched_lora_records_both_budgets(tmp_path):
     """The record has HyCAM's number of parameters beside LoRA's, and the rank at which they are closest."""
-    hycam = run_cell(quick(tmp_path, "evaluation.test=false")).counts["parameters_trainable"]
+    hycam = run_cell(quick(tmp_path, "evaluation.test=false")).counts.parameters_trainable
     counts = run_cell(quick(tmp_path, "evaluation.test=false", "method=lora_matched")).counts
-    assert counts["parameters_matched"] == hycam
-    per_rank = counts["parameters_trainable"] / counts["rank"]
-    assert abs(counts["parameters_trainable"] - hycam) <= per_rank / 2
+    assert counts.chosen["parameters_matched"] == hycam
+    per_rank = counts.parameters_trainable / counts.chosen["rank"]
+    assert abs(counts.parameters_trainable - hycam) <= per_rank / 2

@@ -7,7 +7,7 @@ import pytest
 
 from hycam_exp.cell import CONTINUING, Cell
 from hycam_exp.data.sources import Collection
-from hycam_exp.launch.cell_status import store_of
+from hycam_exp.records.store import Store
 from hycam_exp.runtime.cost import Clock
 from tests.test_cell import quick
 
@@ -17,7 +17,7 @@ def test_an_attempt_of_other_micro_batches_is_not_continued(tmp_path):
     run = quick(tmp_path)
     other = replace(run, trainer=replace(run.trainer, micro_batch_size=1))
     for attempt, (of, is_kept) in enumerate([(run, True), (run, True), (other, False)], start=1):
-        cell = Cell(of, "cell", store_of(of), Collection(records=[], rejections=[], sources=[]), Clock())
+        cell = Cell(of, "cell", Store.of(of), Collection(records=[], rejections=[], sources=[]), Clock())
         (cell.folder / "training").mkdir(parents=True, exist_ok=True)
         assert cell._begin_attempt() == attempt
         assert (cell.folder / "training").exists() == is_kept
@@ -29,7 +29,7 @@ def test_an_attempt_of_other_micro_batches_is_not_continued(tmp_path):
 def test_an_attempt_of_another_version_or_strategy_is_not_continued(tmp_path, name, capsys):
     """Whatever decides how an attempt goes on is in attempt.json; another value begins it again, and says so."""
     run = quick(tmp_path)
-    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    cell = Cell(run, "cell", Store.of(run), Collection(records=[], rejections=[], sources=[]), Clock())
     assert cell._begin_attempt() == 1
     (cell.folder / "training").mkdir(parents=True)
     state = cell.folder / "attempt.json"
@@ -45,7 +45,7 @@ def test_an_attempt_of_another_version_or_strategy_is_not_continued(tmp_path, na
 def test_resume_always_continues_with_other_packages(tmp_path, name, capsys):
     """Of another version of a package the attempt goes on, and the record will say so; never of other results."""
     run = quick(tmp_path, "resume=always")
-    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    cell = Cell(run, "cell", Store.of(run), Collection(records=[], rejections=[], sources=[]), Clock())
     cell._begin_attempt()
     (cell.folder / "training").mkdir(parents=True)
     state = cell.folder / "attempt.json"
@@ -61,7 +61,7 @@ def test_resume_always_continues_with_other_packages(tmp_path, name, capsys):
 def test_a_linked_folder_of_an_attempt_is_refused(tmp_path, name):
     """What a symbolic link points to is neither gone on from nor removed."""
     run = quick(tmp_path)
-    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    cell = Cell(run, "cell", Store.of(run), Collection(records=[], rejections=[], sources=[]), Clock())
     cell.folder.mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     (cell.folder / name).symlink_to(tmp_path / "elsewhere")
@@ -73,7 +73,7 @@ def test_a_linked_folder_of_an_attempt_is_refused(tmp_path, name):
 def test_an_attempt_with_a_damaged_checkpoint_begins_training_again(tmp_path, capsys):
     """It is set aside, on the screen and in the record's notes; what was decoded before stays."""
     run = quick(tmp_path)
-    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    cell = Cell(run, "cell", Store.of(run), Collection(records=[], rejections=[], sources=[]), Clock())
     cell._begin_attempt()
     for name in ("training", "predictions"):
         (cell.folder / name).mkdir()
@@ -91,7 +91,7 @@ def test_the_notes_of_an_attempt_outlive_it(tmp_path):
     other = replace(run, trainer=replace(run.trainer, micro_batch_size=1))
     told = []
     for of in (run, other, other, replace(other, resume="never")):
-        cell = Cell(of, "cell", store_of(of), Collection(records=[], rejections=[], sources=[]), Clock())
+        cell = Cell(of, "cell", Store.of(of), Collection(records=[], rejections=[], sources=[]), Clock())
         cell._begin_attempt()
         told.append(cell.notes)
     assert [len(notes) for notes in told] == [0, 1, 1, 0]
@@ -101,7 +101,7 @@ def test_the_notes_of_an_attempt_outlive_it(tmp_path):
 def test_a_damaged_state_of_an_attempt_is_named(tmp_path):
     """The error has the file, and what to do."""
     run = quick(tmp_path)
-    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
+    cell = Cell(run, "cell", Store.of(run), Collection(records=[], rejections=[], sources=[]), Clock())
     cell.folder.mkdir(parents=True)
     for content in ("", "[]", "{}"):
         (cell.folder / "attempt.json").write_text(content)

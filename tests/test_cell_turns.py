@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from data_prep.preview import EMBEDDED
 from hycam_exp.cell import Cell, run_cell
 from hycam_exp.evaluation.generation import Decoder
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 from tests.test_cell import quick
 
 

@@ -46,3 +46,49 @@ def test_own_lines_are_as_few_as_the_page_says() -> None:
     lines = [line for line in blocks["hycam_exp/methods/bottleneck.py"].splitlines() if line.strip()]
     code = [line for line in lines if not re.match(r"(from|import) |\s*\"\"\"", line)]
     assert len(code) <= 44
+
+
+SHOWS = """
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from hycam_exp.evaluation.overlap import overlap, scores
+from hycam_exp.report import published
+from hycam_exp.report.cache import Cache
+from hycam_exp.report.frame import Frame
+from hycam_exp.report.page import document
+from hycam_exp.report.samples import RESAMPLED
+from hycam_exp.report.select import select
+from hycam_exp.report.statistics.bootstrap import Bootstrap
+from hycam_exp.report.tables.build import build
+from hycam_exp.report.tables.text import contents
+from tests.report.conftest import mini_frame
+from tests.report.page.page_content import content
+from tests.report.toy import known_experiments
+
+found = scores([overlap(id=str(n), task="t", prediction=p, reference="a b") for n, p in enumerate(("a b ", "a", "b"))])
+assert {s.task: (s.value, s.n) for s in found if s.metric == "exact_match"} == {
+    "t": (1 / 3, 3), "mean": (1 / 3, 1), "pooled": (1 / 3, 3),
+}
+assert published.read().tables
+assert "exact_match" in RESAMPLED
+report = build(select(mini_frame(), known_experiments()), known_experiments())
+tables = {table.name: contents(table) for table in report.tables}
+assert "| Exact match" in tables["table2_main"]["table2_main.md"]
+assert "| peak GB |" in tables["mini"]["mini.md"]
+page = document(content(Path(sys.argv[1])))
+assert page.count("Exact match") >= 1
+"""
+
+
+def test_a_metric_and_a_column_are_one_file_each(extended: Path, tmp_path: Path) -> None:
+    """The page's metric is scored from texts, and stands in tables, bootstrap and page without another change; the
+    paper's tables are read as before. The page's column stands in its table."""
+    shutil.copytree(ROOT / "results", extended / "results", ignore=shutil.ignore_patterns("figures", "*.html"))
+    done = subprocess.run(
+        [sys.executable, "-c", SHOWS, str(tmp_path)], cwd=extended, capture_output=True, text=True,
+        env={"PYTHONPATH": str(extended), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from data_prep.preview import EMBEDDED
 from hycam_exp import generate
 from hycam_exp.cell import run_cell
-from hycam_exp.data.prompts import STYLES
+from hycam_exp.config.settings import PROMPT_STYLES
 from hycam_exp.data.records import Record
 from hycam_exp.data.tokens import tokenise
 from hycam_exp.evaluation.generation import Decoder, Prediction
@@ -49,7 +49,7 @@ class Told(Exception):
     """What a decoder was given."""
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", PROMPT_STYLES)
 @pytest.mark.parametrize("name", ["embedded", "llama2", "llama3", "mistral_v0_3", "qwen2_5"])
 def test_the_prompt_is_that_of_training(request, tmp_path, monkeypatch, name, style):
     """What is decoded from are the prompt's ids of a record of the same instruction and input, whatever its answer."""

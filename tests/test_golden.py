@@ -32,7 +32,7 @@ def measured(method: str, folder: Path) -> dict[str, float]:
     run = compose(*OVERRIDES, *places, f"method={method}")
     record = run_cell(run)
     scores = {f"{score.metric}/{score.task}": score.value for score in record.scores if score.value is not None}
-    losses = {f"loss/{row['step']}": row["loss"] for row in record.curves["train"][-LAST:]}
+    losses = {f"loss/{row['step']}": row["loss"] for row in record.curves.train[-LAST:]}
     return {**scores, **losses}
 
 

@@ -166,8 +166,8 @@ def test_architecture_trains_at_a_reduced_size(name, tmp_path):
     for field in ("model_type", "tie_word_embeddings", "max_position_embeddings"):
         assert run.model.architecture[field] == published(name).architecture[field]
     record = run_cell(run)
-    assert len(record.curves["train"]) == 2
-    assert all(math.isfinite(row["loss"]) for row in record.curves["train"])
+    assert len(record.curves.train) == 2
+    assert all(math.isfinite(row["loss"]) for row in record.curves.train)
     saved = load_file(tmp_path / "outputs" / record.run_id / "adapter" / "adapter_model.safetensors")
     shared = [weight for key, weight in saved.items() if "hycam_shared" in key]  # zero before the first step
     assert [bool(weight.any()) for weight in shared] == [True] * run.model.architecture["num_hidden_layers"]

@@ -4,12 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hycam_exp.config.dimensions import Dimensions
-
-
-def require(holds: bool, field: str, value: object, law: str) -> None:
-    """Raise a `ValueError` that names the field, its value and the law it breaks."""
-    if not holds:
-        raise ValueError(f"{field}={value}: {law}")
+from hycam_exp.runtime.require import require
 
 
 @dataclass(kw_only=True)

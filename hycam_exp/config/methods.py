@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 
 from hycam_exp.config.dimensions import Dimensions
-from hycam_exp.config.method_settings import MethodSettings, require
+from hycam_exp.config.method_settings import MethodSettings
 from hycam_exp.config.multi_task import (
     CoMoLSettings,
     HydraLoRASettings,
@@ -19,6 +19,7 @@ from hycam_exp.config.multi_task import (
     MTLLoRASettings,
     MtLoRASettings,
 )
+from hycam_exp.runtime.require import require
 
 
 @dataclass(kw_only=True)

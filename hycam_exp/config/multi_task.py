@@ -6,7 +6,8 @@ See: docs/methods.md for their sources. r is `rank`, N the number of experts, he
 from dataclasses import dataclass
 
 from hycam_exp.config.dimensions import Dimensions
-from hycam_exp.config.method_settings import MethodSettings, require, require_tasks
+from hycam_exp.config.method_settings import MethodSettings, require_tasks
+from hycam_exp.runtime.require import require
 
 
 @dataclass(kw_only=True)

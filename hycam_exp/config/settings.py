@@ -6,20 +6,16 @@ Standard library only, so that whoever needs a name or a law of the settings has
 from dataclasses import dataclass
 from typing import Any
 
-from hycam_exp.config.methods import METHODS, require
-from hycam_exp.data.prompts import STYLES
-from hycam_exp.data.records import require_plain_name
+from hycam_exp.config.methods import METHODS
+from hycam_exp.runtime.require import require, require_one_of, require_plain_name
 
 NUM_FOLDS = 5
+PROMPT_STYLES = ("alpaca", "alpaca_newline", "plain", "chat")
+"""The templates of `data.prompts`; chat is the tokenizer's own."""
 STRATEGIES = ("single", "ddp", "fsdp", "zero1", "zero2", "zero3")
 ZERO_BUCKET = 20_000_000  # parameters that ZeRO sends at once; a buffer of as many is kept
 LOSS_CHUNK = 2**22  # logits that the loss computes with at once
 TOKENIZER_FACTS = ("length", "bos_id", "eos_id")
-
-
-def require_one_of(options: tuple[str, ...], field: str, value: object) -> None:
-    """Raise a `ValueError` unless the value is one of the options."""
-    require(value in options, field, value, f"must be one of {', '.join(options)}")
 
 
 @dataclass(kw_only=True)
@@ -99,7 +95,7 @@ class DataSettings:
         for task, weight in (self.weights or {}).items():
             require(task in self.tasks, f"data.weights.{task}", weight, f"data.tasks is {', '.join(self.tasks)}")
             require(0 < weight <= 100, f"data.weights.{task}", weight, "must be above 0 and at most 100")
-        require_one_of(STYLES, "data.prompt", self.prompt)
+        require_one_of(PROMPT_STYLES, "data.prompt", self.prompt)
         require(self.eos != "", "data.eos", self.eos, "must be the name of a token, or null")
         require_one_of(("longest", "max_length"), "data.padding", self.padding)
         require_one_of(("response", "all"), "data.loss_on", self.loss_on)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from hycam_exp.config.settings import PROMPT_STYLES
 from hycam_exp.data.records import Record
 from hycam_exp.runtime.interruption import limited
 
@@ -52,7 +53,7 @@ TEMPLATES = {
     "alpaca_newline": Template(_ALPACA.with_input + "\n", _ALPACA.without_input + "\n"),
     "plain": Template("{instruction}\n\n{input}\n\n", "{instruction}\n\n"),
 }
-STYLES = (*TEMPLATES, CHAT)
+assert set(PROMPT_STYLES) == {*TEMPLATES, CHAT}
 
 
 def _strftime_now() -> str:

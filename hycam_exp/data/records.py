@@ -5,13 +5,10 @@ same data in another order gives the same folds and the same run.
 """
 
 import hashlib
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +34,16 @@ class Rejection:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file that was read: its name, size in bytes and hash."""
+
+    task: str
+    name: str
+    size: int
+    sha256: str
+
+
 class _Kept(dict[int, str | None]):
     """For `str.translate`: None for white space, punctuation, quotes and controls, any other character itself."""
 
@@ -49,16 +56,6 @@ class _Kept(dict[int, str | None]):
 
 
 _KEPT = _Kept()
-
-
-def require_plain_name(field: str, name: object) -> None:
-    """Raise a `ValueError`, of one line, unless a name can be part of a file's name and of no other folder's path."""
-    if isinstance(name, str) and _PLAIN_NAME.fullmatch(name):
-        return
-    shown = ascii(name)[1:-1] if isinstance(name, str) else str(name)
-    shown = shown if len(shown) <= 80 else f"{shown[:80]}..."
-    law = "must be a plain name: letters, digits, '.', '_' and '-', at most 80, and no '.' in front"
-    raise ValueError(f"{field}={shown}: {law}")
 
 
 def normalise(text: str) -> str:

@@ -10,19 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep import reading
-from hycam_exp.data.records import Record, Rejection, identified
+from hycam_exp.data.records import Record, Rejection, Source, identified
 
 Fields = Mapping[str, Mapping[str, str | None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A file that was read: its name, size in bytes and hash."""
-
-    task: str
-    name: str
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,10 @@ from torch import nn
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation import metrics, overlap, perplexity
 from hycam_exp.evaluation.generation import Decoder, Prediction, nothing
-from hycam_exp.evaluation.metrics import WITHHELD
+from hycam_exp.evaluation.metrics import WITHHELD, Score
 from hycam_exp.evaluation.overlap import Overlap
 from hycam_exp.evaluation.perplexity import SampleNats
 from hycam_exp.evaluation.retention import TASK as RETENTION
-from hycam_exp.records.store import Score
 
 
 @dataclass(kw_only=True)

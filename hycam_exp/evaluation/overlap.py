@@ -8,15 +8,17 @@ words of all scripts. Each sample keeps its sufficient statistics; a corpus's BL
 import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import numpy as np
 import regex
 from rapidfuzz.distance import LCSseq
 
+from hycam_exp.evaluation.metrics import METRICS, Score
+from hycam_exp.evaluation.metrics import score as score_of
 from hycam_exp.evaluation.perplexity import mean_over_tasks
-from hycam_exp.records.store import Score
 
 ORDERS = 4
 # Chinese and Japanese set no space between words: there a character stands for a word, as in BERT's tokenizer.
@@ -40,6 +42,8 @@ class Overlap:
     reference_length: int
     rouge_l: float | None
     rouge_l_unicode: float | None
+    further: dict[str, float | None] = field(default_factory=dict)
+    """The statistics of metrics that declare how a text gives them, by column."""
 
 
 @cache
@@ -88,6 +92,12 @@ def overlap(id: str, task: str, prediction: str, reference: str) -> Overlap:
         reference_length=sentence.ref_len,
         rouge_l=longest_common_f(latin_words(prediction), latin_words(reference)),
         rouge_l_unicode=longest_common_f(unicode_words(prediction), unicode_words(reference)),
+        further={
+            column: value
+            for metric in METRICS.values()
+            if metric.of_texts
+            for column, value in metric.of_texts(prediction, reference).items()
+        },
     )
 
 
@@ -111,7 +121,7 @@ def corpus_bleu(samples: Sequence[Overlap]) -> float | None:
 
 
 def scores(samples: Sequence[Overlap], suffix: str = "") -> list[Score]:
-    """BLEU-4 and both kinds of ROUGE-L per task, as the mean over tasks, and pooled.
+    """BLEU-4, both kinds of ROUGE-L and what declares its own statistics, per task, as the mean over tasks, and pooled.
 
     ROUGE-L is the mean F over the samples that have one, `n` of them, and None where there is none; so is then the mean
     over tasks.
@@ -119,7 +129,7 @@ def scores(samples: Sequence[Overlap], suffix: str = "") -> list[Score]:
     tasks = sorted({s.task for s in samples})
     groups = {**{task: [s for s in samples if s.task == task] for task in tasks}, "pooled": list(samples)}
     rows = []
-    for metric in ("bleu4", "rouge_l", "rouge_l_unicode"):
+    for metric in ("bleu4", "rouge_l", "rouge_l_unicode", *(name for name, of in METRICS.items() if of.of_texts)):
         of_groups = {name: _score(name, metric, suffix, group) for name, group in groups.items()}
         rows += [of_groups[task] for task in tasks]
         rows.append(mean_over_tasks(metric + suffix, [of_groups[task].value for task in tasks]))
@@ -131,6 +141,10 @@ def _score(name: str, metric: str, suffix: str, group: Sequence[Overlap]) -> Sco
     """One metric of the samples of a task, or of all."""
     if metric == "bleu4":
         return Score(task=name, metric=metric + suffix, value=corpus_bleu(group), n=len(group))
+    declared = METRICS[metric]
+    if declared.of_texts:
+        columns = {c: np.array([s.further[c] for s in group], dtype=float) for c in declared.statistics}
+        return Score(task=name, metric=metric + suffix, value=score_of(declared, columns, len(group)), n=len(group))
     known = [f for s in group if (f := getattr(s, metric)) is not None]
     return Score(
         task=name, metric=metric + suffix, value=math.fsum(known) / len(known) if known else None, n=len(known)

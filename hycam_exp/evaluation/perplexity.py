@@ -15,9 +15,8 @@ from tqdm import tqdm
 
 from hycam_exp.data.batches import IGNORE, by_length, collate
 from hycam_exp.data.tokens import Tokens
-from hycam_exp.evaluation.metrics import perplexity
+from hycam_exp.evaluation.metrics import Score, perplexity
 from hycam_exp.methods import task_rows
-from hycam_exp.records.store import Score
 from hycam_exp.runtime import ranks
 from hycam_exp.training.loss import token_nats
 

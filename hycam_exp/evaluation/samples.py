@@ -59,4 +59,5 @@ def _texts(row: Tokens, prediction: Prediction, texts: bool) -> dict[str, Any]:
 def _overlap(overlap: Overlap) -> dict[str, Any]:
     counts = {f"bleu_{part}_{n + 1}": getattr(overlap, part)[n] for part in _PARTS for n in range(ORDERS)}
     lengths = {"prediction_length": overlap.prediction_length, "reference_length": overlap.reference_length}
-    return {**counts, **lengths, "rouge_l": overlap.rouge_l, "rouge_l_unicode": overlap.rouge_l_unicode}
+    rouge = {"rouge_l": overlap.rouge_l, "rouge_l_unicode": overlap.rouge_l_unicode}
+    return {**counts, **lengths, **rouge, **overlap.further}

@@ -1,28 +1,16 @@
 """Where a cell stands: what it reads, its id, and whether it is done, failed or missing. Loads no torch."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from hycam_exp.config.identity import run_id
 from hycam_exp.config.settings import DataSettings, ModelSettings, Run
 from hycam_exp.data import sources
 from hycam_exp.data.records import Record, content_hash
 from hycam_exp.models import files
-from hycam_exp.records.store import MAX_FAILURES, Store, records_folder
+from hycam_exp.records.store import MAX_FAILURES, Store
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
-
-
-def identifier(run: Run, records: Sequence[Record]) -> str:
-    """The run's id, from its settings and the hashes of what it reads: data, backbone on disk, retention text."""
-    return run_id(run, {"data": content_hash(records), **files.contents(run.model)})
-
-
-def store_of(run: Run) -> Store:
-    """The store that a run's record goes to, and where a finished one is looked for."""
-    return Store(records_folder(Path(run.paths.results), run.study), Path(run.paths.outputs))
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from hydra.plugins.launcher import Launcher
 from rich.console import Console
 
 from hycam_exp.config import grid
-from hycam_exp.config.methods import require
 from hycam_exp.config.settings import Run, require_trainable
-from hycam_exp.launch.cell_status import DONE, FAILED, Inputs, Standing, standing, store_of
+from hycam_exp.launch.cell_status import DONE, FAILED, Inputs, Standing, standing
 from hycam_exp.records.store import Store
 from hycam_exp.runtime.command_line import MARK, as_errors, noting, visible
+from hycam_exp.runtime.require import require
 from hycam_exp.training import loggers
 
 PLUGIN = "hydra_plugins.hycam_exp"
@@ -55,7 +55,7 @@ class Job:
     @cached_property
     def store(self) -> Store:
         """Where its record goes; it remembers what it has seen of leases."""
-        return store_of(self.run)
+        return Store.of(self.run)
 
     def standing(self) -> Standing:
         """Where the cell stands now; one whose record cannot be read has failed."""
@@ -172,7 +172,7 @@ def jobs_of(kind: type[J], job_overrides: Sequence[Sequence[str]]) -> list[J]:
     """
     runs = grid.runs(job_overrides)
     inputs, jobs, wrong = Inputs(), dict[str, J](), list[str]()
-    for store in dict.fromkeys(map(store_of, runs)):
+    for store in dict.fromkeys(map(Store.of, runs)):
         with noting(wrong):
             store.check_writable()
     for overrides, run in zip(job_overrides, runs, strict=True):

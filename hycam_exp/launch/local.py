@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from rich.live import Live
 
-from hycam_exp.config.methods import require
 from hycam_exp.launch.cell_status import FAILED
 from hycam_exp.launch.jobs import Grid, GridLauncher, Job, jobs_of, minutes, require_whole
 from hycam_exp.records.store import MAX_FAILURES
+from hycam_exp.runtime.require import require
 
 POLL = 0.5  # seconds between two looks at the running cells
 GRACE = 30.0  # seconds that cells have to end in, their checkpoints written, when the grid is interrupted

@@ -16,7 +16,6 @@ from typing import Any
 
 from rich.live import Live
 
-from hycam_exp.config.methods import require
 from hycam_exp.launch.jobs import Grid, GridLauncher, Job, jobs_of, require_whole
 from hycam_exp.launch.slurm_queue import (
     CLUSTERS,
@@ -31,6 +30,7 @@ from hycam_exp.launch.slurm_queue import (
 )  # fmt: skip
 from hycam_exp.launch.slurm_task import ClusterJob
 from hycam_exp.records import lease
+from hycam_exp.runtime.require import require
 
 POLL = {"slurm": 10.0, "local": 0.5}  # seconds between two looks at the queue
 SETTLE = {"slurm": 30.0, "local": 0.0}  # seconds until what a job wrote elsewhere is seen here, at the latest

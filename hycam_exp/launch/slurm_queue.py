@@ -14,9 +14,9 @@ from typing import Any
 
 import psutil
 
-from hycam_exp.config.methods import require
 from hycam_exp.launch.slurm_task import GRACE, ClusterJob
 from hycam_exp.runtime.files import write_atomically
+from hycam_exp.runtime.require import require
 
 CLUSTERS = ("slurm", "local")
 SIGNAL_RESOLUTION = 60  # seconds by which SLURM may send a job's signal before it was asked to

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from hycam_exp.config.settings import Run
-from hycam_exp.launch.cell_status import DONE, FAILED, MISSING, Inputs, standing, store_of
+from hycam_exp.launch.cell_status import DONE, FAILED, MISSING, Inputs, standing
 from hycam_exp.plan.devices import Accelerator
 from hycam_exp.plan.forecast import Forecast, forecast
 from hycam_exp.plan.sizes import shape_of_model
 from hycam_exp.plan.workload import Workload, workload
+from hycam_exp.records.store import Store
 
 STATUSES = (DONE, FAILED, MISSING, "unknown data", "unreadable")
 NAMED = ("model", "method", "data", "fold", "seed")  # overrides that a line or its cells tell by themselves
@@ -97,7 +98,7 @@ def status(run: Run, inputs: Inputs) -> PlannedCell:
         return PlannedCell(run_id=None, status="unknown data", reason=data.problem, runs=True, **place)
     identifier = inputs.run_id(run)
     try:
-        now = standing(identifier, store_of(run))
+        now = standing(identifier, Store.of(run))
     except ValueError as error:
         return PlannedCell(run_id=identifier, status="unreadable", reason=str(error), runs=False, **place)
     shown = FAILED if now.retried else now.state

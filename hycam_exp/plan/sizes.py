@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hycam_exp.config.dimensions import Dimensions, dimensions_of
-from hycam_exp.config.methods import require
 from hycam_exp.config.settings import ModelSettings
 from hycam_exp.models import backbone, files
+from hycam_exp.runtime.require import require
 
 
 @dataclass(frozen=True, kw_only=True)

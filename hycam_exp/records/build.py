@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import fmean
-from typing import Any
 
 from hycam_exp.config.settings import Run
 from hycam_exp.data.folds import Fold
@@ -12,11 +11,23 @@ from hycam_exp.data.records import content_hash
 from hycam_exp.data.sources import Collection, rejection_counts
 from hycam_exp.evaluation import overlap
 from hycam_exp.evaluation.measurement import Measurement
-from hycam_exp.evaluation.metrics import declared
+from hycam_exp.evaluation.metrics import Score, declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.models.files import weights_of
 from hycam_exp.records.provenance import provenance, versions
-from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score
+from hycam_exp.records.record import (
+    SCHEMA_VERSION,
+    Cost,
+    Counts,
+    Curves,
+    DataFacts,
+    FitFacts,
+    Hardware,
+    PeakMemory,
+    RoutingRow,
+    RunRecord,
+    TaskCounts,
+)
 from hycam_exp.records.version import RESULTS_VERSION
 from hycam_exp.runtime.cost import hardware, peak_memory
 from hycam_exp.training import routing_tally
@@ -39,30 +50,26 @@ def record_of(
         config=asdict(run),
         weights=weights_of(run.model),
         scores=scores,
-        metrics={metric: asdict(declared(metric)) for metric in sorted({s.metric for s in scores})},
-        curves={"train": windows(fit.train_curve), "validation": fit.validation_curve},
-        fit={
-            "steps": fit.steps,
-            "best_step": fit.best_step,
-            "best_validation_loss": fit.best_validation_loss,
-            "stopped_early": fit.stopped_early,
-            "clipped_share": _clipped_share(run, fit),
-            "step_task_entropy": None if fit.step_task_entropy is None else round(fit.step_task_entropy, 6),
-            "padding_share": round(fit.padding_share, 6),
-        },
-        routing=fit.routing,
-        counts={**parameters, "tokens_trained": fit.tokens, **_counts(run, collection, fold)},
-        cost={
-            "seconds": {phase: round(value, 3) for phase, value in seconds.items()},
-            "train_tokens_per_second": round(fit.tokens / seconds["train"], 1),
-            "peak_memory": peak_memory(),
-            "hardware": hardware(run.trainer.accelerator),
-        },
-        data={
-            "files": [asdict(source) for source in collection.sources],
-            "content": content_hash(collection.records),
-            "split": fold.digest,
-        },
+        metrics={metric: declared(metric).declaration for metric in sorted({s.metric for s in scores})},
+        curves=Curves(train=windows(fit.train_curve), validation=fit.validation_curve),
+        fit=FitFacts(
+            steps=fit.steps,
+            best_step=fit.best_step,
+            best_validation_loss=fit.best_validation_loss,
+            stopped_early=fit.stopped_early,
+            clipped_share=_clipped_share(run, fit),
+            step_task_entropy=None if fit.step_task_entropy is None else round(fit.step_task_entropy, 6),
+            padding_share=round(fit.padding_share, 6),
+        ),
+        routing=[RoutingRow(**row) for row in fit.routing],
+        counts=_counts(run, collection, fold, fit, parameters),
+        cost=Cost(
+            seconds={phase: round(value, 3) for phase, value in seconds.items()},
+            train_tokens_per_second=round(fit.tokens / seconds["train"], 1),
+            peak_memory=PeakMemory(**peak_memory()),
+            hardware=Hardware(**hardware(run.trainer.accelerator)),
+        ),
+        data=DataFacts(files=collection.sources, content=content_hash(collection.records), split=fold.digest),
         results_version=RESULTS_VERSION,
         code=provenance(),
         versions=dict(versions()),
@@ -102,8 +109,8 @@ def _retention_change(scores: list[Score], n: int) -> Score:
     return Score(task=RETENTION, metric="ppl_change", value=change, n=n)
 
 
-def _counts(run: Run, collection: Collection, fold: Fold) -> dict[str, Any]:
-    """Records read, rejected, left out by cap or weight, and used, and responses that were cut, all by task."""
+def _counts(run: Run, collection: Collection, fold: Fold, fit: Fit, parameters: dict[str, int]) -> Counts:
+    """Parameters and tokens; records read, rejected, left out, and used, and responses that were cut, all by task."""
     used = {name: [*{row.id: row for row in rows}.values()] for name, rows in fold.parts.items()}
     kept = {name: Counter(row.task for row in rows) for name, rows in used.items()}
     cut = {name: Counter(row.task for row in rows if not row.ends) for name, rows in used.items()}
@@ -112,18 +119,27 @@ def _counts(run: Run, collection: Collection, fold: Fold) -> dict[str, Any]:
     read = Counter(record.task for record in collection.records)
     refused = Counter(rejection.task for rejection in collection.rejections)
     records = {
-        task: {
-            "rows": read[task] + refused[task],
-            "rejected": refused[task],
-            "left_out": read[task] - lost[task] - sum(kept[name][task] for name in kept),
-            "too_long": lost[task],
+        task: TaskCounts(
+            rows=read[task] + refused[task],
+            rejected=refused[task],
+            left_out=read[task] - lost[task] - sum(kept[name][task] for name in kept),
+            too_long=lost[task],
+            drawn_per_epoch=drawn[task],
             **{name: kept[name][task] for name in kept},
             **{f"{name}_truncated": cut[name][task] for name in cut},
-            "drawn_per_epoch": drawn[task],
-        }
+        )
         for task in run.data.tasks
     }
     reasons = rejection_counts(collection.rejections)
     too_long = f"no response token within {run.data.max_length} tokens"
     reasons |= {f"{task}: {too_long}": n for task, n in sorted(lost.items())}
-    return {"records": records, "rejected": reasons, "too_long_ids": [record.id for record in fold.too_long]}
+    sizes = {"parameters_trainable", "parameters_total"}
+    return Counts(
+        parameters_trainable=parameters["parameters_trainable"],
+        parameters_total=parameters["parameters_total"],
+        tokens_trained=fit.tokens,
+        records=records,
+        rejected=reasons,
+        too_long_ids=[record.id for record in fold.too_long],
+        chosen={name: value for name, value in parameters.items() if name not in sizes},
+    )

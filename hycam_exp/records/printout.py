@@ -9,7 +9,8 @@ from hycam_exp.data.records import Rejection
 from hycam_exp.data.sources import rejection_counts
 from hycam_exp.evaluation.metrics import AGGREGATES, SCORES
 from hycam_exp.evaluation.retention import TASK as RETENTION
-from hycam_exp.records.store import RunRecord, Store
+from hycam_exp.records.record import RunRecord
+from hycam_exp.records.store import Store
 from hycam_exp.runtime import terminal
 from hycam_exp.runtime.command_line import visible
 
@@ -49,24 +50,24 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     """Retention, training, cost and data, a line each."""
     old, new = (record.score(metric, RETENTION) for metric in ("ppl_before", "ppl"))
     change = record.score("ppl_change", RETENTION)
-    counts, fit, seconds = record.counts, record.fit, record.cost["seconds"]
-    trainable, total = counts["parameters_trainable"], counts["parameters_total"]
-    memory = record.cost["peak_memory"]
-    stopped = ", stopped early" if fit["stopped_early"] else ""
-    records = counts["records"].values()
-    lost = sum(r["rejected"] + r["too_long"] for r in records)
-    cut = sum(r[f"{part}_truncated"] for r in records for part in PARTS)
+    counts, fit, seconds = record.counts, record.fit, record.cost.seconds
+    trainable, total = counts.parameters_trainable, counts.parameters_total
+    memory = record.cost.peak_memory
+    stopped = ", stopped early" if fit.stopped_early else ""
+    records = counts.records.values()
+    lost = sum(r.rejected + r.too_long for r in records)
+    cut = sum(getattr(r, f"{part}_truncated") for r in records for part in PARTS)
     return [
         ("general text PPL", "not measured" if change is None else f"{old:.3f} -> {new:.3f} ({change:+.1%})"),
         ("trainable parameters", f"{trainable:,} of {total:,} ({trainable / total:.2%})"),
         (
             "best validation loss",
-            f"{fit['best_validation_loss']:.4f} at step {fit['best_step']} of {fit['steps']}{stopped}",
+            f"{fit.best_validation_loss:.4f} at step {fit.best_step} of {fit.steps}{stopped}",
         ),
         ("seconds", f"{sum(seconds.values()):.1f}: " + ", ".join(f"{k} {v:.1f}" for k, v in seconds.items())),
-        ("peak memory", f"{memory['bytes'] / 2**20:,.0f} MiB ({memory['kind']})"),
-        ("records", f"{sum(r['rows'] for r in records):,} read, {lost:,} rejected, {cut:,} truncated"),
-        ("split", ", ".join(f"{part} {sum(r[part] for r in records):,}" for part in PARTS)),
+        ("peak memory", f"{memory.bytes / 2**20:,.0f} MiB ({memory.kind})"),
+        ("records", f"{sum(r.rows for r in records):,} read, {lost:,} rejected, {cut:,} truncated"),
+        ("split", ", ".join(f"{part} {sum(getattr(r, part) for r in records):,}" for part in PARTS)),
     ]
 
 

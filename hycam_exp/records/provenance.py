@@ -5,7 +5,8 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from hycam_exp.records.record import Code
 
 PACKAGE = Path(__file__).parents[1]
 RECORDED_PACKAGES = (
@@ -14,12 +15,12 @@ RECORDED_PACKAGES = (
 )  # fmt: skip
 
 
-def provenance() -> dict[str, Any]:
+def provenance() -> Code:
     """The commit, and whether the checkout differs from it; None where there is no git."""
     root = PACKAGE.parent
     commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
     status = _git(root, "status", "--porcelain", "--", "hycam_exp", "data_prep", "conf") if commit else None
-    return {"commit": commit, "dirty": None if status is None else bool(status)}
+    return Code(commit=commit, dirty=None if status is None else bool(status))
 
 
 def _git(root: Path, *arguments: str) -> str | None:

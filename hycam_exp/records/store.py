@@ -1,66 +1,23 @@
-"""The run record and the store that holds it: written once, atomically, when a cell is finished.
-
-Standard library only, so that a report reads records without torch.
-"""
+"""The store of records: each is written once, atomically, when its cell is finished. Loads no torch."""
 
 import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hycam_exp.config.settings import Run
 from hycam_exp.records import lease
+from hycam_exp.records.record import RunRecord, decode, encode
 from hycam_exp.runtime.files import FULL, disk_error, sweep, write_atomically
 
-SCHEMA_VERSION = 1
 MAX_FAILURES = 2
 WRITTEN_BY_OTHERS = (".lease.", ".job.json.")
 """Temporary names in a cell's folder of those who do not hold it: who would hold it, and a launcher."""
 ABANDONED = 3600.0  # seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """One number of a run; `value` is None where it was not measured or is undefined, `n` how much it is over."""
-
-    task: str
-    metric: str
-    value: float | None
-    n: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """Everything that a report needs of a finished cell. Absent is None."""
-
-    schema_version: int
-    run_id: str
-    config: dict[str, Any]
-    scores: list[Score]
-    metrics: dict[str, dict[str, str]]
-    """The declaration of every metric in `scores`: direction, aggregation, version."""
-    curves: dict[str, list[dict[str, float]]]
-    fit: dict[str, Any]
-    routing: list[dict[str, Any]]
-    """What the method's router did in the best validation, by layer and task; empty for a method without one."""
-    counts: dict[str, Any]
-    cost: dict[str, Any]
-    data: dict[str, Any]
-    code: dict[str, Any]
-    versions: dict[str, str]
-    notes: list[str]
-    results_version: int = 1
-    """What its numbers mean: `records.version.RESULTS_VERSION` of the code that made it; 1 for records without it."""
-    weights: str | None = None
-    """Where the backbone's weights come from: `hub_id@revision`, or the GGUF file's type; None where only their content
-    is known."""
-
-    def score(self, metric: str, task: str) -> float | None:
-        """The value of one score; None where the run has none."""
-        return next((s.value for s in self.scores if s.metric == metric and s.task == task), None)
 
 
 def records_folder(results: Path, study: str | None) -> Path:
@@ -85,6 +42,11 @@ class Store:
     """See `records_folder`."""
     outputs: Path
     observer: lease.Observer = field(default_factory=lease.Observer, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, run: Run) -> "Store":
+        """The store that a run's record goes to, and where a finished one is looked for."""
+        return cls(records_folder(Path(run.paths.results), run.study), Path(run.paths.outputs))
 
     def record_path(self, run_id: str) -> Path:
         return self.records / f"{run_id}.json"
@@ -118,27 +80,22 @@ class Store:
     def write(self, record: RunRecord) -> Path:
         """The record's file, complete."""
         path = self.record_path(record.run_id)
-        text = json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        write_atomically(path, text.encode())
+        write_atomically(path, encode(record))
         return path
 
     def read(self, run_id: str) -> RunRecord | None:
         """The finished cell's record; None if there is none.
 
         Raises:
-            ValueError: the file is not a whole record, or of a newer schema.
+            ValueError: the file is not a whole record, or of another schema; names the field.
         """
         path = self.record_path(run_id)
         if not path.is_file():
             return None
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            version = fields["schema_version"]
-            if version <= SCHEMA_VERSION:
-                return RunRecord(**{**fields, "scores": [Score(**row) for row in fields["scores"]]})
-        except (ValueError, KeyError, TypeError) as error:
+            return decode(path.read_bytes())
+        except ValueError as error:
             raise ValueError(f"{path}: not a whole run record ({error}); move it away to run the cell again") from error
-        raise ValueError(f"{path}: schema version {version} is newer than this software's {SCHEMA_VERSION}")
 
     def stamp(self, run_id: str) -> str | None:
         """What tells a cell's record from one that is written in its place; None where there is none."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hycam_exp.evaluation.measurement import Measurement
-from hycam_exp.records.store import RunRecord
+from hycam_exp.records.record import RunRecord
 
 COLUMNS = ["task", "id", "prediction", "reference", "tokens"]
 ROWS_PER_TASK = 20

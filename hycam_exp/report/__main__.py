@@ -1,129 +1,93 @@
-"""`python -m hycam_exp.report [--results DIR]`: the tables of every study, and of the user's own runs.
+"""`python -m hycam_exp.report [--results DIR]`: the paper's tables, and ours, from the run records.
 
-`python -m hycam_exp.report claims` recomputes the paper's statements, `statistics` tests HyCAM against the others,
-`figures` draws.
+Each study of results/studies gives its tables/, figures/ and report.html in its own folder, from its records alone; the
+runs of results/runs give theirs in results/report. `python -m hycam_exp.report claims` recomputes the paper's
+statements, `statistics` tests HyCAM against the others, `figures` draws; with study=NAME all of them are of one study.
 """
 
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from hycam_exp.data import measured
-from hycam_exp.report import files, page, printed
-from hycam_exp.report.expected import Experiments, Memo
-from hycam_exp.report.ground import left_out
+from hycam_exp.report import page, published
+from hycam_exp.report.cache import Cache, kept_in
+from hycam_exp.report.experiments import Experiments, progress
+from hycam_exp.report.frame import Frame, Problem, read
 from hycam_exp.report.page import sample_texts
-from hycam_exp.report.progress import progress
-from hycam_exp.report.records import Collection, Problem, folder, read
-from hycam_exp.report.summary import Summary, summarise
-from hycam_exp.report.tables import Report, build
+from hycam_exp.report.select import Selection, row_cells, select
+from hycam_exp.report.sources import Source, chosen_sources
+from hycam_exp.report.tables import text
+from hycam_exp.report.tables.build import Report, build
+from hycam_exp.report.tables.means import means
 from hycam_exp.runtime.command_line import Parser, as_errors, leave_pipe, refuse
 
 if TYPE_CHECKING:
     from hycam_exp.report.figures.catalogue import Drawing
 
-FiguresAndAbsent = tuple[list[Path], list[tuple[str, str]]]
-"""The files of figures, and the figures that lack records with the commands that make them."""
-
 
 def everything(arguments: Sequence[str]) -> int:
     """Write all that follows from the records and print means over folds; 1 if a record or a row was refused."""
     parser = Parser(prog="python -m hycam_exp.report", description=__doc__)
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="holds studies/ and runs/; or a study's folder"
-    )
+    parser.add_argument("study", nargs="*", help="study=NAME: of results/studies alone; else all, and the own runs")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="holds studies/ and runs/")
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="what is kept between two reports")
-    parser.add_argument("--allow-mixed", action="store_true", help="rows of differing recipe, split or code, marked")
+    parser.add_argument("--allow-mixed", action="store_true", help="rows of differing recipe, data or split, marked")
     chosen = parser.parse_args(arguments)
-    found = sources(chosen.results)
-    if not found:
-        sys.exit(as_errors(f"--results={chosen.results}: no study, and no record in {chosen.results / 'runs'}"))
-    return max(_of_source(source, chosen) for source in found)
+    sources = chosen_sources(chosen.results, chosen.study)
+    if not any(path for source in sources for path in source.records.glob("*.json")):
+        sys.exit(as_errors(f"--results={chosen.results}: no study, and no record in {sources[-1].records}"))
+    cache = kept_in(chosen.outputs)
+    problems = [problem for source in sources for problem in _write_all(source, chosen, cache)]
+    for problem in problems:
+        print(as_errors(problem), file=sys.stderr)
+    return 1 if problems else 0
 
 
-@dataclass(frozen=True)
-class Source:
-    """Records that enter one report: a study's, or the user's own; never both."""
-
-    records: Path
-    """What holds them: the study's folder, or the results folder."""
-    out: Path
-    """Gets tables/, figures/ and report.html."""
-    datasets: Path
-    """The file of what was measured of the data sets."""
-
-    @property
-    def name(self) -> str:
-        """Of the source among all, as a relative path."""
-        return f"studies/{self.out.name}" if self.out == self.records else "runs"
-
-
-def sources(results: Path) -> list[Source]:
-    """The studies of a results folder by name, then the user's own runs where there are any; or the one study."""
-    studies = sorted(path.parent for path in (results / "studies").glob("*/records"))
-    if (results / "records").is_dir():
-        studies = [results]
-    own = [results] if any((results / "runs").glob("*.json")) else []
-    return [
-        *(Source(study, study, study.parents[1] / measured.FILE) for study in studies),
-        *(Source(folder, folder / "report", folder / measured.FILE) for folder in own),
-    ]
-
-
-def _of_source(source: Source, chosen: Namespace) -> int:
-    """Write all that follows from the records of one source; 1 if a record or a row was refused."""
+def _write_all(source: Source, chosen: Namespace, cache: Cache) -> Sequence[Problem]:
+    """The tables, the figures and the page of one source; what is wrong with its records."""
     from hycam_exp.report.figures.catalogue import Drawing
-    from hycam_exp.report.figures.drawn import Drawn
 
     print(f"== {source.out} ==")
-    collection = read(source.records)
-    summaries, kept = summarise(collection.records), _kept(chosen.outputs, source.name)
-    drawn = Drawn(kept / "figures.json", folder(source.records))
-    with Drawing(summaries, source.out / "figures", drawn) as drawing:
-        content = _content(source, chosen, collection, summaries, kept, drawing)
+    experiments = Experiments(cache)
+    frame = read(source, experiments)
+    selection = select(frame, experiments)
+    with Drawing(selection, source.out / "figures", cache) as drawing:
+        content = _content(frame, selection, experiments, drawing, chosen)
+    cache.save()
     path = source.out / "report.html"
     print(f"{path}: {'wrote' if page.write(path, content) else 'unchanged'}")
-    for problem in content.problems:
-        print(as_errors(problem), file=sys.stderr)
-    return 1 if content.problems else 0
+    return content.problems
 
 
 def _content(
-    source: Source,
-    chosen: Namespace,
-    collection: Collection,
-    summaries: Sequence[Summary],
-    kept: Path,
-    drawing: "Drawing",
+    frame: Frame, selection: Selection, experiments: Experiments, drawing: "Drawing", chosen: Namespace
 ) -> page.PageContent:
     """All that the page shows; on the way the means are printed and the tables written."""
-    from hycam_exp.report.claims.catalogue import statements
-    from hycam_exp.report.resampling import Resampling
+    from hycam_exp.report.claims.evidence import gather
+    from hycam_exp.report.claims.statements import found
+    from hycam_exp.report.statistics.bootstrap import Bootstrap
 
-    memo = Memo(chosen.outputs / "report")
-    experiments = Experiments(memo)
-    resampling = Resampling(source.records, kept / "bootstrap.json")
-    counts, unread = _measured(source.datasets)
-    report = build(summaries, experiments, chosen.allow_mixed, resampling, counts)
-    resampling.save()
-    grids = progress(experiments, summaries)
-    found = statements(None, summaries, memo)
-    memo.save()
-    scored = [summary for summary in summaries if summary.mean("ppl") is not None]
-    printed.means(scored, Console(markup=False, highlight=False))
-    _write(source.out, report)
-    run_ids = [record.run_id for summary in summaries for record in summary.records]
-    samples = sample_texts.read(source.records, run_ids)
-    drawn, absent = _drawn(source.out, summaries, drawing)
+    source, cache = frame.source, experiments.cache
+    bootstrap = Bootstrap(source, cache)
+    counts, unread = _measured(chosen.results / measured.FILE)
+    report = build(selection, experiments, chosen.allow_mixed, bootstrap, counts)
+    means(selection, Console(markup=False, highlight=False))
+    _write_tables(source, report)
+    samples = sample_texts.read(source, [run.id for run in frame.runs])
+    written, absent = _drawn(source, selection, drawing)
     return page.PageContent(
-        summaries=summaries, samples=samples, tables=report.tables, grids=grids,
-        problems=[*collection.problems, *unread, *report.problems, *samples.problems],
-        figures=pictures(source.out / "figures", drawn, run_ids), missing_figures=absent, claims=found,
+        source=source, rows=selection.rows, samples=samples, tables=report.tables,
+        grids=progress(experiments, row_cells(selection, experiments)),
+        problems=[
+            *frame.problems, *selection.problems, *unread, *report.problems, *bootstrap.problems, *samples.problems,
+        ],
+        figures=pictures(source.out / "figures", written, [run.id for run in frame.runs]), missing_figures=absent,
+        claims=found(published.read(), gather(selection), cache),
     )  # fmt: skip
 
 
@@ -135,36 +99,26 @@ def _measured(path: Path) -> tuple[measured.Measured | None, list[Problem]]:
         return None, [Problem(str(path), str(error).removeprefix(f"{path}: "))]
 
 
-def _kept(outputs: Path, source: str) -> Path:
-    """The folder of what is kept between two reports of a source, which is there from now on."""
-    folder = outputs / "report" / source
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"--outputs={outputs}: {folder} cannot be made ({error.strerror})") from error
-    return folder
-
-
-def _write(results: Path, report: Report) -> None:
-    contents = {name: text for table in report.tables for name, text in files.contents(table).items()}
-    changed = files.write(results / "tables", contents)
-    print(f"{results / 'tables'}: {len(contents)} files, {len(changed)} of them changed")
+def _write_tables(source: Source, report: Report) -> None:
+    contents = {name: content for table in report.tables for name, content in text.contents(table).items()}
+    changed = text.write(source.out / "tables", contents)
+    print(f"{source.out / 'tables'}: {len(contents)} files, {len(changed)} of them changed")
     for path in changed:
         print(f"  wrote {path.name}")
 
 
-def _drawn(results: Path, summaries: Sequence[Summary], drawing: "Drawing") -> FiguresAndAbsent:
-    """Every figure that the records give, once it is drawn: its files, and by name those without records."""
+def _drawn(source: Source, selection: Selection, drawing: "Drawing") -> tuple[list[Path], list[tuple[str, str]]]:
+    """Every figure that the records give, once it is drawn: its files, and by name those without records, each with
+    the command that makes them."""
     from hycam_exp.report.figures.catalogue import missing
 
     files = drawing.files()
     written = [path for paths in files.values() for path in paths]
-    print(f"{results / 'figures'}: {len(written)} files")
-    for summary in left_out(summaries):
-        name = f"{summary.model} x {summary.method} x {summary.data}"
-        reason = "most runs of its mix are of another folder, of other data or another recipe"
-        print(f"  {name} ({summary.variant}) is in no figure: {reason}")
-    absent = missing(summaries, files)
+    print(f"{source.out / 'figures'}: {len(written)} files")
+    for row in selection.beside:
+        name = f"{row.model} x {row.label} x {row.data}"
+        print(f"  {name} is in no figure and no claim: what it was run on is not what the tables ask for, or most runs")
+    absent = missing(selection, files)
     for figure, command in absent:
         print(f"  no {figure} yet: its records come from {command}")
     return written, absent
@@ -190,9 +144,9 @@ def _figures(arguments: Sequence[str]) -> int:
 
 
 def _statistics(arguments: Sequence[str]) -> int:
-    from hycam_exp.report import comparisons
+    from hycam_exp.report.statistics.__main__ import main
 
-    return comparisons.main(arguments)
+    return main(arguments)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -206,7 +160,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 def main() -> None:
     """Hand over to a sub-command; what a user can mend ends in one line."""
     name, *rest = sys.argv[1:] or [""]
-    if name and not name.startswith("-") and name not in COMMANDS:
+    is_option = not name or name.startswith("-") or "=" in name
+    if not is_option and name not in COMMANDS:
         refuse(f"{name}: no such command; there are {', '.join(COMMANDS)}")
     try:
         sys.exit(COMMANDS[name](rest) if name in COMMANDS else everything(sys.argv[1:]))

@@ -5,15 +5,19 @@ E.g. `read().tables["table2_main"][0].value` is 3.193. Where the files lie is sa
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hycam_exp.config import methods
 from hycam_exp.data import published
 from hycam_exp.data.published import Dataset, Row, rows
-from hycam_exp.evaluation.metrics import SCORES
-from hycam_exp.report.scoreboard import Scoreboard
+
+if TYPE_CHECKING:
+    from hycam_exp.report.claims.evidence import Scoreboard
 
 METHODS = {method.title: name for name, method in methods.METHODS.items() if method.published}
 VARIANTS = {method.ablation: name for name, method in methods.METHODS.items() if method.ablation is not None}
+SCORES = ("ppl", "bleu4", "rouge_l")
+"""The metrics of the paper's tables: another one that this software has is in none of them."""
 MARKS = ("", "best", "second")
 TABLES = {
     "table2_main": "backbone", "table3_qwen_sizes": "backbone", "table4_llama32": "backbone",
@@ -49,8 +53,10 @@ class Published:
     tables: dict[str, list[Cell]]
     ablation: dict[str, float]
 
-    def scoreboard(self, table: str) -> Scoreboard:
+    def scoreboard(self, table: str) -> "Scoreboard":
         """A table of methods as scores."""
+        from hycam_exp.report.claims.evidence import Scoreboard
+
         return Scoreboard({(c.method, c.column, c.metric): c.value for c in self.tables[table]})
 
 

@@ -1,7 +1,6 @@
-"""What backbones, methods and tasks are called in a table: the paper's names where it has one."""
+"""What backbones, methods and tasks are called, by the paper's names where it has one, and how numbers are written."""
 
-from collections.abc import Mapping
-from typing import Any
+import re
 
 from hycam_exp.config import methods
 
@@ -38,6 +37,28 @@ def task(name: str) -> str:
     return (TASKS | MINI_TASKS).get(name, name)
 
 
-def is_generated(data: Mapping[str, Any]) -> bool:
-    """A config's data are the generated tasks: they lie nowhere."""
-    return data.get("root") is None
+def label(name: str) -> str:
+    """The title of a row's label: `riemoe_lora (recipe.clip=null)` with the method's title."""
+    of_method, *variant = name.split(" (", 1)
+    return " (".join([method(of_method), *variant])
+
+
+_NOTHING = re.compile(r"-(?=[0.,]*%?$)")  # the sign of what rounds to nought
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    """A number in a form, a dash for None; never -0.000."""
+    if value is None:
+        return "-"
+    text = format(value, form)
+    return _NOTHING.sub("+" if "+" in form else "", text)
+
+
+def p_value(p: float | None) -> str:
+    """A probability in four digits, and below that as such: never 0.0000."""
+    return "-" if p is None else "<0.0001" if p < 0.0001 else format(p, ".4f")
+
+
+def interval(bounds: tuple[float, float] | None, form: str = ".3f") -> str:
+    """-0.012 to +0.034; a dash for None."""
+    return "-" if bounds is None else f"{number(bounds[0], form)} to {number(bounds[1], form)}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from hycam_exp.config.methods import require
+from hycam_exp.runtime.require import require
 
 MARK = "error: "
 """Of a line that says what is wrong: a launcher finds it in what a cell printed."""

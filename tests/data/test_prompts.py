@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hycam_exp.data.prompts import STYLES, TEMPLATES, question, render
+from hycam_exp.config.settings import PROMPT_STYLES
+from hycam_exp.data.prompts import TEMPLATES, question, render
 from hycam_exp.data.records import Record
 
 ALPACA = TEMPLATES["alpaca"]
@@ -45,7 +46,7 @@ def test_plain_style_is_the_fields_alone() -> None:
 
 def test_styles_are_the_templates_and_the_chat() -> None:
     """The four names that `data.prompt` accepts."""
-    assert STYLES == ("alpaca", "alpaca_newline", "plain", "chat")
+    assert PROMPT_STYLES == ("alpaca", "alpaca_newline", "plain", "chat")
     assert question(record("a", "b")) == "a\n\nb"
     assert question(record("a")) == "a"
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hycam_exp.data.records import Record, content_hash, digest, identified, normalise, require_plain_name
+from hycam_exp.data.records import Record, content_hash, digest, identified, normalise
+from hycam_exp.runtime.require import require_plain_name
 
 ROW = Record(task="dolly", instruction="Sum up.", input="A text.", output="A word.", group="a text.")
 

@@ -13,7 +13,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from data_prep import auto_cot, tables
 from data_prep.conversion import convert
 from data_prep.preview import EMBEDDED
-from hycam_exp.data.prompts import STYLES, TEMPLATES
+from hycam_exp.config.settings import PROMPT_STYLES
+from hycam_exp.data.prompts import TEMPLATES
 from hycam_exp.data.records import Record
 from hycam_exp.data.tokens import Tokens, end_with, lead_of, prompt_ids, text_lengths, tokenise
 from tests.conftest import LETTERS, letter_tokenizer
@@ -234,7 +235,7 @@ def test_any_response_is_said_exactly(output: str) -> None:
     assert decoded(embedded(), tokens.input_ids[tokens.prompt_length :]) == output
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", PROMPT_STYLES)
 def test_prompt_does_not_depend_on_the_answer(real: PreTrainedTokenizerBase, style: str) -> None:
     """In every style a record's prompt ids are those of `prompt_ids`, whatever the answer, and BOS stands once."""
     real.chat_template = CHAT_TEMPLATE

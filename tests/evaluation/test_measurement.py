@@ -12,8 +12,8 @@ from hycam_exp.data.tokens import Tokens, tokenise
 from hycam_exp.evaluation import measurement, overlap, perplexity
 from hycam_exp.evaluation.generation import Decoder, Prediction
 from hycam_exp.evaluation.measurement import Measurement
+from hycam_exp.evaluation.metrics import Score
 from hycam_exp.evaluation.retention import rows as windows_of
-from hycam_exp.records.store import Score
 
 PAD = 2
 

@@ -21,8 +21,8 @@ from hycam_exp.data import sources
 from hycam_exp.data.records import Record
 from hycam_exp.data.tokens import encode
 from hycam_exp.evaluation.generation import Decoder
+from hycam_exp.evaluation.metrics import Score
 from hycam_exp.evaluation.overlap import Overlap, corpus_bleu, latin_words, overlap, scores, unicode_words, unseen
-from hycam_exp.records.store import Score
 
 ROUGE = RougeScorer(["rougeL"], use_stemmer=False)
 PAIRS = [

@@ -14,8 +14,8 @@ from transformers import LlamaForCausalLM
 from hycam_exp.data.batches import collate
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation import perplexity
+from hycam_exp.evaluation.metrics import Score
 from hycam_exp.evaluation.perplexity import SampleNats
-from hycam_exp.records.store import Score
 
 PAD = 2
 

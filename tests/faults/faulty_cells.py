@@ -20,7 +20,7 @@ import datasets  # noqa: F401  # what a cell imports late is here before the for
 
 from hycam_exp.cell import run_cell
 from hycam_exp.config.settings import Run
-from hycam_exp.launch.cell_status import store_of
+from hycam_exp.records.store import Store
 from tests.test_cell import quick
 
 SETTINGS = ("trainer.checkpoint_every_steps=1", "evaluation.generate_before=false", "recipe.epochs=2")
@@ -81,7 +81,7 @@ def comparable(folder: Path) -> dict[str, Any]:
     """Of the cell's record, what no interruption and no damage may change."""
     run = cell_in(folder)
     (path,) = (folder / "results" / "runs").glob("*.json")
-    record = store_of(run).read(path.stem)
+    record = Store.of(run).read(path.stem)
     assert record is not None, "its file is there"
     return {key: asdict(record)[key] for key in ("run_id", "scores", "curves", "fit", "counts", "data", "routing")}
 

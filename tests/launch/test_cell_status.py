@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.config.compose import compose
+from hycam_exp.config.identity import run_id
 from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
+from hycam_exp.data.records import content_hash
 from hycam_exp.launch import cell_status
-from hycam_exp.launch.cell_status import DONE, MISSING, Inputs, standing, store_of
+from hycam_exp.launch.cell_status import DONE, MISSING, Inputs, standing
 from hycam_exp.launch.jobs import jobs_of
 from hycam_exp.launch.local import LocalJob
 from hycam_exp.models import files
@@ -67,7 +69,8 @@ def test_a_plan_reads_everything_once(tmp_path: Path, counted: Counter[str]) -> 
 
 
 def _id(run: Run) -> str:
-    return cell_status.identifier(run, sources.read(run.data.tasks, run.data.root, run.data.fields).records)
+    records = sources.read(run.data.tasks, run.data.root, run.data.fields).records
+    return run_id(run, {"data": content_hash(records), **files.contents(run.model)})
 
 
 def test_ids_are_those_of_the_cells(tmp_path: Path) -> None:
@@ -111,7 +114,7 @@ def test_a_cell_is_missing_until_it_has_failed_as_often_as_it_may(tmp_path):
 def test_a_finished_cell_is_looked_for_in_its_study_alone(tmp_path):
     """A record in a study is none of a user's own run, nor of another study's, and the other way round."""
     paths = (f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}")
-    stores = [store_of(compose(*paths, *study)) for study in ((), ("study=mini",), ("study=other",))]
+    stores = [Store.of(compose(*paths, *study)) for study in ((), ("study=mini",), ("study=other",))]
     for holder in stores:
         path = holder.write(RECORD)
         assert [standing(ID, store).state for store in stores] == [DONE if s is holder else MISSING for s in stores]

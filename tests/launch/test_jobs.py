@@ -9,7 +9,7 @@ import pytest
 
 from hycam_exp.launch.jobs import jobs_of
 from hycam_exp.launch.local import LocalJob
-from hycam_exp.records.store import SCHEMA_VERSION
+from hycam_exp.records.record import SCHEMA_VERSION
 from tests.launch.test_local import WRITE
 
 

@@ -26,7 +26,8 @@ from hycam_exp.runtime.interruption import ended_by_signals
 
 WRITE = """
 from pathlib import Path
-from hycam_exp.records.store import RunRecord, SCHEMA_VERSION, Store
+from hycam_exp.records.record import RunRecord, SCHEMA_VERSION
+from hycam_exp.records.store import Store
 empty = dict(config={}, scores=[], metrics={}, curves={}, fit={}, routing=[], counts={}, cost={}, data={}, code={},
              versions={}, notes=[])
 Store(Path("%(folder)s/results/runs"), Path("%(folder)s/outputs")).write(

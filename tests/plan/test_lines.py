@@ -1,6 +1,5 @@
 """Lines and statuses."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hycam_exp.plan.devices import GPUS
 from hycam_exp.plan.lines import PlanLine, lines
 from hycam_exp.plan.printout import as_json
 from hycam_exp.records.store import Store
+from tests.made import made
 
 
 def plan(tmp_path: Path, *overrides: str) -> list[PlanLine]:
@@ -85,9 +85,7 @@ def test_a_record_is_a_done_cell(tmp_path):
     identifier = line.cells[0].run_id or ""
     store = Store(tmp_path / "r" / "runs", tmp_path / "o")
     store.record_path(identifier).parent.mkdir(parents=True)
-    empty = {key: {} for key in ("config", "metrics", "curves", "fit", "counts", "cost", "data", "code", "versions")}
-    fields = {"schema_version": 1, "run_id": identifier, "scores": [], "routing": [], "notes": [], **empty}
-    store.record_path(identifier).write_text(json.dumps(fields))
+    store.write(made(run_id=identifier))
     assert plan(tmp_path)[0].count("done") == 1
 
 

@@ -1,13 +1,17 @@
 """What a finished cell prints."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hycam_exp.data.records import Rejection
+from hycam_exp.evaluation.metrics import Score
 from hycam_exp.records import printout
-from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score, Store
+from hycam_exp.records.record import PeakMemory, RunRecord
+from hycam_exp.records.store import Store
+from tests.made import COUNTS, made
 
 ID = "tiny-lora-mini-f0-s1-0123abcd"
 STORE = Store(Path("/data/[old]/results/runs"), Path("/data/[/old]/outputs"))
@@ -24,35 +28,21 @@ def score(task: str, metric: str, value: float | None, n: int = 1) -> Score:
 
 
 def record(*scores: Score, notes: tuple[str, ...] = (), stopped_early: bool = False) -> RunRecord:
-    part = {
-        "train": 7,
-        "validation": 2,
-        "test": 1,
-        "train_truncated": 3,
-        "validation_truncated": 2,
-        "test_truncated": 1,
+    used = replace(COUNTS, train=7, validation=2, test=1, train_truncated=3, validation_truncated=2, test_truncated=1)
+    records = {
+        "dolly": replace(used, rows=1500, rejected=4, too_long=5),
+        "web_gpt": replace(used, rows=500, rejected=0, too_long=1),
     }
-    return RunRecord(
-        schema_version=SCHEMA_VERSION,
+    base = made()
+    return made(
         run_id=ID,
-        config={"data": {"tasks": ["dolly", "web_gpt"]}},
         scores=list(scores),
-        metrics={},
-        curves={},
-        fit={"steps": 40, "best_step": 30, "best_validation_loss": 1.23456, "stopped_early": stopped_early},
-        routing=[],
-        counts={
-            "parameters_trainable": 12_500,
-            "parameters_total": 1_000_000,
-            "records": {
-                "dolly": {"rows": 1500, "rejected": 4, "too_long": 5, **part},
-                "web_gpt": {"rows": 500, "rejected": 0, "too_long": 1, **part},
-            },
-        },
-        cost={"seconds": {"load": 0.25, "train": 61.04}, "peak_memory": {"kind": "rss", "bytes": 1536 * 2**20}},
-        data={},
-        code={},
-        versions={},
+        fit=replace(base.fit, steps=40, best_step=30, best_validation_loss=1.23456, stopped_early=stopped_early),
+        counts=replace(base.counts, parameters_trainable=12_500, parameters_total=1_000_000, records=records),
+        config={**base.config, "data": {"name": "mix", "tasks": ["dolly", "web_gpt"]}},
+        cost=replace(
+            base.cost, seconds={"load": 0.25, "train": 61.04}, peak_memory=PeakMemory(kind="rss", bytes=1536 * 2**20)
+        ),
         notes=list(notes),
     )
 

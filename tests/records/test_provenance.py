@@ -3,12 +3,14 @@
 import importlib.metadata
 import platform
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hycam_exp.records import provenance as module
 from hycam_exp.records.provenance import provenance, versions
+from hycam_exp.records.record import Code
 
 
 @pytest.fixture
@@ -29,15 +31,15 @@ def git(folder: Path, *arguments: str) -> str:
 
 def test_provenance_is_commit_and_state(checkout: Path) -> None:
     """The commit, and whether a source differs from it; without git both are None."""
-    assert provenance() == {"commit": None, "dirty": None}
+    assert provenance() == Code(commit=None, dirty=None)
     git(checkout, "init", "--quiet")
     git(checkout, "add", ".")
     git(checkout, "commit", "--quiet", "-m", "first")
     (checkout / "notes.txt").write_text("beside the sources")
-    expected = {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False}
+    expected = Code(commit=git(checkout, "rev-parse", "HEAD"), dirty=False)
     assert provenance() == expected
     (checkout / "data_prep" / "new.py").write_text("")
-    assert provenance() == {**expected, "dirty": True}
+    assert provenance() == replace(expected, dirty=True)
 
 
 def test_versions_are_the_installed_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,25 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score, Store, all_records_folders, records_folder
+from hycam_exp.evaluation.metrics import Score
+from hycam_exp.records.record import SCHEMA_VERSION
+from hycam_exp.records.store import Store, all_records_folders, records_folder
 from hycam_exp.runtime.files import write_atomically
+from tests.made import made
 
-RECORD = RunRecord(
-    schema_version=SCHEMA_VERSION,
-    run_id="tiny-lora-mini-f0-s1-0123abcd",
-    config={"data": {"tasks": ["dolly"]}, "path": "é世"},
-    scores=[Score(task="dolly", metric="ppl", value=2.5, n=3), Score(task="mean", metric="ppl", value=None, n=1)],
-    metrics={"ppl": {"better": "lower", "aggregation": "a", "version": "1"}},
-    curves={"train": [{"step": 1, "loss": 0.1 + 0.2}], "validation": []},
-    fit={"steps": 1, "stopped_early": False},
-    routing=[],
-    counts={"parameters_total": 10**15},
-    cost={"seconds": {"train": 1e-300}},
-    data={"files": []},
-    code={"commit": None, "dirty": None},
-    versions={"python": "3"},
-    notes=["a note\nof two lines"],
-)
+RECORD = made(config={**made().config, "path": "é世"})
 ID = RECORD.run_id
 
 
@@ -107,7 +95,7 @@ def without(name: str) -> dict:
 @pytest.mark.parametrize(
     "content",
     [
-        [], 7, None, "text", {}, {"schema_version": SCHEMA_VERSION}, {"schema_version": "1"}, {"schema_version": None},
+        [], 7, None, "text", {}, {"schema_version": SCHEMA_VERSION}, {"schema_version": "2"}, {"schema_version": None},
         without("scores"), without("notes"), {**asdict(RECORD), "scores": [{"task": "dolly"}]},
         {**asdict(RECORD), "scores": 3}, {**asdict(RECORD), "unknown": 1},
     ],
@@ -120,10 +108,11 @@ def test_file_that_is_no_record_is_named(store: Store, content: object) -> None:
         store.read(ID)
 
 
-def test_newer_schema_is_named(store: Store) -> None:
-    """A record of later software is refused with both versions, whatever else is in it."""
-    write_atomically(store.record_path(ID), json.dumps({"schema_version": SCHEMA_VERSION + 1, "new": 1}).encode())
-    with pytest.raises(ValueError, match=f"schema version {SCHEMA_VERSION + 1} is newer than this software's"):
+@pytest.mark.parametrize(("version", "words"), [(SCHEMA_VERSION + 1, "newer"), (SCHEMA_VERSION - 1, "older")])
+def test_another_schema_is_named(store: Store, version: int, words: str) -> None:
+    """A record of later or earlier software is refused with both versions and the way out, whatever else is in it."""
+    write_atomically(store.record_path(ID), json.dumps({"schema_version": version, "new": 1}).encode())
+    with pytest.raises(ValueError, match=f"schema version {version} is {words} than this software's {SCHEMA_VERSION}"):
         store.read(ID)
 
 

@@ -1,37 +1,65 @@
-"""What the report's tests share: experiment files composed once, since composing is slow."""
+"""What the report's tests share: the study of the mini grids, and experiment files composed once."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from hycam_exp.records.store import RunRecord
-from hycam_exp.report.expected import Experiments, Memo
-from hycam_exp.report.figures.line import standard
-from hycam_exp.report.records import read
-from hycam_exp.report.summary import summarise
-from hycam_exp.report.tables import build
-from tests.report.page_reader import address, browser, reader  # noqa: F401 - fixtures
+from hycam_exp.records.record import RunRecord
+from hycam_exp.report.cache import kept_in
+from hycam_exp.report.experiments import Experiments
+from hycam_exp.report.frame import Frame, read
+from hycam_exp.report.select import Row, select
+from hycam_exp.report.sources import Source
+from hycam_exp.report.tables.build import build
+from tests.report.page.page_reader import address, browser, reader  # noqa: F401 - fixtures
+from tests.report.toy import frame_of, known_experiments
 
-RESULTS = Path(__file__).parents[2] / "results" / "studies" / "mini"
+RESULTS = Path(__file__).parents[2] / "results"
+MINI = Source.study(RESULTS, "mini")
+"""The committed study."""
+WORDS = ["study=mini"]
+"""What a command is given to read it alone."""
+
+
+@cache
+def mini_frame() -> Frame:
+    """The committed records, read once."""
+    found = read(MINI, known_experiments())
+    assert not found.problems
+    return found
+
+
+@cache
+def mini_rows() -> tuple[Row, ...]:
+    """The rows of the methods and ablations on the mini set, without sweeps and switches."""
+    (group,) = select(mini_frame(), known_experiments()).groups
+    return tuple(row for row in group.rows if not any(key.startswith("method.") for key in row.variant))
 
 
 def mini_records() -> list[RunRecord]:
-    """The committed records of the methods and ablations on the mini set, without other seeds, sweeps and switches."""
-    found = standard(summarise(read(RESULTS).records))
-    return [record for summary in found for record in summary.records if record.config["seed"] == 0]
+    """Their records."""
+    return [run.record for row in mini_rows() for run in row.runs]
+
+
+def mini_row(method: str) -> Row:
+    """The row of a method as its YAML sets it."""
+    return next(row for row in mini_rows() if row.method == method and not row.variant)
 
 
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of outputs that holds the settings that the committed records need."""
+    """A folder of outputs that holds what a report of the committed records keeps."""
     outputs = tmp_path_factory.mktemp("outputs")
-    memo = Memo(outputs / "report")
-    build(summarise(read(RESULTS).records), Experiments(memo))
-    memo.save()
+    cache = kept_in(outputs)
+    experiments = Experiments(cache)
+    build(select(frame_of(mini_records()), experiments), experiments)
+    read(MINI, experiments)
+    cache.save()
     return outputs
 
 
 @pytest.fixture(scope="session")
-def experiments(kept: Path) -> Experiments:
-    """Experiment files, mostly composed already."""
-    return Experiments(Memo(kept / "report"))
+def experiments() -> Experiments:
+    """Experiment files."""
+    return known_experiments()

@@ -11,21 +11,44 @@ from typing import Any
 import pytest
 
 from hycam_exp.data.measured import FILE
+from hycam_exp.records.store import Store
 from hycam_exp.report import __main__ as command
+from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.figures import catalogue
-from tests.report.conftest import RESULTS
+from hycam_exp.report.frame import read
+from hycam_exp.report.select import select
+from hycam_exp.report.sources import Source
+from hycam_exp.report.tables.build import build
+from hycam_exp.report.tables.text import markdown
+from tests.report.conftest import MINI, RESULTS, mini_frame
 
 HYCAM = "tiny_llama-hycam-mini-f0-s0-cc47b70f.json"
 SUFFIXES = {".md", ".tex", ".csv"}
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The committed records as a user's own."""
+    folder = tmp_path_factory.mktemp("whole")
+    for run in mini_frame().runs:
+        Store(folder / "runs", folder).write(run.record)
+    shutil.copy(RESULTS / FILE, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lora(whole: Path, experiments: Experiments) -> str:
+    """LoRA's line of their table."""
+    selection = select(read(Source.own(whole), experiments), experiments)
+    (table,) = [table for table in build(selection, experiments).tables if table.name == "mini"]
+    (line,) = [line for line in markdown(table).splitlines() if "| LoRA |" in line]
+    return line
+
+
 @pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """A copy of the committed study's records."""
-    study = tmp_path / "studies" / "mini"
-    shutil.copytree(RESULTS / "records", study / "records", ignore=shutil.ignore_patterns("*.parquet"))
-    shutil.copy(RESULTS.parents[1] / FILE, tmp_path)
-    return study
+def results(whole: Path, tmp_path: Path) -> Path:
+    """A copy of them."""
+    return Path(shutil.copytree(whole, tmp_path / "results"))
 
 
 @pytest.fixture(autouse=True)
@@ -45,58 +68,103 @@ def change(path: Path, how: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(fields))
 
 
-def test_the_committed_tables_are_those_of_the_committed_records(results: Path, kept: Path) -> None:
-    """Byte for byte, and again; a second time nothing is written."""
-    for path in (RESULTS / "records").glob("*.parquet"):  # of which the bootstrap is
-        (results / "records" / path.name).symlink_to(path)
-    assert report(results, kept) == 0
-    written = {path.name: path.read_bytes() for path in (results / "tables").iterdir()}
+def test_the_committed_tables_are_those_of_the_committed_records(tmp_path: Path, kept: Path) -> None:
+    """Byte for byte, and again; a second time nothing is written. A study's tables are of its own records alone, in
+    its folder, whatever the user's runs and other studies are; theirs are made beside."""
+    study, other = (tmp_path / "studies" / name for name in ("mini", "other"))
+    shutil.copy(RESULTS / FILE, tmp_path)
+    for folder, chosen in ((study / "records", "*"), (other / "records", "*-lora-*"), (tmp_path / "runs", "*-f0-*")):
+        folder.mkdir(parents=True)
+        for path in MINI.records.glob(chosen):
+            (folder / path.name).symlink_to(path)
+    assert report(tmp_path, kept) == 0
+    written = {path.name: path.read_bytes() for path in (study / "tables").iterdir()}
     assert {Path(name).suffix for name in written} == SUFFIXES
-    assert written == {path.name: path.read_bytes() for path in (RESULTS / "tables").iterdir()}
-    times = {path.name: path.stat().st_mtime_ns for path in (results / "tables").iterdir()}
+    assert written == {path.name: path.read_bytes() for path in (MINI.out / "tables").iterdir()}
+    pages = [folder / "report.html" for folder in (study, other, tmp_path / "report")]
+    assert [path.is_file() for path in pages] == [True, True, True]
+    assert "| HyCAM | \N{EN DASH} |" in (other / "tables" / "mini.md").read_text()
+    assert "(1/5)" in (tmp_path / "report" / "tables" / "mini.md").read_text()
+    every = [*(study / "tables").iterdir(), *pages]
+    times = {path: path.stat().st_mtime_ns for path in every}
+    assert report(tmp_path, kept) == 0
+    assert times == {path: path.stat().st_mtime_ns for path in every}
+
+
+def test_studies_and_runs_never_enter_one_report(
+    results: Path, whole: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each has its own tables and page: the user's run, in results/report, is in no study's table and alone in its; of
+    a study's folder there is the study alone."""
+    study = results / "studies" / "mine"
+    (results / "runs").rename(results / "all")
+    for folder, chosen in ((study / "records", "*-lora-mini-*"), (results / "runs", "*-full_ft-mini-f0-s0-*")):
+        folder.mkdir(parents=True)
+        for path in (results / "all").glob(chosen):
+            shutil.copy(path, folder)
     assert report(results, kept) == 0
-    assert times == {path.name: path.stat().st_mtime_ns for path in (results / "tables").iterdir()}
+    means = capsys.readouterr().out.split(f"== {results / 'report'} ==")
+    assert [("lora" in part.split(), "full_ft" in part.split()) for part in means] == [(True, False), (False, True)]
+    assert (study / "report.html").is_file()
+    assert (results / "report" / "report.html").is_file()
+    assert not (results / "tables").exists()
+    assert report(study, kept) == 0
+    assert "full_ft" not in capsys.readouterr().out.split()
 
 
 def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> None:
     """Before anything is composed or written."""
     file = results / "file"
     file.touch()
-    with pytest.raises(
-        ValueError, match=rf"^--outputs={file}: {file}/report/studies/mini cannot be made \(Not a directory\)$"
-    ):
+    with pytest.raises(ValueError, match=rf"^--outputs={file}: {file}/report cannot be made \(Not a directory\)$"):
         report(results, file)
-    assert not (results / "tables").exists()
+    assert not (results / "report" / "tables").exists()
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (lambda f: f.update(schema_version=2), f"records/{HYCAM}: schema version 2 is newer than this software's 1"),
-        (lambda f: f["scores"][0].update(value=float("nan")), f"records/{HYCAM}: the score ppl of auto_cot is nan"),
+        (
+            lambda f: f.update(schema_version=3),
+            f"runs/{HYCAM}: not a whole run record (schema version 3 is newer than this software's 2: update hycam_exp",
+        ),
+        (
+            lambda f: f["scores"][0].update(value=float("nan")),
+            f"runs/{HYCAM}: not a whole run record (JSON is malformed: invalid character (byte ",
+        ),
         (
             lambda f: f["config"]["recipe"].update(epochs=9),
             "tiny_llama x hycam x mini: refused: fold 0 with recipe.epochs=9",
         ),
         (
             lambda f: f["data"].update(split="0" * 64),
-            "tiny_llama x hycam x mini: refused: split digest of fold 0: 00000000, in other rows 819f60d8",
+            "tiny_llama x hycam x mini: left out: fold 0 of other records (split of fold 0 00000000, most runs' is"
+            " 819f60d8)",
         ),
         (
-            lambda f: f.update(results_version=2),
-            "tiny_llama x hycam x mini: refused: results version: 2 (fold 0), 1 (folds 1, 2, 3, 4)",
+            lambda f: f["data"].update(content="0" * 64),
+            "tiny_llama x hycam x mini: left out: fold 0 of other records (data content 00000000, most runs' is",
         ),
+        (
+            lambda f: f["scores"][0].update(value=-3.0),
+            f"runs/{HYCAM}: the score ppl of mini_reasoning is -3, must be at least 1",
+        ),
+        (
+            lambda f: f["config"]["model"].update(name="../x"),
+            f"runs/{HYCAM}: config.model.name=../x: must be a plain name",
+        ),
+        (lambda f: f["config"]["model"].update(name="x" * 300), f"runs/{HYCAM}: config.model.name=xxx"),
     ],
 )
 def test_bad_input_is_named_and_the_rest_reported(
-    results: Path, kept: Path, capsys: pytest.CaptureFixture[str], how: Callable[[dict[str, Any]], object], said: str
-) -> None:
-    """With exit status 1; LoRA's row is as before."""
-    change(results / "records" / HYCAM, how)
+    results: Path, kept: Path, lora: str, capsys: pytest.CaptureFixture[str], how: Callable[[dict[str, Any]], object],
+    said: str,
+) -> None:  # fmt: skip
+    """With exit status 1; LoRA's row is as before, and nothing is written outside."""
+    change(results / "runs" / HYCAM, how)
     assert report(results, kept) == 1
     assert said in capsys.readouterr().err
-    page = (results / "tables" / "mini.md").read_text()
-    (lora,) = [line for line in (RESULTS / "tables" / "mini.md").read_text().splitlines() if "| LoRA |" in line]
+    page = (results / "report" / "tables" / "mini.md").read_text()
     assert lora in page
     (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
     assert "(4/5)" in hycam or "\N{EN DASH}" in hycam
@@ -106,25 +174,38 @@ def test_a_duplicate_and_a_truncated_file_are_named(
     results: Path, kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each of the two records of one cell, and the file."""
-    shutil.copy(results / "records" / HYCAM, results / "records" / "again.json")
-    change(results / "records" / "again.json", lambda f: f.update(run_id="again"))
-    lora = next((results / "records").glob("tiny_llama-lora-mini-f1*.json"))
+    shutil.copy(results / "runs" / HYCAM, results / "runs" / "again.json")
+    change(results / "runs" / "again.json", lambda f: f.update(run_id="again"))
+    lora = next((results / "runs").glob("tiny_llama-lora-mini-f1*.json"))
     lora.write_bytes(lora.read_bytes()[:1000])
     assert report(results, kept) == 1
     said = capsys.readouterr().err
-    assert f"records/{HYCAM}: the same cell as again" in said
-    assert "records/again.json: the same cell as tiny_llama-hycam-mini-f0" in said
+    assert f"runs/{HYCAM}: the same cell as again" in said
+    assert "runs/again.json: the same cell as tiny_llama-hycam-mini-f0" in said
     assert f"{lora}: not a whole run record" in said
 
 
 def test_mixed_rows_are_marked_where_the_user_allows_them(results: Path, kept: Path) -> None:
     """And the exit status is 0."""
-    change(results / "records" / HYCAM, lambda f: f.update(results_version=2))
+    change(results / "runs" / HYCAM, lambda f: f["config"]["recipe"].update(epochs=9))
     assert report(results, kept, "--allow-mixed") == 0
-    page = (results / "tables" / "mini.md").read_text()
+    page = (results / "report" / "tables" / "mini.md").read_text()
     (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
     assert hycam.count("\N{DAGGER}") == 6
-    assert "HyCAM: mixed: results version: 2 (fold 0), 1 (folds 1, 2, 3, 4)" in page
+    assert "HyCAM: mixed: fold 0 with recipe.epochs=9" in page
+
+
+def test_of_two_versions_the_newest_alone_is_reported(
+    results: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where mixed rows are allowed: the older ones are named, the exit status is 1."""
+    change(results / "runs" / HYCAM, lambda f: f.update(results_version=2))
+    assert report(results, kept, "--allow-mixed") == 1
+    assert f"{results / 'runs'}: left out: 174 of results version 1" in capsys.readouterr().err
+    page = (results / "report" / "tables" / "mini.md").read_text()
+    (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
+    assert "(1/5)" in hycam
+    assert "| LoRA | \N{EN DASH} |" in page
 
 
 def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> None:
@@ -135,7 +216,7 @@ def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> No
         "from hycam_exp.report.figures import catalogue\n"
         "catalogue.CATALOGUE.clear()\n"
         "try: command.main()\n"
-        "finally: print(sorted({{'torch', 'transformers', 'pandas', 'matplotlib'}} & set(sys.modules)))"
+        "finally: print(sorted({{'torch', 'transformers', 'matplotlib'}} & set(sys.modules)))"
     ).format(["--results", str(results), "--outputs", str(kept)])
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2],
@@ -152,24 +233,24 @@ def test_a_broken_file_of_counts_is_named_and_the_rest_reported(
     results: Path, kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With exit status 1; Table 1 is then without tokens of ours."""
-    (results.parents[1] / FILE).write_text("{")
+    (results / FILE).write_text("{")
     assert report(results, kept) == 1
-    assert f"error: {results.parents[1] / FILE}: not a whole file of counts" in capsys.readouterr().err
-    assert "943474" in (results / "tables" / "table1_datasets.csv").read_text()
-    assert "data_prep stats" in (results / "tables" / "table1_datasets.csv").read_text().splitlines()[1]
+    assert f"error: {results / FILE}: not a whole file of counts" in capsys.readouterr().err
+    assert "943474" in (results / "report" / "tables" / "table1_datasets.csv").read_text()
+    assert "data_prep stats" in (results / "report" / "tables" / "table1_datasets.csv").read_text().splitlines()[1]
 
 
 def test_a_damaged_samples_file_is_named_and_the_page_written(
     results: Path, kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With exit status 1; every line of what is said is marked, and the page names the file too."""
-    samples = results / "records" / HYCAM.replace(".json", ".samples.parquet")
+    samples = results / "runs" / HYCAM.replace(".json", ".samples.parquet")
     samples.write_bytes(b"PAR1 cut off")
     assert report(results, kept) == 1
     said = capsys.readouterr().err.splitlines()
-    assert any(f"{samples}: no samples file" in line for line in said)
+    assert any(f"{samples.name}: no samples file" in line for line in said)
     assert all(line.startswith("error: ") for line in said)
-    assert samples.name in (results / "report.html").read_text()
+    assert samples.name in (results / "report" / "report.html").read_text()
 
 
 def test_every_line_of_an_error_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +287,8 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     results: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No traceback."""
-    (results / "tables").write_text("a file")
+    (results / "report").mkdir()
+    (results / "report" / "tables").write_text("a file")
     monkeypatch.setattr(sys, "argv", ["report", "--results", str(results), "--outputs", str(kept)])
     with pytest.raises(SystemExit, match=r"^error: .*tables"):
         command.main()
@@ -225,9 +307,9 @@ def test_a_sub_command_has_its_own_arguments(monkeypatch: pytest.MonkeyPatch) ->
 def test_figures_come_with_the_tables(results: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Those of the committed records, and a second time none is drawn."""
     assert report(results, kept) == 0
-    pictures = {path: path.stat().st_mtime_ns for path in (results / "figures").rglob("*.*")}
+    pictures = {path: path.stat().st_mtime_ns for path in (results / "report" / "figures").rglob("*.*")}
     for path in pictures:
-        assert path.read_bytes() == (RESULTS / path.relative_to(results)).read_bytes(), path
+        assert path.read_bytes() == (MINI.out / path.relative_to(results / "report")).read_bytes(), path
     assert report(results, kept) == 0
     assert pictures == {path: path.stat().st_mtime_ns for path in pictures}
 
@@ -243,25 +325,8 @@ def test_a_command_that_there_is_not_names_those_that_there_are(
     assert capsys.readouterr().err.startswith("error: claim: no such command; there are claims, figures, statistics")
 
 
-def test_a_pipe_that_its_reader_closed_is_no_error() -> None:
+def test_a_pipe_that_its_reader_closed_is_no_error(kept: Path) -> None:
     """`| head -c 100` ends the command without a word."""
-    line = f"{sys.executable} -m hycam_exp.report claims --json | head -c 100"
+    line = f"{sys.executable} -m hycam_exp.report claims --json --outputs {kept} | head -c 100"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert (len(done.stdout), done.stderr) == (100, "")
-
-
-def test_studies_and_runs_never_enter_one_report(results: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each has its own tables and page: the user's run, in results/report, is in no study's table and alone in its."""
-    root = results.parents[1]
-    for path in (results / "records").iterdir():
-        if "-lora-mini-" not in path.name:
-            path.unlink()
-    (root / "runs").mkdir()
-    shutil.copy(next((RESULTS / "records").glob("tiny_llama-full_ft-mini-f0-s0-*.json")), root / "runs")
-    assert [source.out for source in command.sources(root)] == [results, root / "report"]
-    assert report(root, kept) == 0
-    means = capsys.readouterr().out.split(f"== {root / 'report'} ==")
-    assert [("lora" in part.split(), "full_ft" in part.split()) for part in means] == [(True, False), (False, True)]
-    assert (results / "report.html").is_file()
-    assert (root / "report" / "report.html").is_file()
-    assert not (root / "tables").exists()

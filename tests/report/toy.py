@@ -1,9 +1,49 @@
-"""Records that are made up, for the report's tests."""
+"""Records that are made up, and what the report makes of records, for its tests."""
 
-from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score
-from hycam_exp.report.table import Cell, Column, Row, Table, marked
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+
+from hycam_exp.evaluation.metrics import Score
+from hycam_exp.records.record import Curves, DataFacts, RunRecord
+from hycam_exp.report.cache import Cache
+from hycam_exp.report.experiments import Experiments
+from hycam_exp.report.frame import Frame, Run, runs_of
+from hycam_exp.report.select import Row, Selection, select
+from hycam_exp.report.sources import Source
+from hycam_exp.report.tables.table import Cell, Column, Table, marked
+from hycam_exp.report.tables.table import Row as TableRow
+from tests.made import RECORD, made
 
 TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
+
+
+@cache
+def known_experiments() -> Experiments:
+    """Experiment files, composed once for all tests."""
+    return Experiments(Cache(None))
+
+
+def frame_of(records: Iterable[RunRecord], source: Source | None = None) -> Frame:
+    """The frame of records as if they had been read."""
+    runs = tuple(runs_of(records, known_experiments()))
+    return Frame(runs, source=source) if source else Frame(runs)
+
+
+def selection_of(records: Iterable[RunRecord], source: Source | None = None) -> Selection:
+    """All groups of records."""
+    return select(frame_of(records, source), known_experiments())
+
+
+def rows_of(records: Iterable[RunRecord]) -> list[Row]:
+    """The rows of all groups."""
+    return selection_of(records).rows
+
+
+def run_of(record: RunRecord) -> Run:
+    """A record as the report knows it."""
+    (run,) = frame_of([record]).runs
+    return run
 
 
 def record(
@@ -13,14 +53,15 @@ def record(
     """A record whose perplexity alone was measured."""
     config = {
         "model": {"name": "m", "path": "x"}, "method": {"name": method, "routing": {"hard": False}},
-        "data": {"name": "mini", "root": None}, "recipe": {"clip": clip, "learning_rates": {"lora": 1.0}},
+        "data": {"name": "mini", "root": None, "tasks": ["dolly"]},
+        "recipe": {"name": "r", "clip": clip, "learning_rates": {"lora": 1.0}},
         "trainer": {"name": "cpu"}, "fold": fold, "seed": 0, **places,
     }  # fmt: skip
-    return RunRecord(
-        schema_version=SCHEMA_VERSION, run_id=f"m-{method}-f{fold}-{clip}", config=config,
-        scores=[Score(task="mean", metric="ppl", value=ppl, n=2)], metrics={}, curves={}, fit={}, routing=[],
-        counts={"parameters_trainable": 7, "records": {}}, cost={"seconds": {"train": 2.0, "load": 1.0}},
-        data={"content": "c", "split": f"{split}{fold}"}, code={}, versions={}, notes=[], results_version=version,
+    return made(
+        run_id=f"m-{method}-f{fold}-s{config['seed']}-{clip}", config=config, results_version=version,
+        scores=[Score(task="mean", metric="ppl", value=ppl, n=2)], metrics={}, curves=Curves(train=[], validation=[]),
+        counts=replace(RECORD.counts, records={}), cost=replace(RECORD.cost, seconds={"train": 2.0, "load": 1.0}),
+        data=DataFacts(files=[], content="c", split=f"{split}{fold}"), notes=[],
     )  # fmt: skip
 
 
@@ -29,14 +70,14 @@ def toy_table() -> Table:
     columns = [Column(group="A_1", name="PPL", better="lower"), Column(group="A_1", name="BLEU-4", better="higher")]
     whole = {"folds": 5, "num_folds": 5}
     rows = [
-        Row(label="LoRA & co", cells=[Cell(value=2.0, spread=0.25, published=1.6, published_mark="best", **whole),
-                                      Cell(value=0.1, spread=0.01, **whole)]),
-        Row(label="HyCAM", rule=True, cells=[Cell(value=1.5, spread=0.125, star=True, published=2.0, **whole),
-                                             Cell(value=0.2, star_uncorrected=True, is_mixed=True, **whole)]),
-        Row(label="100%_new", cells=[Cell(value=1.0, folds=3, num_folds=5, published=1.0, command="run it"),
-                                     Cell(folds=0, num_folds=5, command="run it")]),
+        TableRow(label="LoRA & co", cells=[Cell(value=2.0, spread=0.25, published=1.6, published_mark="best", **whole),
+                                           Cell(value=0.1, spread=0.01, worse=True, **whole)]),
+        TableRow(label="HyCAM", rule=True, cells=[Cell(value=1.5, spread=0.125, star=True, published=2.0, **whole),
+                                                  Cell(value=0.2, star_uncorrected=True, is_mixed=True, **whole)]),
+        TableRow(label="100%_new", cells=[Cell(value=1.0, folds=3, num_folds=5, published=1.0, command="run it"),
+                                          Cell(folds=0, num_folds=5, command="run it")]),
     ]  # fmt: skip
     return marked(Table(
         name="toy", title="A toy.", corner="Method", columns=columns, rows=rows, notes=["x < y | z"],
-        group_heading="Backbone", has_published=True, command="make toy",
+        facts=["So it came about."], group_heading="Backbone", has_published=True, command="make toy",
     ))  # fmt: skip

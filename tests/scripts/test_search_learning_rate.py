@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.config import grid
-from hycam_exp.launch.cell_status import Inputs, store_of
-from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Store
+from hycam_exp.launch.cell_status import Inputs
+from hycam_exp.records.record import SCHEMA_VERSION, RunRecord
+from hycam_exp.records.store import Store
 from hycam_exp.training.fit import NonFiniteLossError
 from scripts import search_learning_rate
 from scripts.search_learning_rate import GRID, SEEDS, Losses, choice, missing, neighbour, overrides_of, search
@@ -69,7 +70,7 @@ EMPTY = {key: {} for key in ("config", "metrics", "curves", "counts", "cost", "d
 def _place(folder: Path, method: str, cell: tuple[float, int], *changes: str) -> tuple[str, Store]:
     paths = (f"paths.results={folder}", f"paths.outputs={folder}/outputs")
     (run,) = grid.runs(grid.expand(overrides_of(method, cell, [*SMALL, *changes, *paths]), multirun=True))
-    return Inputs().run_id(run), store_of(run)
+    return Inputs().run_id(run), Store.of(run)
 
 
 def _write(folder: Path, method: str, cell: tuple[float, int], loss: float, *changes: str, version: int = 2) -> None:

@@ -1,8 +1,9 @@
 """`python -m hycam_exp.report figures`: every figure that the run records give, as PDF, PNG and CSV.
 
-With run=RUN_ID or a folder: the figures that need a trained model, from its adapter, for a HyCAM run: the weight matrix
-and t-SNE. Further: results=DIR, outputs=DIR, folder=DIR (where the figures go; default results/figures), and for a run
-task=NAME (whose text the weight matrix shows) and blocks=N,N,... (t-SNE shows the last).
+With study=NAME those of a study alone. With run=RUN_ID or a folder: the figures that need a trained model, from its
+adapter, for a HyCAM run: the weight matrix and t-SNE. Further: results=DIR, outputs=DIR, folder=DIR (where the figures
+go; default figures/ beside the records), and for a run task=NAME (whose text the weight matrix shows) and
+blocks=N,N,... (t-SNE shows the last).
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hycam_exp.config.methods import require
 from hycam_exp.runtime.command_line import as_errors, key_values
+from hycam_exp.runtime.require import require
 
 if TYPE_CHECKING:
-    from hycam_exp.report.records import Problem
+    from hycam_exp.report.frame import Problem
 
-OPTIONS = {"run": "", "results": "results", "outputs": "outputs", "folder": "", "task": "", "blocks": ""}
+OPTIONS = {
+    "run": "", "study": "", "results": "results", "outputs": "outputs", "folder": "", "task": "", "blocks": "",
+}  # fmt: skip
 
 
 def options(arguments: Sequence[str]) -> dict[str, str]:
@@ -42,44 +45,53 @@ def main(arguments: Sequence[str]) -> None:
         return
     try:
         chosen = options(arguments)
-        folder = Path(chosen["folder"] or Path(chosen["results"]) / "figures")
-        found = (_of_run(chosen, folder), []) if chosen["run"] else _of_records(Path(chosen["results"]), folder)
+        written, problems = (_of_run(chosen), []) if chosen["run"] else _of_records(chosen)
     except ValueError as error:
         sys.exit(as_errors(error))
-    written, problems = found
     for path in written:
         print(path)
     if problems:
         sys.exit("\n".join(map(as_errors, problems)))
 
 
-def _of_records(results: Path, folder: Path) -> tuple[list[Path], list[Problem]]:
+def _of_records(chosen: dict[str, str]) -> tuple[list[Path], list[Problem]]:
     """The files, and the records that were left out."""
+    from hycam_exp.report.cache import held_in
+    from hycam_exp.report.experiments import Experiments
     from hycam_exp.report.figures.catalogue import missing, write_all
-    from hycam_exp.report.records import folder as folder_of
-    from hycam_exp.report.records import read
-    from hycam_exp.report.summary import summarise
+    from hycam_exp.report.frame import read
+    from hycam_exp.report.select import select
+    from hycam_exp.report.sources import chosen_sources
 
-    collection = read(results)
-    summaries = summarise(collection.records)
-    require(bool(summaries), "results", results, f"no record in {folder_of(results)}")
-    files = write_all(summaries, folder)
-    for figure, command in missing(summaries, files):
-        print(f"{figure}: no records yet; they come from {command}", file=sys.stderr)
-    return [path for paths in files.values() for path in paths], collection.problems
+    results, experiments = Path(chosen["results"]), Experiments(held_in(Path(chosen["outputs"])))
+    written: list[Path] = []
+    problems: list[Problem] = []
+    for source in chosen_sources(results, [f"study={chosen['study']}"]):
+        selection = select(read(source, experiments), experiments)
+        files = write_all(selection, Path(chosen["folder"] or source.out / "figures"))
+        for figure, command in missing(selection, files) if selection.groups else ():
+            print(f"{figure}: no records yet; they come from {command}", file=sys.stderr)
+        written += [path for paths in files.values() for path in paths]
+        problems += [*selection.frame.problems, *selection.problems]
+    require(bool(written or problems), "results", results, f"no record in {results / 'runs'}")
+    return written, problems
 
 
-def _of_run(chosen: dict[str, str], folder: Path) -> list[Path]:
+def _of_run(chosen: dict[str, str]) -> list[Path]:
     from hycam_exp.report.figures import style, trained, tsne, weight_matrix
+    from hycam_exp.report.sources import chosen_sources
 
-    found = trained.load(chosen["run"], Path(chosen["outputs"]), Path(chosen["results"]))
+    sources = chosen_sources(Path(chosen["results"]), [f"study={chosen['study']}"])
+    found = trained.load(chosen["run"], Path(chosen["outputs"]), sources)
     blocks = [int(number) for number in chosen["blocks"].split(",")] if chosen["blocks"] else None
+    source = next((source for source in sources if source.record(found.name).is_file()), sources[-1])
+    folder = Path(chosen["folder"] or source.out / "figures")
     with style.applied():
-        plates = [
+        pictures = [
             weight_matrix.draw(found, chosen["task"] or None, blocks),
             tsne.draw(found, max(blocks) if blocks else None),
         ]
-        return [path for plate in plates for path in plate.write(folder / found.name)]
+        return [path for picture in pictures for path in picture.write(folder / found.name)]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Every figure that records alone give, and the command that makes the records of each."""
 
+import hashlib
 import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,22 +14,21 @@ from typing import TYPE_CHECKING, Any, Self
 from tqdm import tqdm
 
 from hycam_exp.report import titles
-from hycam_exp.report.expected import command
-from hycam_exp.report.figures import selection
-from hycam_exp.report.figures.drawn import Drawn
-from hycam_exp.report.figures.line import Shown, scored
-from hycam_exp.report.ground import by_mix
-from hycam_exp.report.summary import Summary
+from hycam_exp.report.cache import Cache, digest
+from hycam_exp.report.experiments import command
+from hycam_exp.report.figures import lines
+from hycam_exp.report.figures.lines import Shown, all_lines
+from hycam_exp.report.select import Row, Selection
 
 if TYPE_CHECKING:
-    from hycam_exp.report.figures.plate import Plate
+    from hycam_exp.report.figures.picture import Picture
 
 _FEW = 3  # figures: fewer are drawn before another process has started
 
 Place = tuple[str, str]
 """A backbone and data mix, by the name of its folder, and a figure."""
 Files = Mapping[Place, list[Path]]
-Select = Callable[[Sequence[Summary]], Shown]
+Select = Callable[[Sequence[Row]], Shown]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Entry:
     """A figure that records give."""
 
     shown: Select
-    """What of the summaries is in it."""
+    """What of a group's rows is in it."""
     module: str
     """Of this package, with `draw`; imported where a figure is drawn, for it imports matplotlib."""
     experiment: str
@@ -46,56 +46,51 @@ class Entry:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of `draw`."""
 
-    def draw(self, shown: Shown) -> list["Plate"]:
-        """The plates of what is shown."""
+    def draw(self, shown: Shown) -> list["Picture"]:
+        """The pictures of what is shown."""
         module = import_module(f"{__package__}.{self.module}")
-        plates: list[Plate] = module.draw(shown, **self.arguments)
-        return plates
+        pictures: list[Picture] = module.draw(shown, **self.arguments)
+        return pictures
 
 
 def _convergence(select: Select, name: str, experiment: str, mini: str) -> Entry:
     return Entry(select, "convergence", experiment, mini, {"name": name})
 
 
-def _sweep(sweep: selection.Sweep) -> Entry:
-    select = partial(selection.settings, sweep=sweep)
+def _sweep(sweep: lines.Sweep) -> Entry:
+    select = partial(lines.swept, sweep=sweep)
     return Entry(select, "sweep", f"figure_{sweep.field}", f"mini_{sweep.field}", {"sweep": sweep})
 
 
 CATALOGUE = {
-    "convergence": _convergence(selection.with_curves, "convergence", "table2_main", "mini"),
-    "loss_curves": _convergence(selection.with_seeds, "loss_curves", "figure_loss_curves", "mini_loss_curves"),
-    "num_specialized": _sweep(selection.NUM_SPECIALIZED),
-    "tau": _sweep(selection.TAU),
-    "pareto": Entry(scored, "pareto", "table2_main", "mini"),
-    "tasks": Entry(scored, "tasks", "table5_tasks", "mini"),
-    "retention": Entry(selection.with_both, "retention", "table2_main", "mini"),
-    "routing": Entry(selection.routed, "routing", "table2_main", "mini"),
+    "convergence": _convergence(lines.with_curves, "convergence", "table2_main", "mini"),
+    "loss_curves": _convergence(lines.with_seeds, "loss_curves", "figure_loss_curves", "mini_loss_curves"),
+    "num_specialized": _sweep(lines.NUM_SPECIALIZED),
+    "tau": _sweep(lines.TAU),
+    "pareto": Entry(lines.scored, "pareto", "table2_main", "mini"),
+    "tasks": Entry(lines.scored, "tasks", "table5_tasks", "mini"),
+    "retention": Entry(lines.with_both, "retention", "table2_main", "mini"),
+    "routing": Entry(lines.routed, "routing", "table2_main", "mini"),
 }
 
 
 class Drawing:
-    """The figures of some summaries, drawn by other processes while this one goes on.
+    """The figures of a selection's groups, drawn by other processes while this one goes on.
 
-    They go in a folder for each backbone and data mix. What `drawn` knows to be there already, of the same records, is
-    not drawn again. A few are drawn by this process when they are asked for. There are as many processes as processors
-    if it is not said how many: the files are the same. Leaving the context gives up what is not drawn yet.
+    They go in a folder for each backbone and data mix. What the cache knows to be there already, of the same records,
+    is not drawn again. A few are drawn by this process when they are asked for. There are as many processes as
+    processors if it is not said how many: the files are the same. Leaving the context gives up what is not drawn yet.
 
-    with Drawing(summaries, folder) as drawing:
+    with Drawing(selection, folder, cache) as drawing:
         ...  # something else
         files = drawing.files()
     """
 
-    def __init__(
-        self, summaries: Sequence[Summary], folder: Path, drawn: Drawn | None = None, processes: int | None = None
-    ) -> None:
-        self.folder, self.drawn = folder, drawn
-        mixes = by_mix(summaries).items()
-        self._shown = {(mix, name): entry.shown(of_mix) for mix, of_mix in mixes for name, entry in CATALOGUE.items()}
-        self._known = {
-            place: [] if not shown else drawn.files("/".join(place), shown, folder) if drawn else None
-            for place, shown in self._shown.items()
-        }
+    def __init__(self, selection: Selection, folder: Path, cache: Cache, processes: int | None = None) -> None:
+        self.folder, self.cache, self._source = folder, cache, selection.frame.source
+        groups = selection.main.items()
+        self._shown = {(mix, name): e.shown(group.rows) for mix, group in groups for name, e in CATALOGUE.items()}
+        self._known = {place: self._there(place) if shown else [] for place, shown in self._shown.items()}
         self._new = [place for place, files in self._known.items() if files is None]
         number = min(processes or os.cpu_count() or 1, -(-len(self._new) // _FEW))
         # Spawned: a fork would copy the locks of threads that it does not copy.
@@ -115,16 +110,28 @@ class Drawing:
         written = tqdm(self._written, "figures", len(self._new), unit="figure", disable=None, leave=False)
         for place, paths in zip(self._new, written, strict=True):
             self._known[place] = paths
-            if self.drawn:
-                self.drawn.keep("/".join(place), self._shown[place], self.folder, paths)
-        if self.drawn and self._new:
-            self.drawn.save()
+            contents = [(path.name, digest(path)) for path in paths]  # in the order of the page
+            self.cache.put("figures", self._key(place), contents)
         return {place: paths or [] for place, paths in self._known.items()}
 
+    def _key(self, place: Place) -> str:
+        """Of where a figure lies, what is shown in it, and its records' files."""
+        found = all_lines(self._shown[place])
+        parts = [str(self.folder.resolve()), *place, repr([(*line.key, line.label, line.look) for line in found])]
+        parts += [digest(self._source.record(run.id)) or run.id for line in found for run in line.runs]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
-def write_all(summaries: Sequence[Summary], folder: Path, processes: int | None = None) -> Files:
+    def _there(self, place: Place) -> list[Path] | None:
+        """The files of a figure if they are there as they would be drawn; None if it must be drawn."""
+        held = self.cache.held("figures", self._key(place))
+        if held is None or any(digest(self.folder / place[0] / name) != content for name, content in held):
+            return None
+        return [self.folder / place[0] / name for name, _ in held]
+
+
+def write_all(selection: Selection, folder: Path, processes: int | None = None) -> Files:
     """Draw what the records allow, and wait for it; the files' paths by mix and figure."""
-    with Drawing(summaries, folder, processes=processes) as drawing:
+    with Drawing(selection, folder, Cache(None), processes=processes) as drawing:
         return drawing.files()
 
 
@@ -133,16 +140,17 @@ def _write(task: tuple[str, Shown, Path]) -> list[Path]:
 
     figure, shown, folder = task
     with style.applied():
-        return [path for plate in CATALOGUE[figure].draw(shown) for path in plate.write(folder)]
+        return [path for picture in CATALOGUE[figure].draw(shown) for path in picture.write(folder)]
 
 
-def missing(summaries: Sequence[Summary], files: Files) -> list[tuple[str, str]]:
+def missing(selection: Selection, files: Files) -> list[tuple[str, str]]:
     """The figures that no backbone and data mix has records for, each with the command that makes them.
 
-    `files` is what drawing these summaries gave. No experiment is of a backbone of the user's own.
+    `files` is what drawing this selection gave. No experiment is of a backbone of the user's own.
     """
-    embedded = any(summary.model == "tiny_llama" for summary in summaries)
-    if summaries and not embedded and not any(summary.model in titles.MODELS for summary in summaries):
+    models = {group.model for group in selection.groups}
+    embedded = "tiny_llama" in models
+    if models and not embedded and not models & set(titles.MODELS):
         return []
     there = {figure for (_, figure), paths in files.items() if paths}
     return [

@@ -10,16 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import Line, basis, versions
-from hycam_exp.report.figures.plate import Plate
-from hycam_exp.report.figures.selection import curve
+from hycam_exp.report.figures.lines import Line, basis, curve
+from hycam_exp.report.figures.picture import Picture
 
 CURVES = {"validation": "validation loss", "train": "training loss since\nthe last validation"}
 COLUMNS = ("method", "variant", "curve", "step", "mean", "spread", "runs", "over", "version")
 MARKED = 12  # at most about so many markers on a line
 
 
-def draw(lines: Sequence[Line], name: str) -> list[Plate]:
+def draw(lines: Sequence[Line], name: str) -> list[Picture]:
     """The figure, by its name. The ablations, where there are any, have panels of their own."""
     ablations = [line for line in lines if line.method.startswith("hycam_")]
     methods = [line for line in lines if line not in ablations]
@@ -35,21 +34,20 @@ def draw(lines: Sequence[Line], name: str) -> list[Plate]:
         grid[-1, column].set_xlabel(f"optimiser step (band: s.d. over {_basis(members)})")
         handles, labels = grid[0, column].get_legend_handles_labels()
         grid[-1, column].legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2)
-    style.footnote(figure, versions(lines))
     for row, text in enumerate(CURVES.values()):
         grid[row, 0].set_ylabel(text)
     rows = [
-        (*line.key, kind, *point, len(line.records), line.over, line.version)
+        (*line.key, kind, *point, len(line.runs), line.over, line.runs[0].version)
         for line in lines
         for kind in CURVES
         for point in curve(line, kind)
     ]
-    return [Plate(name=name, figure=figure, columns=COLUMNS, rows=rows)]
+    return [Picture(name=name, figure=figure, columns=COLUMNS, rows=rows)]
 
 
 def _basis(lines: Sequence[Line]) -> str:
     """What a band is over: 5 folds, or 5 seeds of fold 0."""
-    folds = {record.config["fold"] for line in lines for record in line.records}
+    folds = {run.fold for line in lines for run in line.runs}
     of_fold = f" of fold {min(folds)}" if len(folds) == 1 and lines[0].over == "seed" else ""
     return f"{basis(lines)}{of_fold}"
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hycam_exp.records.store import RunRecord
 from hycam_exp.report.figures import labels, style
-from hycam_exp.report.figures.line import Line, basis, mean_and_spread, place, versions
-from hycam_exp.report.figures.looks import GREY
-from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.figures.lines import Line, basis, mean_and_spread, place
+from hycam_exp.report.figures.palette import GREY
+from hycam_exp.report.figures.picture import Picture
+from hycam_exp.report.frame import Run
 
 COLUMNS = (
     "method", "variant", "fold", "seed", "version", "ppl", "parameters_trainable", "train_seconds", "peak_memory_bytes",
@@ -17,57 +17,45 @@ COLUMNS = (
 )  # fmt: skip
 GIB = 2**30
 
-Cost = Callable[[RunRecord], float | None]
+Cost = Callable[[Run], float | None]
 
 
-def parameters(record: RunRecord) -> float | None:
+def parameters(run: Run) -> float | None:
     """Trained parameters."""
-    return record.counts.get("parameters_trainable")
+    return run.parameters
 
 
-def seconds(record: RunRecord) -> float | None:
-    """Seconds of training alone."""
-    return record.cost.get("seconds", {}).get("train")
-
-
-def memory(record: RunRecord) -> float | None:
-    """Peak memory of the whole run in bytes: the device's, or on CPU the process's."""
-    return (record.cost.get("peak_memory") or {}).get("bytes")
-
-
-def draw(lines: Sequence[Line]) -> list[Plate]:
+def draw(lines: Sequence[Line]) -> list[Picture]:
     """The figure of lines with scores. A setting that lacks a cost is left out of its panel."""
-    kinds = sorted({str((r.cost.get("peak_memory") or {}).get("kind")) for line in lines for r in line.records})
+    kinds = sorted({str(run.memory_kind) for line in lines for run in line.runs})
     panels: list[tuple[str, Cost, float]] = [
         ("trained parameters", parameters, 1),
-        ("seconds of training", seconds, 1),
-        (f"peak memory ({', '.join(kinds)}), GiB", memory, GIB),
+        ("seconds of training", lambda run: run.train_seconds, 1),
+        (f"peak memory ({', '.join(kinds)}), GiB", lambda run: run.memory, GIB),
     ]
     figure = Figure(figsize=(style.COLUMN * 1.25, 7.6), layout="constrained")
     for axes, (label, cost, unit) in zip(figure.subplots(3, 1), panels, strict=True):
         _panel(axes, lines, cost, unit)
         axes.set_xlabel(label)
         axes.set_ylabel("PPL")
-    style.footnote(figure, versions(lines))
     figure.suptitle(f"mean and s.d. over {basis(lines)}; dashed: Pareto front", fontsize=7)
     for axes, (_, cost, unit) in zip(figure.axes, panels, strict=True):
         labels.place(axes, _named(lines, cost, unit))
     rows = [
         (
-            *line.key, *place(record), record.score("ppl", "mean"), parameters(record), seconds(record), memory(record),
-            (record.cost.get("peak_memory") or {}).get("kind"), (record.cost.get("hardware") or {}).get("device"),
+            *line.key, *place(run), run.score("ppl"), run.parameters, run.train_seconds, run.memory, run.memory_kind,
+            run.device,
         )
         for line in lines
-        for record in line.records
+        for run in line.runs
     ]  # fmt: skip
-    return [Plate(name="pareto", figure=figure, columns=COLUMNS, rows=rows)]
+    return [Picture(name="pareto", figure=figure, columns=COLUMNS, rows=rows)]
 
 
 def _costs(line: Line, cost: Cost, unit: float) -> tuple[float, float] | None:
-    """Mean and spread over the runs; None if one of them lacks it."""
-    found = [cost(record) for record in line.records]
-    known = [value / unit for value in found if value is not None]
-    return mean_and_spread(known) if len(known) == len(found) else None
+    """Mean and spread; None if a run lacks it."""
+    found = line.of_units(cost)
+    return None if found is None else mean_and_spread([value / unit for value in found])
 
 
 def _panel(axes: Axes, lines: Sequence[Line], cost: Cost, unit: float) -> None:

@@ -9,35 +9,35 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from hycam_exp.records.store import RunRecord
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.line import Line, place
-from hycam_exp.report.figures.looks import TASKS, looks_of
-from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.figures.lines import Line, place
+from hycam_exp.report.figures.palette import TASKS, looks_of
+from hycam_exp.report.figures.picture import Picture
+from hycam_exp.report.frame import Run
 
 COLUMNS = ("fold", "seed", "version", "task", "layer", "module", "weight", "entropy", "tokens")
 NAMED = 64  # of more layers than these, only the first of a block is named
 
 
-def draw(lines: Sequence[Line]) -> list[Plate]:
+def draw(lines: Sequence[Line]) -> list[Picture]:
     """A figure for each line that routes."""
-    return [_plate(line, line.records[0]) for line in lines]
+    return [_picture(line, line.runs[0]) for line in lines]
 
 
-def _plate(line: Line, record: RunRecord) -> Plate:
-    rows = record.routing
-    layers = list(dict.fromkeys(row["layer"] for row in rows))
-    routed = {row["task"] for row in rows}
-    order = [task for task in record.config["data"].get("tasks") or [] if task in routed]
+def _picture(line: Line, run: Run) -> Picture:
+    rows = run.routing
+    layers = list(dict.fromkeys(row.layer for row in rows))
+    routed = {row.task for row in rows}
+    order = [task for task in run.named_tasks if task in routed]
     tasks = [*order, *sorted(routed - set(order))]
     looks = looks_of(tasks, TASKS)
     few = len(layers) <= 16
     height = max(2.2, 1.35 + min(len(layers) * (0.16 if few else 0.12), 7))
     figure = Figure(figsize=(style.PAGE, height), layout="constrained")
     panels = figure.subplots(1, len(tasks), squeeze=False)[0]
-    largest = max(max(row["weights"]) for row in rows)
-    most = max(len(row["weights"]) for row in rows)
-    by_place = {(row["layer"], row["task"]): row["weights"] for row in rows}
+    largest = max(max(row.weights) for row in rows)
+    most = max(len(row.weights) for row in rows)
+    by_place = {(row.layer, row.task): row.weights for row in rows}
     for axes, task in zip(panels, tasks, strict=True):
         known = [by_place.get((layer, task), []) for layer in layers]
         weights = [[*row, *[math.nan] * (most - len(row))] for row in known]
@@ -58,15 +58,15 @@ def _plate(line: Line, record: RunRecord) -> Plate:
     bar = figure.colorbar(image, ax=list(panels), label=f"mean weight (even: {share:.2f})", pad=0.01)
     bar.ax.axhline(share, color="white", linewidth=1)
     figure.suptitle(
-        f"{line.label}, fold {record.config['fold']}, seed {record.config['seed']}{style.generated([record])}",
+        f"{line.label}, fold {run.fold}, seed {run.seed}{style.generated([run])}",
         fontsize=8,
     )
     data = [
-        (*place(record), row["task"], row["layer"], module, weight, row["entropy"], row["tokens"])
+        (*place(run), row.task, row.layer, module, weight, row.entropy, row.tokens)
         for row in rows
-        for module, weight in enumerate(row["weights"])
+        for module, weight in enumerate(row.weights)
     ]
-    return Plate(name=f"routing-{line.file_name}", figure=figure, columns=COLUMNS, rows=data)
+    return Picture(name=f"routing-{line.file_name}", figure=figure, columns=COLUMNS, rows=data)
 
 
 def _block(name: str) -> str:

@@ -10,8 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from hycam_exp.records.store import RunRecord
-from hycam_exp.report import titles
+from hycam_exp.report.frame import Run
 
 PNG_DPI = 200
 COLUMN, PAGE = 3.4, 7.0  # widths in inches: one column of a two-column page, and both
@@ -54,15 +53,9 @@ def applied() -> Iterator[None]:
         yield
 
 
-def footnote(figure: Figure, text: str) -> None:
-    """Small words below everything; none for an empty text."""
-    if text:
-        figure.supxlabel(text, fontsize=6.5)
-
-
-def generated(records: Sequence[RunRecord]) -> str:
+def generated(runs: Sequence[Run]) -> str:
     """What must be said where tasks are named and are the generated ones; else nothing."""
-    return "; all tasks are generated" if all(titles.is_generated(r.config["data"]) for r in records) else ""
+    return "; all tasks are generated" if all(run.is_generated for run in runs) else ""
 
 
 def fix_layout(figure: Figure) -> None:

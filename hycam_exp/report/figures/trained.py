@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from hycam_exp.config.grid import Composer
 from hycam_exp.config.identity import INCIDENTAL
 from hycam_exp.config.settings import DataSettings
 from hycam_exp.models import files
-from hycam_exp.records.store import RunRecord, Store, all_records_folders
-from hycam_exp.report import titles
+from hycam_exp.records.record import RunRecord
+from hycam_exp.report.frame import parsed
+from hycam_exp.report.sources import Source
 
 REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter
 _GROUPS = ("model", "data", "recipe", "method")
@@ -40,13 +41,13 @@ class Trained:
     """Its tasks are the generated ones, which have the names of data sets."""
 
 
-def load(run: str, outputs: Path, results: Path) -> Trained:
+def load(run: str, outputs: Path, sources: Sequence[Source]) -> Trained:
     """The model of a run, given by its id or folder.
 
     Raises:
         ValueError: there is no such adapter, it is not HyCAM's, or its data are not what they were; says what to do.
     """
-    folder = _adapter(run, outputs, results)
+    folder = _adapter(run, outputs, sources)
     settings = json.loads((folder / files.SETTINGS_FILE).read_text(encoding="utf-8"))
     _check_method(run, settings["method"])
 
@@ -65,10 +66,16 @@ def load(run: str, outputs: Path, results: Path) -> Trained:
         tokenizer=backbone.tokenizer,
         layers=layers,
         adapter=model.active_adapter,
-        rows=_test_rows(data, settings["fold"], backbone.tokenizer, outputs, _record(name, outputs, results)),
+        rows=_test_rows(data, settings["fold"], backbone.tokenizer, outputs, _recorded(name, sources)),
         tasks=data.tasks,
-        is_generated=titles.is_generated(settings["data"]),
+        is_generated=data.root is None,
     )
+
+
+def _recorded(run_id: str, sources: Sequence[Source]) -> RunRecord | None:
+    """The record of a run; None where there is none."""
+    path = next((path for source in sources if (path := source.record(run_id)).is_file()), None)
+    return None if path is None else parsed(path)
 
 
 def _check_method(run: str, method: Mapping[str, Any]) -> None:
@@ -84,27 +91,21 @@ def _test_rows(data: DataSettings, fold: int, tokenizer: Any, outputs: Path, rec
 
     records = sources.read(data.tasks, data.root, data.fields).records
     found = fold_of(records, fold, data, tokenizer, outputs / "tokens")
-    if record is not None and record.data["split"] != found.digest:
+    if record is not None and record.data.split != found.digest:
         raise ValueError(f"{record.run_id}: the data have changed since; data.root={data.root} splits differently now")
     return list(found.test)
 
 
-def _record(run: str, outputs: Path, results: Path) -> RunRecord | None:
-    """The run's record, a study's or the user's own; None where there is none."""
-    found = (Store(folder, outputs).read(run) for folder in all_records_folders(results))
-    return next((record for record in found if record is not None), None)
-
-
-def _adapter(run: str, outputs: Path, results: Path) -> Path:
+def _adapter(run: str, outputs: Path, sources: Sequence[Source]) -> Path:
     try:
         return generate.adapter_folder(run, str(outputs))
     except ValueError as error:
-        record = _record(run, outputs, results)
+        record = _recorded(run, sources)
         if record is None:
             raise ValueError(f"{error}; a finished HyCAM run is needed: python -m hycam_exp method=hycam") from error
         _check_method(run, record.config["method"])
         raise ValueError(
-            f"run={run}: no adapter in {outputs / run} (records are kept, adapters are not); "
+            f"run={run}: no adapter in {outputs / run} (its record is kept, adapters are not); "
             f"this trains it again: {command(record.config, outputs)}"
         ) from error
 

@@ -13,8 +13,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.looks import TASKS, looks_of
-from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.figures.palette import TASKS, looks_of
+from hycam_exp.report.figures.picture import Picture
 from hycam_exp.report.figures.trained import Trained
 
 POINTS = 100  # response tokens of each task
@@ -95,7 +95,7 @@ def embedded(without: Any, with_cam: Any) -> tuple[Any, Any]:
     return plane[: len(without)], plane[len(without) :]
 
 
-def draw(trained: Trained, block: int | None = None, points: int = POINTS) -> Plate:
+def draw(trained: Trained, block: int | None = None, points: int = POINTS) -> Picture:
     """The figure for one block, the last that is modulated unless another is asked for.
 
     Raises:
@@ -117,7 +117,7 @@ def draw(trained: Trained, block: int | None = None, points: int = POINTS) -> Pl
     figure = _figure(trained.tasks, tokens, found, planes)
     generated = "; all tasks are generated" if trained.is_generated else ""
     figure.suptitle(f"block {block}; {len(tokens)} response tokens of the test split{generated}", fontsize=8)
-    return Plate(name="tsne", figure=figure, columns=COLUMNS, rows=rows)
+    return Picture(name="tsne", figure=figure, columns=COLUMNS, rows=rows)
 
 
 def _figure(

@@ -10,8 +10,8 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.looks import BLACK
-from hycam_exp.report.figures.plate import Plate
+from hycam_exp.report.figures.palette import BLACK
+from hycam_exp.report.figures.picture import Picture
 from hycam_exp.report.figures.trained import Trained
 
 TOKENS, FEATURES = 40, 128  # at most so many are shown
@@ -64,7 +64,7 @@ def chosen_blocks(blocks: Sequence[int]) -> list[int]:
     return sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]})
 
 
-def draw(trained: Trained, task: str | None = None, blocks: Sequence[int] | None = None) -> Plate:
+def draw(trained: Trained, task: str | None = None, blocks: Sequence[int] | None = None) -> Picture:
     """The figure of the last tokens of a record of the run's test split.
 
     Raises:
@@ -87,7 +87,7 @@ def draw(trained: Trained, task: str | None = None, blocks: Sequence[int] | None
         for feature, value in zip(features[block], values, strict=True)
     ]
     figure = _figure(trained, row, start, tokens, matrices)
-    return Plate(
+    return Picture(
         name="weight_matrix", figure=figure, columns=("block", "position", "token", "feature", "factor"), rows=data
     )
 

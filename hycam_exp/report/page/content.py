@@ -4,21 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hycam_exp.report.claims.statement import Statement
+from hycam_exp.report.claims.statements import Statement
+from hycam_exp.report.experiments import Progress
+from hycam_exp.report.frame import Problem
 from hycam_exp.report.page.sample_texts import SampleTexts
-from hycam_exp.report.progress import Progress
-from hycam_exp.report.records import Problem
-from hycam_exp.report.summary import Summary
-from hycam_exp.report.table import Table
+from hycam_exp.report.select import Row
+from hycam_exp.report.sources import Source
+from hycam_exp.report.tables.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageContent:
     """Everything on the page."""
 
-    summaries: Sequence[Summary]
+    source: Source
+    rows: Sequence[Row]
     samples: SampleTexts
-    """Of every record of the summaries."""
+    """Of every run of the rows."""
     tables: Sequence[Table] = ()
     figures: Sequence[Path] = ()
     """PNG files; a CSV of the same name beside one is its data."""

@@ -10,17 +10,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hycam_exp.config.settings import NUM_FOLDS
-from hycam_exp.records.store import RunRecord
+from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report import titles
+from hycam_exp.report.frame import Run
 from hycam_exp.report.page import figure_view, run_list
 from hycam_exp.report.page.content import PageContent
 from hycam_exp.report.page.packing import Pool, inline_json, packed, rounded
 from hycam_exp.report.page.run_view import MOST_POINTS, run_view
 from hycam_exp.report.page.sample_texts import SampleTexts
 from hycam_exp.report.page.table_view import TableViews
-from hycam_exp.report.records import tasks_of
 
 FOLDER = Path(__file__).parent
+METRIC_TITLES = {
+    "ppl_before": "PPL before", **SCORES, "bits_per_byte": "Bits per byte", "ppl_without_eos": "PPL without EOS",
+    "ppl_released": "PPL as released", "cap_share": "Share cut at the most tokens",
+}  # fmt: skip
+"""The scores of a run's page in their order, with their titles."""
 SCRIPTS = ("elements", "payload", "tables", "figures", "runs", "curves", "differences", "samples", "run", "routes")
 """The script's files in their order."""
 
@@ -36,20 +41,20 @@ def document(content: PageContent) -> str:
 
 def _values(content: PageContent) -> dict[str, Any]:
     style, script = _own("page.css"), "\n".join(_own(f"{name}.js") for name in SCRIPTS)
-    records = [record for summary in content.summaries for record in summary.records]
-    lines = list(run_list.lines(content.summaries))
+    runs = [run for row in content.rows for run in (*row.runs, *row.further)]
+    lines = list(run_list.lines(content.rows))
     return {
         "content": content,
         "policy": _policy(style, script),
         "style": Markup(style),
         "script": Markup(script),
-        "data": Markup(inline_json(_data(records, content.samples))),
-        "totals": _totals(content, records),
+        "data": Markup(inline_json(_data(runs, content.samples))),
+        "totals": _totals(content, runs),
         "tables": sorted(map(TableViews, content.tables), key=lambda views: not views.has_values),  # ours first
         "figures": list(figure_view.figures(content.figures)),
         "lines": lines,
         "scores": run_list.SCORES,
-        "choices": _choices(lines, records),
+        "choices": _choices(lines, runs),
         "samples": content.samples,
         "most_points": MOST_POINTS,
         "num_folds": NUM_FOLDS,
@@ -75,23 +80,28 @@ def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _data(records: Sequence[RunRecord], samples: SampleTexts) -> dict[str, Any]:
+def _data(runs: Sequence[Run], samples: SampleTexts) -> dict[str, Any]:
     """What the script reads: every run by itself, so that one is unpacked when it is opened, and what they share."""
     pool = Pool()
-    runs = {record.run_id: packed(run_view(record, samples.runs[record.run_id], pool)) for record in records}
-    scores = {record.run_id: rounded(run_list.task_scores(record)) for record in records}
-    names = {"tasks": titles.TASKS | titles.MINI_TASKS, "methods": titles.METHODS, "models": titles.MODELS}
-    return {"shared": packed({"pool": pool.values, "scores": scores, "titles": names}), "runs": runs}
+    views = {run.id: packed(run_view(run, samples.runs[run.id], pool)) for run in runs}
+    scores = {run.id: rounded(run_list.task_scores(run)) for run in runs}
+    names = {
+        "tasks": titles.TASKS | titles.MINI_TASKS,
+        "methods": titles.METHODS,
+        "models": titles.MODELS,
+        "metrics": METRIC_TITLES,
+    }
+    return {"shared": packed({"pool": pool.values, "scores": scores, "titles": names}), "runs": views}
 
 
-def _totals(content: PageContent, records: Sequence[RunRecord]) -> list[tuple[str, str]]:
+def _totals(content: PageContent, runs: Sequence[Run]) -> list[tuple[str, str]]:
     """The overview's numbers."""
-    hours = sum(sum(record.cost["seconds"].values()) for record in records) / 3600
-    versions = {record.results_version for record in records}
+    hours = sum(run.seconds for run in runs) / 3600
+    versions = {run.version for run in runs}
     return [
-        _counted(len(records), "run"),
-        _counted(len(content.summaries), "setting"),
-        _counted(sum(s.is_complete for s in content.summaries), "setting", f"with all {NUM_FOLDS} folds"),
+        _counted(len(runs), "run"),
+        _counted(len(content.rows), "setting"),
+        _counted(sum(row.is_complete for row in content.rows), "setting", f"with all {NUM_FOLDS} folds"),
         ("hours of computing", f"{hours:,.1f}"),
         _counted(len(versions), "version", "of the results"),
         _counted(len(content.problems), "problem"),
@@ -103,9 +113,9 @@ def _counted(number: int, noun: str, rest: str = "") -> tuple[str, str]:
     return f"{noun if number == 1 else f'{noun}s'} {rest}".rstrip(), f"{number:,}"
 
 
-def _choices(lines: Sequence[run_list.Line], records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, str]]:
+def _choices(lines: Sequence[run_list.Line], runs: Sequence[Run]) -> Mapping[str, Mapping[str, str]]:
     """The options of the filters, with their titles."""
-    tasks = dict.fromkeys(task for record in records for task in tasks_of(record))
+    tasks = dict.fromkeys(task for run in runs for task in run.tasks)
     return {
         "model": {line.model: titles.model(line.model) for line in lines},
         "data": {line.data: line.data for line in lines},

@@ -1,8 +1,4 @@
 // One run: scores, curves, samples, cost, environment, config, routing.
-const METRICS = [
-  ["ppl_before", "PPL before"], ["ppl", "PPL"], ["bleu4", "BLEU-4"], ["rouge_l", "ROUGE-L"], ["bits_per_byte", "Bits per byte"],
-  ["ppl_without_eos", "PPL without EOS"], ["ppl_released", "PPL as released"], ["cap_share", "Share cut at the most tokens"],
-];
 
 const taskTitle = (titles, task) => titles.tasks[task] ?? task;
 
@@ -27,7 +23,7 @@ function tableOf(name, head, rows) {
 function scoresOf(run, titles) {
   const values = new Map(run.scored.map(([task, metric], place) => [`${task} ${metric}`, run.scores[place]]));
   const tasks = [...new Set(run.scored.map(([task]) => task))].filter((task) => task !== "retention");
-  const columns = METRICS.filter(([metric]) => run.scored.some(([, name]) => name === metric));
+  const columns = Object.entries(titles.metrics).filter(([metric]) => run.scored.some(([, name]) => name === metric));
   const named = (task) => taskTitle(titles, task);
   const rows = tasks.map((task) => [named(task), ...columns.map(([metric]) => values.get(`${task} ${metric}`) ?? null)]);
   const retention = run.scored.filter(([task]) => task === "retention")

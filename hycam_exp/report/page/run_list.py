@@ -6,11 +6,10 @@ from urllib.parse import quote
 
 from hycam_exp.evaluation import metrics
 from hycam_exp.evaluation.retention import TASK as RETENTION
-from hycam_exp.records.store import RunRecord
 from hycam_exp.report import titles
-from hycam_exp.report.records import tasks_of
-from hycam_exp.report.summary import Summary
-from hycam_exp.report.table import DASH
+from hycam_exp.report.frame import Run
+from hycam_exp.report.select import Row
+from hycam_exp.report.tables.table import DASH
 
 SCORES = tuple((name, metric, metrics.declared(metric).better) for metric, name in metrics.SCORES.items())
 
@@ -46,39 +45,39 @@ class Line:
     seconds: Value
 
 
-def lines(summaries: Sequence[Summary]) -> Iterator[Line]:
-    """Every run, in the order of the summaries and folds."""
-    for summary in summaries:
-        for record in summary.records:
-            yield _line(summary, record)
+def lines(rows: Sequence[Row]) -> Iterator[Line]:
+    """Every run, in the order of the rows and folds."""
+    for row in rows:
+        for run in (*row.runs, *row.further):
+            yield _line(row, run)
 
 
-def task_scores(record: RunRecord) -> dict[str, list[float | None]]:
+def task_scores(run: Run) -> dict[str, list[float | None]]:
     """The list's scores of every task and of their mean."""
-    return {task: [record.score(m, task) for _, m, _ in SCORES] for task in ("mean", *tasks_of(record))}
+    return {task: [run.score(m, task) for _, m, _ in SCORES] for task in ("mean", *run.tasks)}
 
 
-def _line(summary: Summary, record: RunRecord) -> Line:
-    title = titles.method(summary.method)
-    words = " ".join((record.run_id, title, summary.variant, *record.notes))
+def _line(row: Row, run: Run) -> Line:
+    title = titles.method(row.method)
+    words = " ".join((run.id, title, row.variant_text, *run.record.notes))
     return Line(
-        run_id=record.run_id,
-        link=f"#run={quote(record.run_id, safe='')}",
-        model=summary.model,
-        method=summary.method,
+        run_id=run.id,
+        link=f"#run={quote(run.id, safe='')}",
+        model=row.model,
+        method=row.method,
         method_title=title,
-        data=summary.data,
-        variant=summary.variant,
-        fold=record.config["fold"],
-        seed=record.config.get("seed"),
-        tasks=" ".join(tasks_of(record)),
+        data=row.data,
+        variant=row.variant_text,
+        fold=run.fold,
+        seed=run.seed,
+        tasks=" ".join(run.tasks),
         words=words.lower(),
-        scores=tuple(_value(record.score(metric, "mean"), ".3f") for _, metric, _ in SCORES),
-        retention=_value(record.score("ppl_change", RETENTION), "+.1%"),
-        parameters=_value(record.counts["parameters_trainable"], ",d"),
-        seconds=_value(sum(record.cost["seconds"].values()), ",.0f"),
+        scores=tuple(_value(run.score(metric), ".3f") for _, metric, _ in SCORES),
+        retention=_value(run.score("ppl_change", RETENTION), "+.1%"),
+        parameters=_value(run.parameters, ",d"),
+        seconds=_value(run.seconds, ",.0f"),
     )
 
 
 def _value(number: float | None, form: str) -> Value:
-    return Value(number=number, text=DASH if number is None else format(number, form))
+    return Value(number=number, text=DASH if number is None else titles.number(number, form))

@@ -1,8 +1,9 @@
 """One run as the page's script shows it: config, scores, curves, cost, environment, routing and samples, packed."""
 
+from dataclasses import asdict
 from typing import Any
 
-from hycam_exp.records.store import RunRecord
+from hycam_exp.report.frame import Run
 from hycam_exp.report.page.packing import Pool, rounded
 from hycam_exp.report.page.sample_texts import Rows
 
@@ -10,22 +11,23 @@ MOST_POINTS = 150
 _REPEATED = ("counts", "data", "code", "versions")
 
 
-def run_view(record: RunRecord, samples: dict[str, Rows], pool: Pool) -> dict[str, Any]:
+def run_view(run: Run, samples: dict[str, Rows], pool: Pool) -> dict[str, Any]:
     """The run's values; a whole number in the place of a section is that value's number in the pool."""
+    record, whole = run.record, asdict(run.record)
     return {
         "id": record.run_id,
         "config": {key: pool.number(value) for key, value in record.config.items()},
         "scored": pool.number([[score.task, score.metric, score.n] for score in record.scores]),
         "scores": rounded([score.value for score in record.scores]),
-        "metrics": pool.number(record.metrics),
-        "curves": {name: _curve(points) for name, points in record.curves.items()},
-        "fit": rounded(record.fit),
-        "routing": rounded(record.routing, 3),
-        "cost": rounded(record.cost),
+        "metrics": pool.number(whole["metrics"]),
+        "curves": {name: _curve(points) for name, points in whole["curves"].items()},
+        "fit": rounded(whole["fit"]),
+        "routing": rounded(whole["routing"], 3),
+        "cost": rounded(whole["cost"]),
         "notes": record.notes,
         "results_version": record.results_version,
         "samples": {task: [_sample(row, pool) for row in rows] for task, rows in samples.items()},
-    } | {part: pool.number(getattr(record, part)) for part in _REPEATED}
+    } | {part: pool.number(whole[part]) for part in _REPEATED}
 
 
 def _curve(points: list[dict[str, float]]) -> dict[str, Any]:

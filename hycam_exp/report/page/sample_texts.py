@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.evaluation.metrics import perplexity
-from hycam_exp.records.store import Store
-from hycam_exp.report.records import Problem, folder
-from hycam_exp.report.samples_file import read_table
+from hycam_exp.report.frame import Problem
+from hycam_exp.report.samples import read_table
+from hycam_exp.report.sources import Source
 
 LONGEST_TEXT = 1_500
 MOST_CHARACTERS = 12_000_000  # of predictions, over all runs: some 6 MB of the page
@@ -29,13 +29,12 @@ class SampleTexts:
     """The samples files that cannot be read."""
 
 
-def read(results: Path, run_ids: Sequence[str]) -> SampleTexts:
+def read(source: Source, run_ids: Sequence[str]) -> SampleTexts:
     """The samples of these runs; a run whose file is not there, is damaged (a problem) or has no texts has none."""
-    store = Store(folder(results), results)
     found: dict[str, dict[str, Rows]] = {}
     problems = []
     for run_id in run_ids:
-        path = store.samples_path(run_id)
+        path = source.samples(run_id)
         try:
             found[run_id] = _read(path)
         except ValueError as error:

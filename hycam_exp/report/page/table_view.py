@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hycam_exp.report import legend, titles
-from hycam_exp.report.files import forms
-from hycam_exp.report.table import PLUS_MINUS, Cell, Column, Row, Table
+from hycam_exp.report import titles
+from hycam_exp.report.tables import table as values
+from hycam_exp.report.tables.table import PLUS_MINUS, Cell, Column, Row, Table
+from hycam_exp.report.tables.text import forms
 
 _LEADING_NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
 
@@ -84,14 +85,14 @@ class TableViews:
             cells = [self._cell(row, cell, column) for cell, column in zip(row.cells, table.columns, strict=True)]
             rule = row.rule and row.section in sections
             sections.setdefault(row.section, []).append(RowView(label=row.label, rule=rule, cells=cells))
-        return TableView(table=table, sections=list(sections.items()), legend=legend.legend(table))
+        return TableView(table=table, sections=list(sections.items()), legend=values.legend(table))
 
     def _cell(self, row: Row, cell: Cell, column: Column) -> CellView:
         return CellView(
             text=column.shown(cell.value),
-            marks=legend.stars(cell),
+            marks=values.signs(cell),
             spread="" if cell.spread is None else f"{PLUS_MINUS}\N{NO-BREAK SPACE}{column.spread_shown(cell.spread)}",
-            folds=legend.folds(cell),
+            folds=values.folds(cell),
             emphasis=cell.mark or "",
             number=_number(cell),
             is_text=isinstance(cell.value, str),
@@ -118,13 +119,16 @@ def _lines(cell: Cell) -> Sequence[str]:
     folds = None if not cell.num_folds or cell.is_complete else f"{cell.folds or 0} of {cell.num_folds} folds."
     found = (
         (folds is not None, folds or ""),
-        (
-            cell.star and bool(cell.num_folds),
-            "Better than the best PEFT baseline, significant after Holm's correction.",
-        ),
-        (
-            cell.star_uncorrected and not cell.star,
-            "Better than the best PEFT baseline; significant only without a correction for many comparisons.",
+        *(
+            (holds and bool(cell.num_folds), f"{what} than the best other PEFT row, {how}.")
+            for what, sign, bracketed in (
+                ("Better", cell.star, cell.star_uncorrected),
+                ("Worse", cell.worse, cell.worse_uncorrected),
+            )
+            for holds, how in (
+                (sign, "significant by the corrected resampled t-test after Holm's correction"),
+                (bracketed and not sign, "significant only by the paired t-test without a correction"),
+            )
         ),
         *((True, sentence) for sentence in _compared(cell)),
         (cell.is_mixed, "Of records that differ in more than their fold."),
@@ -134,24 +138,20 @@ def _lines(cell: Cell) -> Sequence[str]:
 
 
 def _compared(cell: Cell) -> Sequence[str]:
-    """How the cell differs from the best PEFT baseline, over folds and over test samples."""
+    """How the cell differs from the best other PEFT row, over folds and over test samples."""
     c, resampled = cell.comparison, cell.resampled
     if c is None or c.difference is None:
         return []
-    over_folds = [f"HyCAM minus {titles.method(str(c.baseline))}, the best PEFT baseline: {c.difference:+.4f}"]
+    difference, spread = titles.number(c.difference, "+.4f"), titles.interval(c.interval, "+.4f")
+    over_folds = f"HyCAM minus {titles.label(str(c.baseline))}, the best other PEFT row: {difference}, 95% {spread}."
+    d_z = f"d_z {titles.number(c.effect, '+.2f')}, 95% {titles.interval(c.effect_interval, '+.2f')}."
     tests = ((c.p, "paired"), (c.p_corrected_resampled, "corrected resampled"), (c.p_corrected_holm, "with Holm"))
-    over_folds += [f"p = {p:.2g} ({name})" for p, name in tests if p is not None]
-    effect = None if c.effect is None else f"Effect {c.effect:+.2f},{_interval(c.effect_interval, '.2f')}."
+    shown = ", ".join(f"{titles.p_value(p)} ({name})" for p, name in tests if p is not None)
     over_samples = "No bootstrap: no samples, or not of all runs."
     if resampled:
-        over_samples = (
-            f"Bootstrap over {resampled.groups:,} groups of test samples:{_interval(resampled.interval, '.4f')}."
-        )
-    return [f"{', '.join(over_folds)}.", *([effect] if effect else []), over_samples]
-
-
-def _interval(bounds: tuple[float, float] | None, form: str) -> str:
-    return "" if bounds is None else f" 95% {bounds[0]:+{form}} to {bounds[1]:+{form}}"
+        bounds = titles.interval(resampled.interval, "+.4f")
+        over_samples = f"Bootstrap over {resampled.groups:,} groups of test samples: 95% {bounds}."
+    return [over_folds, *([d_z] if c.effect is not None else []), *([f"p: {shown}."] if shown else []), over_samples]
 
 
 def _number(cell: Cell) -> float | None:

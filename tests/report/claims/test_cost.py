@@ -1,19 +1,27 @@
 """Claims about cost: closed forms, and curves by hand."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 
-from hycam_exp.records.store import RunRecord
-from hycam_exp.report.claims.cost import mean_training_loss, parameters, statements, steps_to
-from hycam_exp.report.claims.statement import FAILS, HOLDS, UNKNOWN, Finding
-from hycam_exp.report.evidence import gather
-from hycam_exp.report.summary import Summary, summarise
-from tests.report.test_evidence import SUMMARIES, of
+from hycam_exp.records.record import Curves, RunRecord
+from hycam_exp.report.claims.cost import claims, mean_training_loss, parameters, steps_to
+from hycam_exp.report.claims.statements import FAILS, HOLDS, UNKNOWN, Finding, Statement
+from hycam_exp.report.frame import Run
+from hycam_exp.report.published import read
+from tests.report.claims.test_evidence import evidence_of, of
+from tests.report.conftest import mini_records
+from tests.report.toy import known_experiments, run_of
 
 
-def ours(summaries: list) -> dict[str, Finding]:
-    return {statement.id: statement.ours[0] for statement in statements(gather(summaries))}
+def statements(records: Sequence[RunRecord]) -> list[Statement]:
+    evidence = evidence_of(records)
+    return [claim.found(read(), evidence) for claim in claims(known_experiments().cache)]
+
+
+def ours(records: Sequence[RunRecord]) -> dict[str, Finding]:
+    return {statement.id: statement.ours[0] for statement in statements(records)}
 
 
 @pytest.mark.parametrize(
@@ -41,20 +49,20 @@ def test_published_verdicts_follow_from_the_closed_forms() -> None:
     assert all(s.ours[0].verdict == UNKNOWN for s in statements([]))
 
 
-def curves(train: list[float], validation: list[tuple[int, float]]) -> RunRecord:
-    record = of("lora").records[0]
-    rows = {
-        "train": [{"step": i + 1, "loss": loss} for i, loss in enumerate(train)],
-        "validation": [{"step": step, "loss": loss} for step, loss in validation],
-    }
-    return dataclasses.replace(record, curves=rows)
+def curves(train: list[float], validation: list[tuple[int, float]]) -> Run:
+    rows = Curves(
+        train=[{"step": i + 1, "loss": loss} for i, loss in enumerate(train)],
+        validation=[{"step": step, "loss": loss} for step, loss in validation],
+    )
+    return run_of(dataclasses.replace(of("lora")[0], curves=rows))
 
 
 def test_curves_by_hand() -> None:
     """The mean training loss; the first crossing, linear between validations, at the first one, or never."""
     record = curves([4.0, 2.0, 3.0], [(5, 3.0), (10, 2.0), (15, 2.5), (20, 1.0)])
     assert [mean_training_loss(record, steps) for steps in (1, 2, 3)] == [4.0, 3.0, 3.0]
-    windows = dataclasses.replace(record, curves={"train": [{"step": 3, "loss": 3.0}, {"step": 5, "loss": 7.0}]})
+    rows = Curves(train=[{"step": 3, "loss": 3.0}, {"step": 5, "loss": 7.0}], validation=[])
+    windows = run_of(dataclasses.replace(record.record, curves=rows))
     assert [mean_training_loss(windows, steps) for steps in (2, 4, 5)] == [3.0, (3 * 3.0 + 7.0) / 4, (9.0 + 14.0) / 5]
     assert steps_to(record, 2.5) == 7.5
     assert steps_to(record, 2.0) == 10.0
@@ -67,14 +75,14 @@ def test_convergence_compares_runs_within_a_fold() -> None:
     """The verdict is HyCAM's if it is before all others in both measures; of a run that ends early, or of a smaller
     fold, the steps that all have are compared; no curves tell nothing.
     """
-    hycam, lora = of("hycam"), of("lora")
 
-    def both(first: RunRecord, second: RunRecord) -> Finding:
-        settings = [
-            dataclasses.replace(s, records=tuple(dataclasses.replace(r, curves=c.curves) for r in s.records))
-            for s, c in ((hycam, first), (lora, second))
+    def both(first: Run, second: Run) -> Finding:
+        records = [
+            dataclasses.replace(r, curves=run.record.curves)
+            for method, run in (("hycam", first), ("lora", second))
+            for r in of(method)
         ]
-        return ours(settings)["faster_convergence"]
+        return ours(records)["faster_convergence"]
 
     fast, slow = curves([3.0, 1.0], [(1, 2.0), (2, 1.0)]), curves([3.0, 2.0], [(1, 3.0), (2, 2.0)])
     found = both(fast, slow)
@@ -92,73 +100,64 @@ def test_folds_of_unequal_size_are_compared_each_by_itself() -> None:
     """The areas of every fold go as far as its shortest run, whatever other folds have."""
     found = []
     for name, losses in (("hycam", [1.0, 1.0, 9.0]), ("lora", [2.0, 2.0, 2.0])):
-        records = []
-        for record in of(name).records:
+        for record in of(name):
             fold = record.config["fold"]
             train = losses[: 2 + (fold % 2) * (name == "hycam")]
-            shape = curves(train, [(len(train), 1.0 if name == "hycam" else 2.0)]).curves
-            records.append(dataclasses.replace(record, curves=shape))
-        found.append(dataclasses.replace(of(name), records=tuple(records)))
+            shape = curves(train, [(len(train), 1.0 if name == "hycam" else 2.0)]).record.curves
+            found.append(dataclasses.replace(record, curves=shape))
     values = ours(found)["faster_convergence"].values
     assert (values["area hycam"], values["area lora"]) == (1.0, 2.0)
 
 
-def test_convergence_compares_one_setting_of_each_method() -> None:
-    """That which is most like HyCAM's, and it is named; another recipe of a baseline changes nothing else."""
-    (clipped,) = (s for s in SUMMARIES if s.variant == "recipe.clip=1.0")
-    alone = ours([s for s in SUMMARIES if s.method != "riemoe_lora" or s is clipped])["faster_convergence"]
-    both = ours(SUMMARIES)["faster_convergence"]
+def test_convergence_compares_one_row_of_each_method() -> None:
+    """That which is as its YAML sets it, and it is named; another recipe of a baseline changes nothing else."""
+    clipped = [r for r in mini_records() if r.config["recipe"]["clip"] is not None]
+    alone, both = (ours(records)["faster_convergence"] for records in (clipped, mini_records()))
     assert both.values == alone.values
-    assert both.text.endswith("; of several settings the one most like HyCAM's: riemoe_lora (recipe.clip=1.0)")
-    assert "several settings" not in alone.text
+    assert both.text.endswith("; of several rows that most as its YAML sets it: riemoe_lora")
+    assert "several rows" not in alone.text
 
 
 def test_cost_is_compared_on_one_kind_of_hardware() -> None:
     """Seconds and memory from the records; other hardware, or a missing baseline, tells nothing."""
-    assert ours(SUMMARIES)["computational_efficiency"].verdict in (HOLDS, FAILS)
-    assert ours([of("hycam"), of("full_ft")])["computational_efficiency"].verdict == UNKNOWN
-    other = dataclasses.replace(
-        of("lora"),
-        records=tuple(
-            dataclasses.replace(r, cost={**r.cost, "hardware": {**r.cost["hardware"], "device": "other"}})
-            for r in of("lora").records
-        ),
-    )
-    found = ours([of("hycam"), of("full_ft"), other])["computational_efficiency"]
+    assert ours(mini_records())["computational_efficiency"].verdict in (HOLDS, FAILS)
+    assert ours(of("hycam", "full_ft"))["computational_efficiency"].verdict == UNKNOWN
+    other = [
+        dataclasses.replace(
+            r, cost=dataclasses.replace(r.cost, hardware=dataclasses.replace(r.cost.hardware, device="other"))
+        )
+        for r in of("lora")
+    ]
+    found = ours([*of("hycam", "full_ft"), *other])["computational_efficiency"]
     assert (found.verdict, found.text) == (UNKNOWN, "measured on different hardware")
 
 
-def seeded(summary: Summary, seed: int, **cost: object) -> list[RunRecord]:
-    """The records as if another seed had been set."""
-    return [
-        dataclasses.replace(r, run_id=f"{r.run_id}-{seed}", config={**r.config, "seed": seed}, cost={**r.cost, **cost})
-        for r in summary.records
-    ]
-
-
 @pytest.mark.parametrize("method", ["full_ft", "lora"])
-def test_of_a_baseline_in_two_settings_the_one_like_hycam_counts(method: str) -> None:
-    """Whatever their labels: the same parameters, seconds and memory as if HyCAM's seed alone had been run."""
-    alone = summarise(r for name in ("hycam", "full_ft", "lora") for r in of(name).records)
-    both = summarise([*(r for s in alone for r in s.records), *seeded(of(method), 100, seconds={"train": 0.0})])
-    assert len(both) == len(alone) + 1
+def test_of_a_baseline_in_two_variants_the_one_of_its_yaml_counts(method: str) -> None:
+    """The same parameters, seconds and memory as if it alone had been run."""
+    alone = of("hycam", "full_ft", "lora")
+    other = [
+        dataclasses.replace(
+            r, run_id=f"{r.run_id}-e", cost=dataclasses.replace(r.cost, seconds={"train": 0.0}),
+            config={**r.config, "recipe": {**r.config["recipe"], "epochs": 9}},
+        )
+        for r in of(method)
+    ]  # fmt: skip
+    found, expected = ours([*alone, *other]), ours(alone)
     for claim in ("fraction_of_full", "parameters_against_lora", "computational_efficiency"):
-        found = ours(both)[claim]
-        assert found.verdict in (HOLDS, FAILS)
-        assert found == ours(alone)[claim]
+        assert found[claim].verdict in (HOLDS, FAILS)
+        assert found[claim] == expected[claim]
 
 
 def test_cost_is_compared_under_one_trainer() -> None:
     """Two devices, or another micro-batch, tell nothing and are named; a field's default is no difference."""
 
     def found(**trainer: object) -> Finding:
-        records = (
+        records = [
             dataclasses.replace(r, config={**r.config, "trainer": {**r.config["trainer"], **trainer}})
-            for r in of("full_ft").records
-        )
-        return ours([of("hycam"), of("lora"), dataclasses.replace(of("full_ft"), records=tuple(records))])[
-            "computational_efficiency"
+            for r in of("full_ft")
         ]
+        return ours([*of("hycam", "lora"), *records])["computational_efficiency"]
 
     differs = found(micro_batch_size=2, activation_checkpointing=True, strategy="fsdp", devices=2, num_nodes=2)
     assert (differs.verdict, differs.text) == (

@@ -8,12 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from hycam_exp.report.cache import kept_in
 from hycam_exp.report.claims.__main__ import lines, main
-from hycam_exp.report.claims.catalogue import statements
-from hycam_exp.report.claims.statement import FAILS, HOLDS, UNKNOWN
+from hycam_exp.report.claims.statements import FAILS, HOLDS, UNKNOWN
+from hycam_exp.report.claims.statements import found as statements
+from hycam_exp.report.published import read
+from tests.report.conftest import WORDS
+from tests.report.toy import known_experiments
 
 ROOT = Path(__file__).parents[3]
 COMMITTED = ROOT / "results" / "published"
+
+
+@pytest.fixture(autouse=True)
+def remembered(monkeypatch: pytest.MonkeyPatch, kept: Path) -> None:
+    """The commands find what was composed already."""
+    monkeypatch.setattr("hycam_exp.report.claims.__main__.held_in", lambda _: kept_in(kept))
 
 
 def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict]:
@@ -22,7 +32,7 @@ def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, di
 
 
 def test_the_command_loads_no_torch_and_finds_the_papers_errors() -> None:
-    """From a shell: three marks of Table 5 and the samples of CodeAlpaca, with file and line, without torch."""
+    """From a shell: marks of Table 5 and the samples of CodeAlpaca, with file and line, without torch."""
     code = (
         "import sys; sys.argv = ['report', 'claims', '--results', 'results/studies/mini']; import runpy;\n"
         "try: runpy.run_module('hycam_exp.report', run_name='__main__')\n"
@@ -42,7 +52,7 @@ def test_the_command_loads_no_torch_and_finds_the_papers_errors() -> None:
 
 def test_json_has_statement_definition_and_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
     """Every claim with its place in the paper; ours labelled with its setting; consistency of tables has no ours."""
-    found = as_json(capsys, "--results", str(ROOT / "results" / "studies" / "mini"))
+    found = as_json(capsys, *WORDS, "--results", str(ROOT / "results"))
     assert set(found["ablation"]) == {"id", "statement", "where", "definition", "published", "ours"}
     for claim in found.values():
         assert claim["statement"]
@@ -70,7 +80,7 @@ def test_another_copy_of_the_numbers_changes_the_verdicts(tmp_path: Path, capsys
 
 def test_without_records_ours_cannot_be_told() -> None:
     """And the last line says that there are none; the text keeps to the width."""
-    shown = list(lines(statements(None, []), 80))
+    shown = list(lines(statements(read(), [], known_experiments().cache), 80))
     assert "  ours        cannot be told: no records of HyCAM" in shown
     assert shown[-1] == "ours: no records of HyCAM"
     assert max(map(len, shown)) <= 80

@@ -1,9 +1,11 @@
 """The report's records that are made up, with all else that a figure reads."""
 
+import zlib
 from dataclasses import replace
 from typing import Any
 
-from hycam_exp.records.store import RunRecord, Score
+from hycam_exp.evaluation.metrics import Score
+from hycam_exp.records.record import Curves, PeakMemory, RoutingRow, RunRecord
 from tests.report import toy
 
 TASKS = ["auto_cot", "dolly"]
@@ -26,20 +28,24 @@ def record(
         Score(task="retention", metric="ppl_change", value=0.25 + fold / 64, n=3),
     ]
     routing = [
-        {"layer": layer, "task": task, "tokens": 3, "weights": [0.25, 0.75], "entropy": 0.5}
+        RoutingRow(layer=layer, task=task, tokens=3.0, weights=[0.25, 0.75], entropy=0.5)
         for layer in LAYERS
         for task in TASKS
     ]
     return replace(
-        base, run_id=f"m-{method}-{data}-f{fold}-s{seed}", scores=scores,
-        config={**base.config, "method": {"name": method, **own, **fields}},
-        curves={
-            "train": [{"step": step, "loss": 4.0 / step + fold} for step in (1, 2, 3, 4)],
-            "validation": [{"step": step, "loss": 3.0 / step + fold} for step in (2, 4)],
+        base, run_id=f"m-{method}-{data}-f{fold}-s{seed}{f'-{zlib.crc32(repr(fields).encode())}' if fields else ''}",
+        scores=scores,
+        config={
+            **base.config, "method": {"name": method, **own, **fields},
+            "recipe": {**base.config["recipe"], "name": "mini"},
         },
+        curves=Curves(
+            train=[{"step": step, "loss": 4.0 / step + fold} for step in (1, 2, 3, 4)],
+            validation=[{"step": step, "loss": 3.0 / step + fold} for step in (2, 4)],
+        ),
         routing=routing if own else [],
-        cost={
-            "seconds": {"train": 7.5 + fold}, "peak_memory": {"kind": "rss", "bytes": 2**30},
-            "hardware": {"device": "d"},
-        },
+        cost=replace(
+            base.cost, seconds={"train": 7.5 + fold}, peak_memory=PeakMemory(kind="rss", bytes=2**30),
+            hardware=replace(base.cost.hardware, device="d"),
+        ),
     )  # fmt: skip

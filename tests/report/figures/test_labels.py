@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import labels, style
-from hycam_exp.report.figures.looks import BLUE
+from hycam_exp.report.figures.palette import BLUE
 
 
 def test_names_cover_neither_each_other_nor_a_point():

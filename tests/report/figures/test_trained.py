@@ -4,32 +4,31 @@ import csv
 import json
 import shlex
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from hycam_exp.config.compose import compose
-from hycam_exp.data import sources
-from hycam_exp.launch import cell_status
-from hycam_exp.records.store import Store
+from hycam_exp.report import settings
 from hycam_exp.report.figures import trained, tsne, weight_matrix
 from hycam_exp.report.figures.__main__ import main
-
-RESULTS = Path(__file__).parents[3] / "results" / "studies" / "mini"
+from hycam_exp.report.frame import parsed
+from hycam_exp.report.sources import Source
+from tests.report.conftest import MINI, RESULTS
 
 
 @pytest.mark.parametrize("method", ["hycam", "riemoe_lora"])
 def test_the_command_makes_the_same_run(method):
-    """What an absent adapter's message says to run has the run's id, for a recorded run with settings of its own."""
-    path = next(
-        path for path in sorted((RESULTS / "records").glob(f"*-{method}-*-f3-*.json")) if "null" in path.read_text()
-    )
-    record = Store(RESULTS / "records", RESULTS).read(path.stem)
+    """What an absent adapter's message says to run has every setting that decides a result, for a recorded run with
+    settings of its own."""
+    path = next(path for path in sorted(MINI.records.glob(f"*-{method}-*-f3-*.json")) if "null" in path.read_text())
+    record = parsed(path)
     words = shlex.split(trained.command(record.config))
     assert words[:3] == ["python", "-m", "hycam_exp"]
     run = compose(*words[3:])
-    assert cell_status.identifier(run, sources.read(run.data.tasks, run.data.root).records) == record.run_id
+    recorded, composed = settings.values(record.config), settings.values(asdict(run))
+    assert settings.differing(recorded, composed) == []
+    assert (run.fold, run.seed) == (record.config["fold"], record.config["seed"])
     assert run.paths.results == trained.REMADE
 
 
@@ -55,7 +54,7 @@ def test_the_command_composes_to_the_config(overrides):
 
 def test_an_absent_adapter_names_the_command(tmp_path):
     """A recorded run without its adapter is one line, with the command that trains it again."""
-    run_id = next((RESULTS / "records").glob("*-hycam-*-f3-*.json")).stem
+    run_id = next(MINI.records.glob("*-hycam-*-f3-*.json")).stem
     with pytest.raises(SystemExit, match=f"error: run={run_id}: no adapter in .*python -m hycam_exp .*fold=3"):
         main([f"run={run_id}", f"results={RESULTS}", f"outputs={tmp_path}"])
 
@@ -69,15 +68,15 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     run = quick(folder, "method=hycam", "recipe.learning_rate=1e-2")
     run_id = run_cell(run).run_id
-    return folder, run_id, trained.load(run_id, folder / "outputs", folder / "results")
+    return folder, run_id, trained.load(run_id, folder / "outputs", [Source.own(folder / "results")])
 
 
 @pytest.mark.slow
 def test_the_matrix_is_what_the_attention_output_is_scaled_by(finished):
     """h_out = h_att * (1 + A) at every token and feature of every block; and A is not zero after training."""
     *_, found = finished
-    row = weight_matrix.sample(found.rows, "dolly")
-    assert row.task == "dolly"
+    row = weight_matrix.sample(found.rows, "mini_passage")
+    assert row.task == "mini_passage"
     seen: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     before: dict[int, torch.Tensor] = {}
     for block, layer in found.layers.items():

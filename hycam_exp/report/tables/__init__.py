@@ -1,0 +1,1 @@
+"""The tables: their designs, their rows and cells, and their forms."""
