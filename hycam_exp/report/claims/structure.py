@@ -146,8 +146,8 @@ _OF_RUNS = [
         id="coherent_clusters",
         statement="CAM leads to more coherent clusters of the value matrix's representations",
         where="4.6, t-SNE figure",
-        definition="the silhouette by task of the drawn value vectors is larger with CAM than without, and above 0: below"
-        " it points lie nearer to another task's than to their own",
+        definition="the silhouette by task of the drawn value vectors is larger with CAM than without, and above 0:"
+        " below it points lie nearer to another task's than to their own",
         published="a figure without numbers",
         of_backbone=_clusters,
     ),
