@@ -156,6 +156,11 @@ class Group:
     def runs(self) -> list[Run]:
         return [run for row in self.rows for run in (*row.runs, *row.further)]
 
+    @property
+    def weights(self) -> str:
+        """Where the backbone's weights came from."""
+        return self.runs[0].weights
+
     def row(self, method: str, variant: Mapping[str, Any]) -> Row | None:
         """The row of a method in a variant."""
         same = (r for r in self.rows if r.method == method and not settings.apart(r.variant, variant))
