@@ -12,6 +12,7 @@ from data_prep import folders, tasks
 from hycam_exp.data.prompts import STYLES
 from hycam_exp.data.records import require_plain_name
 from hycam_exp.runtime.command_line import Parser
+from hycam_exp.runtime.interruption import ended_by_signals
 
 if TYPE_CHECKING:
     from data_prep.manifest import Entry
@@ -233,6 +234,7 @@ def _add_preview(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=preview)
 
 
+@ended_by_signals()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; a mistake ends in one line."""
     options = parser().parse_args(arguments)

@@ -4,6 +4,7 @@ import sys
 from importlib.util import find_spec
 
 from hycam_exp.runtime.command_line import as_errors
+from hycam_exp.runtime.interruption import ended_by_signals
 
 # Of the harness's own errors those that anybody meets, and the way out.
 KNOWN = {
@@ -12,6 +13,7 @@ KNOWN = {
 }
 
 
+@ended_by_signals()
 def main() -> None:
     """Hand the command line over as it is, or print one line about what is missing."""
     if find_spec("lm_eval") is None:

@@ -12,6 +12,7 @@ from hycam_exp.plan.devices import NAMES, UTILISATION, accelerator
 from hycam_exp.plan.lines import lines
 from hycam_exp.plan.printout import allocation_as_json, as_json, show, show_allocation
 from hycam_exp.runtime.command_line import Parser, as_errors
+from hycam_exp.runtime.interruption import ended_by_signals
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ended_by_signals()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the plan; what a user can mend ends in one line on standard error, exit status 1."""
     parsed = _parser().parse_intermixed_args(arguments)

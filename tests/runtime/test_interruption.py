@@ -32,6 +32,14 @@ def send(*numbers: int) -> list[int | None]:
     return noted
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_ignored() -> Iterator[None]:
+    """The tests may themselves run under nohup, which ignores SIGHUP."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, previous)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_a_command_with_one_line(capsys, number, status):
     """The status is a shell's of that signal, and the handlers from before are there again."""
