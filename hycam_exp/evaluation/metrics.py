@@ -134,6 +134,8 @@ SCORES = {name: metric.title for name, metric in METRICS.items() if metric.title
 """The metrics with a title in their order: the columns of the tables of scores, and what is resampled and tested."""
 AGGREGATES = ("mean", "pooled")
 """What stands in the place of a score's task: the mean over tasks, and all their samples together."""
+WITHHELD = "_withheld"
+"""Marks a score of a method that is told the task, with the task withheld."""
 LARGEST_EXPONENT = 700
 _BEFORE = "_before"
 
@@ -159,12 +161,16 @@ def score(metric: Metric, columns: "Mapping[str, Array]", samples: int) -> float
 
 def is_declared(metric: str) -> bool:
     """Whether `declared` knows a metric."""
-    return metric.removesuffix(_BEFORE) in METRICS
+    return _plain(metric) in METRICS
 
 
 def declared(metric: str) -> Metric:
-    """A metric's declaration; `_before` marks the unadapted backbone's score of the same metric."""
-    return METRICS[metric.removesuffix(_BEFORE)]
+    """A metric's declaration; `_before` marks the unadapted backbone's score, `WITHHELD` one without the task."""
+    return METRICS[_plain(metric)]
+
+
+def _plain(metric: str) -> str:
+    return metric.removesuffix(_BEFORE).removesuffix(WITHHELD)
 
 
 def perplexity(nats: float, tokens: int) -> float | None:
