@@ -180,12 +180,16 @@ def score(metric: Metric, columns: "Mapping[str, Array]", samples: int) -> float
 
 def is_declared(metric: str) -> bool:
     """Whether `declared` knows a metric."""
-    return metric.removesuffix(_BEFORE).removesuffix(WITHHELD) in METRICS
+    return _plain(metric) in METRICS
 
 
 def declared(metric: str) -> Metric:
     """A metric's declaration; `_before` marks the unadapted backbone's score, `WITHHELD` one without the task."""
-    return METRICS[metric.removesuffix(_BEFORE).removesuffix(WITHHELD)]
+    return METRICS[_plain(metric)]
+
+
+def _plain(metric: str) -> str:
+    return metric.removesuffix(_BEFORE).removesuffix(WITHHELD)
 
 
 def perplexity(nats: float, tokens: int) -> float | None:

@@ -25,6 +25,7 @@ from hycam_exp.report.tables import text
 from hycam_exp.report.tables.build import Report, build
 from hycam_exp.report.tables.means import means
 from hycam_exp.runtime.command_line import Parser, as_errors, leave_pipe, refuse
+from hycam_exp.runtime.interruption import ended_by_signals
 
 if TYPE_CHECKING:
     from hycam_exp.report.figures.catalogue import Drawing
@@ -157,6 +158,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 """Sub-commands by name; without one everything is written."""
 
 
+@ended_by_signals()
 def main() -> None:
     """Hand over to a sub-command; what a user can mend ends in one line."""
     name, *rest = sys.argv[1:] or [""]

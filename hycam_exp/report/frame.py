@@ -259,8 +259,8 @@ def read(source: Source, experiments: Experiments) -> Frame:
 
 
 def runs_of(records: Iterable[RunRecord], experiments: Experiments) -> list[Run]:
-    """The runs of usable records, each with what sets it apart: from the YAML files, or for a method without one from
-    most runs of its method."""
+    """The runs of usable records, each with what sets it apart: from the YAML files, and in a field that these have not
+    from most runs of its method."""
     of_method: dict[tuple[str, str], list[tuple[RunRecord, settings.Values]]] = {}
     for record in records:
         values: settings.Values = settings.values(record.config)
@@ -270,7 +270,7 @@ def runs_of(records: Iterable[RunRecord], experiments: Experiments) -> list[Run]
         commonest: settings.Values = settings.commonest([values for _, values in members])
         for record, values in members:
             rates = record.config["recipe"].get("learning_rates") or {}
-            usual = experiments.usual(values, rates) or commonest
+            usual = {**commonest, **experiments.usual(values, rates)}
             runs.append(Run(record, settings.variant(values, usual), fixed))
     return sorted(runs, key=lambda run: run.id)
 

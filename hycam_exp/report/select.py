@@ -156,6 +156,11 @@ class Group:
     def runs(self) -> list[Run]:
         return [run for row in self.rows for run in (*row.runs, *row.further)]
 
+    @property
+    def weights(self) -> str:
+        """Where the backbone's weights came from."""
+        return self.runs[0].weights
+
     def row(self, method: str, variant: Mapping[str, Any]) -> Row | None:
         """The row of a method in a variant."""
         same = (r for r in self.rows if r.method == method and not settings.apart(r.variant, variant))
@@ -252,7 +257,8 @@ def _of_method(variant: Mapping[str, Any]) -> dict[str, Any]:
 def elsewhere(run: Run, expected: Expected) -> str:
     """How a run differs from what an experiment asks for."""
     own = settings.values(run.record.config)
-    keys = [key for key in settings.differing(own, expected.values) if not key.startswith("model.source")]
+    of_both = {key: value for key, value in expected.values.items() if key in own}  # of a field that there was already
+    keys = [key for key in settings.differing(own, of_both) if not key.startswith("model.source")]
     found = {key: own.get(key) for key in keys if key not in settings.ASIDE}
     return settings.shown(found) or f"data content {run.content[:8]}, split {run.split[:8]}"
 

@@ -27,6 +27,12 @@ def model(name: str) -> str:
     return MODELS.get(name, name)
 
 
+def weights(origin: str) -> str:
+    """What stands behind a backbone's title where its weights are not those of its name: they were dequantised."""
+    bits = re.match(r"GGUF \D*(\d)", origin)
+    return f" ({bits[1]}-bit weights, dequantised)" if bits else ""
+
+
 def method(name: str) -> str:
     """A method's title."""
     return METHODS.get(name, name)

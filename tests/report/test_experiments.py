@@ -89,6 +89,9 @@ def test_an_experiments_own_values_set_nothing_apart(experiments: Experiments) -
     ladder = experiments.rows("paper_vs_released")
     assert experiments.variant(ladder[0]) == {}
     assert experiments.variant(ladder[1]) == {"method.modulate": "residual_stream"}
+    for experiment in ("paper_vs_released", "mini_ablation", "table2_main"):  # no row is taken for another
+        found = [(e.fixed, e.names[1], settings.shown(experiments.variant(e))) for e in experiments.rows(experiment)]
+        assert len(set(found)) == len(found), experiment
 
 
 def test_a_grid_counts_its_cells_that_have_a_record(experiments: Experiments) -> None:

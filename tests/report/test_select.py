@@ -54,6 +54,17 @@ def test_a_committed_row_is_named_by_its_yaml_whatever_else_there_is() -> None:
     assert [row.label for row in rows_of(without)] == ["riemoe_lora (recipe.clip=null)"]
 
 
+def test_a_field_that_no_yaml_file_has_sets_apart_too() -> None:
+    """Two runs that differ in it are never one cell of a row, though one of them is named by it."""
+    mini = [r for r in mini_records() if r.config["method"]["name"] == "hycam"]
+    other = [
+        replace(r, run_id=f"{r.run_id}-x", config={**r.config, "method": {**r.config["method"], "gone": 1}})
+        for r in mini[:1]
+    ]
+    usual = [replace(r, config={**r.config, "method": {**r.config["method"], "gone": 0}}) for r in mini]
+    assert [row.label for row in rows_of([*usual, *other])] == ["hycam", "hycam (method.gone=1)"]
+
+
 def test_seeds_of_a_fold_are_averaged_before_folds() -> None:
     """Crossed seeds, 10 k + f: every fold counts once, whatever the seeds; a fold has the mean of its own."""
     records = [record(fold, 1.0 + fold + k, seed=10 * k + fold) for fold in range(5) for k in (0, 1)]

@@ -13,6 +13,14 @@ def test_a_generated_task_has_a_title_of_its_own() -> None:
     assert (titles.task("dolly"), titles.task("mini_code"), titles.task("mine")) == ("Dolly 2.0", "Mini code", "mine")
 
 
+def test_weights_that_were_dequantised_are_said() -> None:
+    """With their bits, behind the backbone's title; of the others nothing."""
+    assert titles.weights("GGUF Q4_1, dequantised") == " (4-bit weights, dequantised)"
+    assert [titles.weights(origin) for origin in ("HuggingFaceTB/SmolLM2-135M-Instruct@abc", "embedded", "")] == [
+        ""
+    ] * 3
+
+
 def test_a_rows_label_has_its_methods_title() -> None:
     """And what sets the variant apart as it is."""
     assert titles.label("riemoe_lora (recipe.clip=null)") == "RieMoE-LoRA (recipe.clip=null)"

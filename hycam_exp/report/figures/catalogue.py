@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -93,8 +94,10 @@ class Drawing:
         self._known = {place: self._there(place) if shown else [] for place, shown in self._shown.items()}
         self._new = [place for place, files in self._known.items() if files is None]
         number = min(processes or os.cpu_count() or 1, -(-len(self._new) // _FEW))
-        # Spawned: a fork would copy the locks of threads that it does not copy.
-        self._pool = ProcessPoolExecutor(number, multiprocessing.get_context("spawn")) if number > 1 else None
+        # Spawned: a fork would copy the locks of threads that it does not copy. Ctrl-C, which all of a terminal's
+        # processes get, ends this process alone, and with it the others.
+        context, ignored = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
+        self._pool = ProcessPoolExecutor(number, context, signal.signal, ignored) if number > 1 else None
 
     def __enter__(self) -> Self:
         tasks = [(figure, self._shown[mix, figure], self.folder / mix) for mix, figure in self._new]

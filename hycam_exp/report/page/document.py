@@ -117,7 +117,7 @@ def _choices(lines: Sequence[run_list.Line], runs: Sequence[Run]) -> Mapping[str
     """The options of the filters, with their titles."""
     tasks = dict.fromkeys(task for run in runs for task in run.tasks)
     return {
-        "model": {line.model: titles.model(line.model) for line in lines},
+        "model": {run.names[0]: titles.model(run.names[0]) + titles.weights(run.weights) for run in runs},
         "data": {line.data: line.data for line in lines},
         "method": {line.method: line.method_title for line in lines},
         "task": {task: titles.task(task) for task in tasks},

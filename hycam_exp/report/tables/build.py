@@ -208,7 +208,14 @@ def _groups(design: Design, lines: Lines) -> dict[str, str]:
     if design.by == "task":
         return dict(titles.MINI_TASKS if design.is_generated else titles.TASKS)
     models = dict.fromkeys(model for of_label in lines.values() for model in of_label)
-    return {model: titles.model(model) if design.by else "" for model in models}
+    return {model: _backbone(model, lines) if design.by else "" for model in models}
+
+
+def _backbone(model: str, lines: Lines) -> str:
+    """A backbone's title, with what its runs' weights are."""
+    rows = [line.row for of_label in lines.values() if (line := of_label.get(model))]
+    origin = next((row.runs[0].weights for row in rows if row), "")
+    return titles.model(model) + titles.weights(origin)
 
 
 def _line_of(design: Design, of_label: Mapping[str, Line], key: str) -> Line | None:

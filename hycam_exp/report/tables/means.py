@@ -9,6 +9,7 @@ from rich.table import Table
 from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.evaluation.retention import TASK as RETENTION
+from hycam_exp.report import titles
 from hycam_exp.report.select import Row, Selection
 from hycam_exp.report.titles import number
 from hycam_exp.runtime import terminal
@@ -21,7 +22,9 @@ def means(selection: Selection, console: Console) -> None:
     for group in selection.groups:
         rows = [row for row in group.rows if row.is_scored]
         if rows:
-            title = f"{group.model} x {group.data}, mean +- standard deviation over folds"
+            title = (
+                f"{group.model}{titles.weights(group.weights)} x {group.data}, mean +- standard deviation over folds"
+            )
             terminal.show(console, _table(rows, title), _narrow(rows, title))
 
 

@@ -31,10 +31,10 @@ def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, di
     return {claim["id"]: claim for claim in json.loads(capsys.readouterr().out)["claims"]}
 
 
-def test_the_command_loads_no_torch_and_finds_the_papers_errors() -> None:
+def test_the_command_loads_no_torch_and_finds_the_papers_errors(kept: Path) -> None:
     """From a shell: marks of Table 5 and the samples of CodeAlpaca, with file and line, without torch."""
     code = (
-        "import sys; sys.argv = ['report', 'claims', '--results', 'results/studies/mini']; import runpy;\n"
+        f"import sys; sys.argv = ['report', 'claims', 'study=mini', '--outputs', '{kept}']; import runpy;\n"
         "try: runpy.run_module('hycam_exp.report', run_name='__main__')\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         "assert not {'torch', 'transformers', 'peft'} & set(sys.modules)"

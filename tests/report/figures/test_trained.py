@@ -130,7 +130,7 @@ def test_a_wrong_choice_is_one_line(finished, tmp_path):
     """A task or block that is not there, and data that are no longer the run's."""
     folder, run_id, _ = finished
     given = [f"run={run_id}", f"outputs={folder / 'outputs'}", f"folder={tmp_path}"]
-    with pytest.raises(SystemExit, match=r"error: task=x: the run's tasks are .*dolly"):
+    with pytest.raises(SystemExit, match=r"error: task=x: the run's tasks are .*mini_passage"):
         main([*given, "task=x", f"results={folder / 'results'}"])
     with pytest.raises(SystemExit, match="error: blocks=77: the modulated blocks are 0, 1"):
         main([*given, "blocks=0,77", f"results={folder / 'results'}"])
