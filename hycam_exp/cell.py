@@ -271,7 +271,10 @@ class Cell:
         model.to(self.device)
         with strategies.computing(model, self.run.trainer), self._autocast():
             with self.clock(f"evaluate_{when}"):
-                found = measurement.score(model, rows, self.general_text, batch_size, self.backbone.pad_id, when)
+                withhold = when == "after" and METHODS[self.run.method.name].needs_task_ids
+                found = measurement.score(
+                    model, rows, self.general_text, batch_size, self.backbone.pad_id, when, withhold
+                )
             if evaluation.generate and (when == "after" or evaluation.generate_before):
                 path = self.folder / "predictions" / f"{when}.jsonl"
                 compare = evaluation.compare_single if when == "after" else 0
@@ -313,6 +316,8 @@ class Cell:
         torch.manual_seed(self.run.seed)
         chosen = self.run.method.facts(lambda: dimensions(model))
         adapted = attach(model, self.run.method)
+        if self.run.trainer.whole_weights and not METHODS[self.run.method.name].trains_backbone:
+            causality.check_method(adapted.to(self.device), self.run.method.name)
         sizes = [(size_of(p), p.requires_grad) for p in adapted.parameters()]
         trainable, total = sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
         return adapted, {"parameters_trainable": trainable, "parameters_total": total, **chosen}

@@ -22,8 +22,10 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 80
 STANDARD_ONLY = [
     "hycam_exp/data/records.py", "hycam_exp/data/splits.py", "hycam_exp/data/prompts.py", "hycam_exp/records/store.py",
     "hycam_exp/records/lease.py", "hycam_exp/runtime/files.py", "hycam_exp/records/provenance.py",
-    "hycam_exp/runtime/command_line.py", "hycam_exp/runtime/interruption.py",
-    "hycam_exp/config/methods.py", "hycam_exp/config/dimensions.py", "hycam_exp/config/settings.py",
+    "hycam_exp/runtime/command_line.py",
+    "hycam_exp/config/methods.py", "hycam_exp/config/method_settings.py", "hycam_exp/config/multi_task.py",
+    "hycam_exp/config/dimensions.py", "hycam_exp/config/settings.py",
+    "hycam_exp/runtime/interruption.py",
     "data_prep/json_rows.py", "data_prep/near_copies.py", "data_prep/conversion.py",
     "data_prep/auto_cot.py", "data_prep/icliniq.py", "data_prep/dolly.py", "data_prep/code_alpaca.py",
     "data_prep/web_gpt.py", "data_prep/tasks.py", "data_prep/generic.py", "data_prep/manifest.py",

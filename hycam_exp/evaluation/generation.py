@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from hycam_exp.data.tokens import Tokens
-from hycam_exp.methods import backbone_of
+from hycam_exp.methods import backbone_of, task_rows
 from hycam_exp.methods.recognition import has_position_embeddings
 from hycam_exp.runtime import ranks
 from hycam_exp.runtime.files import write_atomically
@@ -65,7 +65,7 @@ class Decoder:
         for index, row in enumerate(rows):
             input_ids[index, longest - row.prompt_length :] = torch.tensor(row.input_ids[: row.prompt_length])
             mask[index, longest - row.prompt_length :] = 1
-        with _plain(self.model):
+        with _plain(self.model), task_rows(self.model, [row.task for row in rows]):
             decoded = self.model.generate(
                 input_ids=input_ids.to(device),
                 attention_mask=mask.to(device),

@@ -5,6 +5,7 @@ See: the paper, Eqs. 1 to 12; the maths is in `modulation` and `routing`, the wr
     model = get_peft_model(model, HyCAMConfig(r=64, num_specialized=5, tau=0.5, balance_weight=0.1))
 """
 
+import warnings
 from dataclasses import asdict
 from typing import Any
 
@@ -45,11 +46,19 @@ class HyCAMModel(CheckedTuner):
         peft_config.check_model(hidden_size(model), num_blocks(model))
         if peft_config.target_modules is None:
             peft_config.target_modules = attention_modules(model)
+            self._say_how_many(model, peft_config)
         if peft_config.train_layer_norms and isinstance(peft_config.target_modules, set):
             peft_config.target_modules |= layer_norms(model)
         for key, module in self.matched(model, peft_config).items():
             self._check_target(key, module, peft_config, model)
         super()._prepare_model(peft_config, model)
+
+    def _say_how_many(self, model: nn.Module, peft_config: HyCAMConfig) -> None:
+        """Warn where some blocks have no attention, as those of hybrids have other mixers, and are not modulated."""
+        there = num_blocks(model)
+        modulated = len(self.matched(model, peft_config))
+        if peft_config.layers_to_transform is None and not peft_config.exclude_modules and modulated < there:
+            warnings.warn(f"HyCAM modulates {modulated} of {there} blocks: the others have no attention", stacklevel=2)
 
     def _check_target(self, key: str, module: nn.Module, peft_config: HyCAMConfig, model: nn.Module) -> None:
         """Raise a `ValueError` unless a module that the config targets can be wrapped."""

@@ -171,11 +171,11 @@ class HyCAMLayer(HyCAMModule):
         if self.disable_adapters:
             return outputs
         h_norm = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-        h_att = outputs[0] if isinstance(outputs, tuple) else outputs
+        h_att = outputs[0] if isinstance(outputs, tuple | list) else outputs
         for adapter_name in self.active_adapters:
             if adapter_name in self.configs:
                 h_att = self._modulate(adapter_name, h_norm, h_att)
-        return (h_att, *outputs[1:]) if isinstance(outputs, tuple) else h_att
+        return type(outputs)((h_att, *outputs[1:])) if isinstance(outputs, tuple | list) else h_att
 
     def modulation(self, adapter_name: str, h_norm: Tensor) -> Tensor:
         """What an adapter multiplies every token's features by and adds, A_Fusion: (B, L, d)."""

@@ -71,7 +71,9 @@ class MultiLoRALinear(StackedLinear):
             if adapter_name in self.config:
                 merged = self._shifted(adapter_name, 1)
                 if safe_merge and not torch.isfinite(merged).all():
-                    raise ValueError(f"adapter {adapter_name}: the merged weights are not finite")
+                    raise ValueError(
+                        f"NaNs detected in the merged weights. The adapter {adapter_name} seems to be broken"
+                    )
                 self.base_layer.weight.data = merged
                 self.merged_adapters.append(adapter_name)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hycam_exp.config.dimensions import Dimensions
 
 _IN_BLOCK = re.compile(r"\.(\d+)\.\w+$")
+_CROSS = re.compile(r"\.(encoder_attn|cross_?attn|cross_?attention|EncDecAttention)$", re.IGNORECASE)
 
 
 def block_of(name: str) -> int | None:
@@ -19,21 +20,43 @@ def block_of(name: str) -> int | None:
 
 
 def _of_class(model: nn.Module, suffix: str) -> dict[str, int]:
-    """The full names, and blocks, of modules in a numbered block whose class, before wrapping, ends so."""
-    return {
+    """The full names, and blocks, of modules in a numbered block whose class, before wrapping, ends so.
+
+    Of a model with several towers (vision, audio, an encoder), those of its text decoder alone, whose blocks lie less
+    deep in it than a tower's; of a decoder with two attentions in a block, the one that does not read an encoder.
+    """
+    found = {
         name: block
         for name, module in model.named_modules()
         if (block := block_of(name)) is not None
-        and type(getattr(module, "base_layer", module)).__name__.endswith(suffix)
+        and type(plain := getattr(module, "base_layer", module)).__name__.endswith(suffix)
+        and (suffix != "Attention" or (is_attention(plain) and not _CROSS.search(name)))
     }
+    decoder = _text_decoder(model)
+    own = {name: block for name, block in found.items() if name.startswith(decoder)} or found
+    depth = min((name.count(".") for name in own), default=0)
+    return {name: block for name, block in own.items() if name.count(".") == depth}
+
+
+def _text_decoder(model: Any) -> str:
+    """The name of a model's text decoder with a dot, where it is a part of the model; otherwise nothing."""
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
+    names = (name for name, module in model.named_modules() if module is decoder and name)
+    return f"{name}." if (name := next(names, "")) else ""
 
 
 def _names(model: nn.Module, suffix: str, problem: str) -> set[str]:
-    """The last parts of the names of such modules; a `ValueError` with the problem where there are none."""
-    found = {name.rsplit(".", 1)[-1] for name in _of_class(model, suffix)}
+    """The last parts of the names of such modules, or their full names where others end so, too.
+
+    Raises:
+        ValueError: there are none; with the problem.
+    """
+    found = _of_class(model, suffix)
     if not found:
         raise ValueError(f"{type(model).__name__}: {problem}")
-    return found
+    last = {name.rsplit(".", 1)[-1] for name in found}
+    alike = {name for name, _ in model.named_modules() if name.rsplit(".", 1)[-1] in last and ".base_layer" not in name}
+    return last if alike == set(found) else set(found)
 
 
 def attention_modules(model: nn.Module) -> set[str]:
@@ -43,6 +66,32 @@ def attention_modules(model: nn.Module) -> set[str]:
         ValueError: no module of a numbered block has a class whose name ends in Attention.
     """
     return _names(model, "Attention", "no attention module recognised; name it with target_modules")
+
+
+def mlp_modules(model: nn.Module) -> set[str]:
+    """The full names of the feed-forward parts of a model's blocks.
+
+    Raises:
+        ValueError: no module of a numbered block has a class whose name ends in MLP.
+    """
+    if not (found := set(_of_class(model, "MLP"))):
+        raise ValueError(f"{type(model).__name__}: no MLP recognised; name it with target_modules")
+    return found
+
+
+def mlp_linears(model: nn.Module) -> set[str]:
+    """The full names of the linear layers in the feed-forward parts of a model's blocks.
+
+    Raises:
+        ValueError: no module of a numbered block has a class whose name ends in MLP, or none has linear layers.
+    """
+    mlps = tuple(f"{name}." for name in _of_class(model, "MLP"))
+    found = {name for name, module in model.named_modules() if name.startswith(mlps) and isinstance(module, nn.Linear)}
+    if not mlps or not found:
+        raise ValueError(
+            f"{type(model).__name__}: no linear layers of an MLP recognised; name them with target_modules"
+        )
+    return found
 
 
 def hidden_size(model: Any) -> int:
@@ -59,8 +108,9 @@ def hidden_size(model: Any) -> int:
 
 
 def is_attention(module: nn.Module) -> bool:
-    """Whether a module is attention by its class's name, before wrapping."""
-    return re.search(r"Attention|Attn", type(module).__name__) is not None
+    """Whether a module is attention, before wrapping: so named, and given a mask, unlike a recurrent mixer (RWKV's)."""
+    named = re.search(r"Attention|Attn", type(module).__name__) is not None
+    return named and any("mask" in name for name in signature(module.forward).parameters)
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -150,14 +200,17 @@ def dimensions(model: nn.Module) -> Dimensions:
     norms = [0] * blocks
     for name, block in _of_class(model, "Norm").items():
         norms[block] += sum(size_of(p) for p in found[name].parameters())
+    linears = {
+        name: (m.in_features, m.out_features)
+        for name, m in found.items()
+        if isinstance(m, nn.Linear) and re.search(r"\.\d+\.", name)
+    }
+    mlps = tuple(f"{name}." for name in _of_class(model, "MLP"))
     return Dimensions(
         width=config.hidden_size,
         num_blocks=blocks,
-        linears=tuple(
-            (m.in_features, m.out_features)
-            for name, m in found.items()
-            if isinstance(m, nn.Linear) and re.search(r"\.\d+\.", name)
-        ),
+        linears=tuple(linears.values()),
+        mlp_linears=tuple(sizes for name, sizes in linears.items() if name.startswith(mlps)),
         norms=tuple(norms),
         parameters=sum(size_of(p) for p in model.parameters()),
     )

@@ -26,7 +26,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from hycam_exp.config.settings import RecipeSettings, Run
 from hycam_exp.data.batches import Batch, Schedule
 from hycam_exp.data.module import FoldData
-from hycam_exp.methods import auxiliary_loss
+from hycam_exp.methods import auxiliary_loss, task_rows
 from hycam_exp.methods.recognition import vectors
 from hycam_exp.runtime import interruption, ranks
 from hycam_exp.training import strategies
@@ -106,7 +106,7 @@ class FineTuning(LightningModule):
         return total / batch.window_targets * (self.accumulation * ranks.world_size())
 
     def _task_nats(self, batch: Batch) -> tuple[Tensor, int]:
-        with self._autocast():
+        with self._autocast(), task_rows(self.model, batch.tasks):
             logits = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
         nats = token_nats(logits, batch.labels)  # (B, L - 1)
         return nats.sum(), int((batch.labels[:, 1:] >= 0).sum())
