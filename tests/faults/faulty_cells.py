@@ -87,8 +87,8 @@ def comparable(folder: Path) -> dict[str, Any]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Temporary files below a folder."""
-    return [str(path) for path in folder.rglob(".*") if len(path.suffix) == 33]
+    """Temporary files below a folder, but for those of tokens: they are shared, and swept when they are an hour old."""
+    return [str(path) for path in folder.rglob(".*") if len(path.suffix) == 33 and path.parent.name != "tokens"]
 
 
 def spread(count: int, most: int) -> list[int]:
