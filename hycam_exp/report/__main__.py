@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from hycam_exp.data import measured
+from hycam_exp.data.measured import FILE, Measured
+from hycam_exp.data.measured import read as read_measured
 from hycam_exp.report import page, published
 from hycam_exp.report.cache import Cache, kept_in
 from hycam_exp.report.experiments import Experiments, progress
@@ -75,7 +76,7 @@ def _content(
 
     source, cache = frame.source, experiments.cache
     bootstrap = Bootstrap(source, cache)
-    counts, unread = _measured(chosen.results / measured.FILE)
+    counts, unread = _measured(chosen.results / FILE)
     report = build(selection, experiments, chosen.allow_mixed, bootstrap, counts)
     means(selection, Console(markup=False, highlight=False))
     _write_tables(source, report)
@@ -92,10 +93,10 @@ def _content(
     )  # fmt: skip
 
 
-def _measured(path: Path) -> tuple[measured.Measured | None, list[Problem]]:
+def _measured(path: Path) -> tuple[Measured | None, list[Problem]]:
     """What was measured of the data sets, or why that cannot be read."""
     try:
-        return measured.read(path), []
+        return read_measured(path), []
     except ValueError as error:
         return None, [Problem(str(path), str(error).removeprefix(f"{path}: "))]
 

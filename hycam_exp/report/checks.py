@@ -1,4 +1,4 @@
-"""What is wrong with a record that has every field it needs: names, scores that cannot be, sums that say otherwise."""
+"""What is wrong with a record that is whole: names, curves, routing, scores that cannot be, sums that say otherwise."""
 
 import math
 from collections import Counter
@@ -27,6 +27,10 @@ def _faults(record: RunRecord) -> Iterator[str]:
         yield from _name(f"config.{group}.name", record.config[group]["name"])
     for task in record.config["data"].get("tasks") or []:
         yield from _name("a task of config.data.tasks", task)
+    for name in ("train", "validation"):
+        for number, row in enumerate(getattr(record.curves, name)):
+            yield from (f"has no curves.{name}[{number}].{key}" for key in ("step", "loss") if key not in row)
+    yield from (f"has no weights in routing[{number}]" for number, row in enumerate(record.routing) if not row.weights)
     yield from _scores(record)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hycam_exp.config import methods
-from hycam_exp.data import published
-from hycam_exp.data.published import Dataset, Row, rows
+from hycam_exp.data.published import Dataset, Row, datasets, rows
+from hycam_exp.data.published import folder as committed
 
 if TYPE_CHECKING:
     from hycam_exp.report.claims.evidence import Scoreboard
@@ -66,10 +66,10 @@ def read(folder: Path | None = None) -> Published:
     Raises:
         ValueError: a file is missing, or a line is not what it should be; names file and line.
     """
-    folder = folder or published.folder()
+    folder = folder or committed()
     return Published(
         folder=folder,
-        datasets=published.datasets(folder),
+        datasets=datasets(folder),
         tables={name: _table(folder, name, column) for name, column in TABLES.items()},
         ablation=_ablation(folder),
     )

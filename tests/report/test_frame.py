@@ -32,7 +32,7 @@ from hycam_exp.report.tables.build import build
 from hycam_exp.report.tables.means import means
 from hycam_exp.report.tables.text import contents
 from tests.made import COUNTS
-from tests.report.figures.made import record as drawn
+from tests.report.page.page_content import record as whole
 from tests.report.toy import frame_of, known_experiments, record, run_of
 
 Break = Callable[[dict[str, Any]], object]
@@ -139,6 +139,15 @@ def test_a_number_that_is_not_finite_is_named(
         (
             lambda f: _add(f, "dolly", "rouge_l_before", -0.5),
             "the score rouge_l_before of dolly is -0.5, must be in 0..1",
+        ),
+        (lambda f: f["curves"].update(train=[{"loss": 1.0}]), "has no curves.train[0].step"),
+        (
+            lambda f: f["curves"].update(validation=[{"step": 1, "loss": 1.0}, {"step": 2}]),
+            "has no curves.validation[1].loss",
+        ),
+        (
+            lambda f: f.update(routing=[{"layer": "a", "task": "b", "tokens": 1, "weights": [], "entropy": 0.5}]),
+            "has no weights in routing[0]",
         ),
         (lambda f: _add(f, "mean", "ppl", 2.5), "the score ppl of mean stands in it 2 times"),
         (lambda f: _add(f, "dolly", "ppl", 2.5), "the score ppl of mean is 2, the mean of its tasks 2.5"),
@@ -339,17 +348,15 @@ def unscored(run: RunRecord) -> RunRecord:
     return replace(run, scores=[replace(score, value=None) for score in run.scores])
 
 
-def bare_rows(run: RunRecord) -> RunRecord:
-    """It with rows of curves and of the router that hold nothing."""
-    routing = [RoutingRow(layer="", task="", tokens=0.0, weights=[], entropy=0.0)]
-    return replace(run, curves=Curves(train=[{}], validation=[{}]), routing=routing)
-
-
-def large(run: RunRecord) -> RunRecord:
-    """It with numbers at the ends of what a float or a count can be."""
+def extreme(run: RunRecord) -> RunRecord:
+    """It with numbers at the ends of what a float or a count can be, and names of no sign."""
     counts = replace(run.counts, parameters_trainable=0, parameters_total=10**18, records={"other": COUNTS})
     cost = replace(run.cost, seconds={"other": 1e308}, peak_memory=PeakMemory(kind="", bytes=0))
-    return replace(run, counts=counts, cost=cost, fit=replace(run.fit, steps=0, best_validation_loss=1e308))
+    return replace(
+        run, counts=counts, cost=cost, fit=replace(run.fit, steps=0, best_validation_loss=1e308),
+        curves=Curves(train=[{"step": 0.0, "loss": 1e308}], validation=[{"step": 0.0, "loss": 0.0}]),
+        routing=[RoutingRow(layer="", task="", tokens=0.0, weights=[0.0], entropy=0.0)],
+    )  # fmt: skip
 
 
 def other_settings(run: RunRecord) -> RunRecord:
@@ -358,11 +365,11 @@ def other_settings(run: RunRecord) -> RunRecord:
     return replace(run, config={**names, "data": {"name": "mini", "tasks": []}, "fold": 0, "seed": 0})
 
 
-@pytest.mark.parametrize("change", [empty, unscored, bare_rows, large, other_settings])
+@pytest.mark.parametrize("change", [empty, unscored, extreme, other_settings])
 def test_nothing_that_a_record_may_hold_ends_a_report(tmp_path: Path, change: Callable[[RunRecord], RunRecord]) -> None:
     """Tables, grids, claims, figures, means and the page of a record of every right type are made, or it is named."""
     store, experiments = Store(tmp_path / "runs", tmp_path), known_experiments()
-    for one in (drawn("lora"), drawn("hycam", fold=1), change(drawn("hycam"))):
+    for one in (whole("lora", 0), whole("hycam", 1), change(whole("hycam", 0))):
         store.write(one)
     frame = read(tmp_path)
     assert [run.id for run in frame.runs] == sorted(path.stem for path in (tmp_path / "runs").glob("*.json"))

@@ -37,6 +37,16 @@ def test_null_and_absent_are_the_same() -> None:
     assert fixed(values(old)) == fixed(values(new))
 
 
+def test_another_start_of_the_router_is_a_variant() -> None:
+    """Though the paper's has no name in a run's identity: a record without one is of the paper's, and of no other."""
+    paper, other = (asdict(compose("method=hycam", f"method.routing.init={i}")) for i in ("kaiming_uniform", "normal"))
+    assert variant(values(other), values(paper)) == {"method.routing.init": "normal"}
+    old = {**paper, "method": {**paper["method"], "routing": dict(paper["method"]["routing"])}}
+    del old["method"]["routing"]["init"]
+    assert differing(values(old), values(paper)) == []
+    assert differing(values(old), values(other)) == ["method.routing.init"]
+
+
 def test_a_variant_is_what_is_not_as_usual_of_method_and_recipe() -> None:
     """Null is a value there; what is no usual field, what decides no score, and what else a run sets do not count."""
     usual = {"method.rank": 8, "recipe.clip": 1.0, "recipe.betas": [0.9], "recipe.compare_single": 1, "data.name": "a"}

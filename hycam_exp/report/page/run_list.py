@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from hycam_exp.evaluation import metrics
+from hycam_exp.evaluation.metrics import SCORES as TITLES
+from hycam_exp.evaluation.metrics import declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report import titles
 from hycam_exp.report.frame import Run
 from hycam_exp.report.select import Row
 from hycam_exp.report.tables.table import DASH
 
-SCORES = tuple((name, metric, metrics.declared(metric).better) for metric, name in metrics.SCORES.items())
+SCORES = tuple((name, metric, declared(metric).better) for metric, name in TITLES.items())
 
 
 @dataclass(frozen=True, kw_only=True)

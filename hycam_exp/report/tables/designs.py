@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hycam_exp.evaluation import metrics
+from hycam_exp.evaluation.metrics import METRICS, declared
+from hycam_exp.evaluation.metrics import SCORES as TITLES
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.frame import Run
 from hycam_exp.report.select import Row
@@ -25,11 +26,11 @@ class Measure:
     @property
     def is_score(self) -> bool:
         """A metric with a direction, of the tasks."""
-        return self.metric in metrics.METRICS and self.task != RETENTION
+        return self.metric in METRICS and self.task != RETENTION
 
     def column(self, group: str) -> Column:
         """The column of a group."""
-        better = metrics.declared(self.metric).better if self.metric in metrics.METRICS else "none"
+        better = declared(self.metric).better if self.metric in METRICS else "none"
         return Column(group=group, name=self.name, better=better, digits=self.digits)
 
     def values(self, row: Row, task: str | None = None) -> list[float | None]:
@@ -37,7 +38,7 @@ class Measure:
         return row.of_folds(self.value) if self.value else row.values(self.metric, task or self.task)
 
 
-SCORES = tuple(Measure(name=name, metric=metric) for metric, name in metrics.SCORES.items())
+SCORES = tuple(Measure(name=name, metric=metric) for metric, name in TITLES.items())
 PPL = next(measure for measure in SCORES if measure.metric == "ppl")
 PARAMETERS = Measure(name="trained parameters", metric="parameters", digits=",.0f", value=lambda run: run.parameters)
 GENERAL_TEXT = Measure(name="general text PPL", metric="ppl_change", task=RETENTION, digits="+.1%")
