@@ -97,11 +97,8 @@ class StackedLinear(nn.Module, BaseTunerLayer):
 
     def parameters_of(self, adapter_name: str) -> list[nn.Parameter]:
         """An adapter's parameters in this layer, in the order of `adapter_layer_names`."""
-        return [
-            parameters[adapter_name]
-            for name in self.adapter_layer_names
-            if adapter_name in (parameters := getattr(self, name))
-        ]
+        of_all = [getattr(self, name) for name in self.adapter_layer_names]
+        return [parameters[adapter_name] for parameters in of_all if adapter_name in parameters]
 
     def update_layer(self, adapter_name: str, config: StackedConfig) -> None:
         """Add an adapter's parameters, on the base layer's device and in its dtype."""
