@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep import folders, tasks
 from hycam_exp.data.prompts import STYLES
 from hycam_exp.data.records import require_plain_name
-from hycam_exp.runtime.command_line import Parser
+from hycam_exp.runtime.command_line import Parser, as_errors, visible
 from hycam_exp.runtime.interruption import ended_by_signals
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _done(task: str, entry: "Entry") -> None:
     print(f"{task}: {entry.name}: {entry.rows:,} rows, {entry.records:,} records, {rejected:,} rejected", flush=True)
     for reason, lines in sorted(entry.rejected.items()):
         shown = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
-        print(f"  {len(lines):,} x {reason}: line {shown}")
+        print(f"  {len(lines):,} x {visible(reason)}: line {shown}")
 
 
 def _require(options: argparse.Namespace, name: str, what: str) -> None:
@@ -244,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(as_errors(error), file=sys.stderr)
         return 1
 
 

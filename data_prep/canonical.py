@@ -14,7 +14,7 @@ from data_prep.conversion import convert
 from data_prep.manifest import Entry
 from data_prep.tasks import TASKS, Reading
 from hycam_exp.data.records import Record, Rejection
-from hycam_exp.runtime.git_lfs import refuse_pointer
+from hycam_exp.runtime.files import refuse_pointer
 
 COLUMNS = ("task", "instruction", "input", "output", "group", "metadata")
 VERSION = {b"data_prep.grouping": b"2"}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import hycam_exp.data
 from hycam_exp.data import sources
+from hycam_exp.runtime.command_line import visible
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,7 +46,7 @@ def tokenizer_at(folder: Path | None) -> "PreTrainedTokenizerBase":
         raise ValueError(f"--tokenizer {path}: no tokenizer.json there (a tokenizer in Hugging Face form is needed)")
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(str(path))
+    return AutoTokenizer.from_pretrained(str(path), trust_remote_code=False)
 
 
 def ended(tokenizer: "PreTrainedTokenizerBase", style: str, eos: str | None) -> str | None:
@@ -139,7 +140,7 @@ def _flowing(tokens: Sequence[Token], tokenizer: "PreTrainedTokenizerBase", colo
         trained = "trained" if members[0].label is not None or members[-1].label is not None else "not trained"
         lines.append(f"[{kind}: {len(members)}, {trained}]")
         if kind != "padding":
-            lines.append(_paint(_text(tokenizer, [token.id for token in members]), kind, colour))
+            lines.append(_paint(visible(_text(tokenizer, [token.id for token in members])), kind, colour))
     return "\n".join(lines)
 
 

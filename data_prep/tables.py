@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from data_prep import json_rows
-from hycam_exp.runtime.git_lfs import refuse_pointer
+from hycam_exp.runtime.files import refuse_pointer
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,8 +12,26 @@ _PUBLIC = {
     "HyCAMConfig": "hycam_exp.methods.hycam",
     "MultiLoRAConfig": "hycam_exp.methods.multi_lora",
     "RieMoELoRAConfig": "hycam_exp.methods.riemoe_lora",
+    "HydraLoRAConfig": "hycam_exp.methods.hydralora",
+    "CoMoLConfig": "hycam_exp.methods.comol",
+    "MTLLoRAConfig": "hycam_exp.methods.mtl_lora",
+    "MOELoRAConfig": "hycam_exp.methods.moelora",
+    "LoRAMoEConfig": "hycam_exp.methods.loramoe",
+    "MoLAConfig": "hycam_exp.methods.mola",
+    "MixLoRAConfig": "hycam_exp.methods.mixlora",
+    "MtLoRAConfig": "hycam_exp.methods.mtlora",
 }
-__all__ = ["HyCAMConfig", "MultiLoRAConfig", "RieMoELoRAConfig"]
+__all__ = [
+    "CoMoLConfig",
+    "HyCAMConfig",
+    "HydraLoRAConfig",
+    "LoRAMoEConfig",
+    "MOELoRAConfig",
+    "MTLLoRAConfig",
+    "MoLAConfig",
+    "MultiLoRAConfig",
+    "RieMoELoRAConfig",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -27,7 +27,7 @@ from hycam_exp.records.store import MAX_FAILURES, RunRecord, Store
 from hycam_exp.records.version import RESULTS_VERSION
 from hycam_exp.runtime import ranks
 from hycam_exp.runtime.cost import Clock
-from hycam_exp.runtime.files import disk_error, write_atomically
+from hycam_exp.runtime.files import disk_error, share, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 
 RETENTION_WINDOW = 512  # tokens of general text that are scored together
 CONTINUING = ("torch", "transformers", "peft", "pytorch-lightning")
-"""An attempt is continued by the same versions of these only."""
+"""An attempt is continued by the same versions of these only, unless `resume=always`."""
+
+ATTEMPT_FOLDERS = ("training", "predictions")
+"""Of a cell: what an attempt that was interrupted leaves to be gone on from."""
 
 
 def run_cell(run: Run) -> RunRecord:
@@ -162,7 +165,11 @@ class Cell:
 
     def _begin_attempt(self) -> int:
         """The attempt's number; an earlier attempt's state is kept only if this one may go on from it."""
+        from hycam_exp.training.checkpoints import set_aside_damaged
+
         state = self.folder / "attempt.json"
+        for linked in (path for path in map(self.folder.joinpath, ATTEMPT_FOLDERS) if path.is_symlink()):
+            raise ValueError(f"{linked}: a symbolic link, which is not followed; paths.outputs=FOLDER moves all of it")
         previous = self._previous_attempt(state)
         trainer = self.run.trainer
         made_by = {
@@ -174,17 +181,24 @@ class Cell:
         }
         fresh = self.run.resume == "never" or self.run.overwrite
         self.notes += [] if fresh else previous.get("notes", [])
-        other = [f"{key} {previous.get(key)}, now {now}" for key, now in made_by.items() if previous.get(key) != now]
-        same = not previous["attempt"] or not other
-        if not same:
-            self.notes.append(f"an earlier attempt was not continued: it was made with {'; '.join(other)}")
-            print(f"{self.identifier}: {self.notes[-1]}", flush=True)
-        if not same or fresh:
-            for name in ("training", "predictions"):
+        other = [key for key, now in made_by.items() if previous["attempt"] and previous.get(key) != now]
+        continued = not fresh and (not other or (self.run.resume == "always" and set(other) <= set(CONTINUING)))
+        if other:
+            changes = "; ".join(f"{key} {previous.get(key)}, now {made_by[key]}" for key in other)
+            what = "continued by resume=always" if continued else "not continued"
+            self._tell(f"an earlier attempt was {what}: it was made with {changes}")
+        if not continued:
+            for name in ATTEMPT_FOLDERS:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
+        elif damage := set_aside_damaged(self.folder / "training"):
+            self._tell(damage)
         attempt = previous["attempt"] + 1
         write_atomically(state, json.dumps({"attempt": attempt, **made_by, "notes": self.notes}).encode())
         return attempt
+
+    def _tell(self, note: str) -> None:
+        self.notes.append(note)
+        print(f"{self.identifier}: {note}", flush=True)
 
     def _previous_attempt(self, state: Path) -> dict[str, Any]:
         if not state.is_file():
@@ -257,7 +271,10 @@ class Cell:
         model.to(self.device)
         with strategies.computing(model, self.run.trainer), self._autocast():
             with self.clock(f"evaluate_{when}"):
-                found = measurement.score(model, rows, self.general_text, batch_size, self.backbone.pad_id, when)
+                withhold = when == "after" and METHODS[self.run.method.name].needs_task_ids
+                found = measurement.score(
+                    model, rows, self.general_text, batch_size, self.backbone.pad_id, when, withhold
+                )
             if evaluation.generate and (when == "after" or evaluation.generate_before):
                 path = self.folder / "predictions" / f"{when}.jsonl"
                 compare = evaluation.compare_single if when == "after" else 0
@@ -299,6 +316,8 @@ class Cell:
         torch.manual_seed(self.run.seed)
         chosen = self.run.method.facts(lambda: dimensions(model))
         adapted = attach(model, self.run.method)
+        if self.run.trainer.whole_weights and not METHODS[self.run.method.name].trains_backbone:
+            causality.check_method(adapted.to(self.device), self.run.method.name)
         sizes = [(size_of(p), p.requires_grad) for p in adapted.parameters()]
         trainable, total = sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
         return adapted, {"parameters_trainable": trainable, "parameters_total": total, **chosen}
@@ -335,6 +354,8 @@ class Cell:
             return
         shutil.rmtree(target, ignore_errors=True)
         adapted.save_pretrained(target, **({"state_dict": state} if state else {}))
+        for weights in target.glob("*.safetensors"):
+            share(weights)
         self.backbone.tokenizer.save_pretrained(target)
         write_atomically(target / files.SETTINGS_FILE, json.dumps(asdict(self.run), indent=1).encode())
 

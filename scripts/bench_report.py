@@ -27,7 +27,7 @@ from hycam_exp.config.grid import expand, runs
 from hycam_exp.config.identity import run_id
 from hycam_exp.config.settings import Run
 from hycam_exp.evaluation.samples import TEXTS_PER_TASK
-from hycam_exp.records.curves import windows
+from hycam_exp.records.build import windows
 from hycam_exp.records.provenance import PACKAGE
 from hycam_exp.records.store import RunRecord, Store
 from hycam_exp.runtime.command_line import Parser

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(os.environ["FAKE_SLURM"])
-PARTITIONS = ("gpu", "cpu")
+LARGEST_ARRAY = 7
 
 
 def note(kind: str, name: str, content: str = "") -> Path:
@@ -59,7 +59,14 @@ def start(name: str, path: str) -> None:
     for restarts in range(5):
         (ROOT / "requeue" / name).unlink(missing_ok=True)
         counted = {**os.environ, "SLURM_RESTART_COUNT": str(restarts), "FAKE_JOB": name}
-        status = subprocess.run(["bash", path], env=counted).returncode
+        number, _, index = name.partition("_")
+        errors = Path(
+            (option(Path(path).read_text(), "error") or os.devnull).replace("%A", number).replace("%a", index)
+        )
+        errors = Path(str(errors).replace("%j", name))
+        errors.parent.mkdir(parents=True, exist_ok=True)
+        with errors.open("a") as stream:
+            status = subprocess.run(["bash", path], env=counted, stderr=stream).returncode
         if not (ROOT / "requeue" / name).is_file():
             break
     note("state", name, "COMPLETED" if status == 0 else "FAILED")
@@ -99,11 +106,13 @@ def squeue(*arguments: str) -> None:
         sys.exit("slurm_load_jobs error: Invalid job id specified")
     for name, pid in mine.items():
         if lives(pid):
-            print(name, "RUNNING")
+            told = ROOT / "reason" / name
+            print(f"{name}|PENDING|{told.read_text()}" if told.is_file() else f"{name}|RUNNING|None")
 
 
 def sinfo(*_: str) -> None:
-    print("\n".join(PARTITIONS))
+    """sinfo --Node --noheader --format=%R|%c|%m|%l"""
+    print("gpu|64|512000|2-00:00:00\ncpu|16|65536|infinite")
 
 
 def sacct(*arguments: str) -> None:
@@ -112,8 +121,11 @@ def sacct(*arguments: str) -> None:
     print(path.read_text() if path.is_file() else "")
 
 
-def scontrol(_: str, name: str) -> None:
-    note("requeue", name)
+def scontrol(command: str, name: str) -> None:
+    if command == "show":
+        print(f"MaxArraySize            = {LARGEST_ARRAY}")
+    else:
+        note("requeue", name)
 
 
 def scancel(job: str, _: str, name: str) -> None:

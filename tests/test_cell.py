@@ -13,14 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from hycam_exp import cell
-from hycam_exp.cell import CONTINUING, Cell, run_cell
+from hycam_exp.cell import Cell, run_cell
 from hycam_exp.config.compose import compose
 from hycam_exp.config.settings import Run
-from hycam_exp.data.sources import Collection
 from hycam_exp.evaluation.generation import Decoder
 from hycam_exp.launch.cell_status import store_of
 from hycam_exp.records.store import RunRecord, Store
-from hycam_exp.runtime.cost import Clock
 
 _LOCK = Store.lock
 QUICK = (
@@ -92,6 +90,10 @@ def test_what_lies_beside_a_record(finished):
     outputs = folder / "outputs" / record.run_id
     assert (outputs / "adapter" / "adapter_model.safetensors").is_file()
     assert (outputs / "adapter" / "tokenizer.json").is_file()
+    modes = {path.stat().st_mode & 0o777 for path in outputs.rglob("*") if path.is_file()}
+    assert modes == {(outputs / "attempt.json").stat().st_mode & 0o777}, (
+        "whom they may be read by is the umask's to say"
+    )
     card = (outputs / "adapter" / "README.md").read_text()
     assert "import hycam_exp.methods" in card
     assert f"| pooled | ppl | {record.score('ppl', 'pooled'):.4g} |" in card
@@ -217,59 +219,6 @@ def test_a_failing_cell_leaves_a_failure_and_no_record(tmp_path):
     assert list((tmp_path / "results" / "runs").iterdir()) == []
     with pytest.raises(ValueError, match=r"failed 2 times .* retry=true"):
         run_cell(run)
-
-
-def test_an_attempt_of_other_micro_batches_is_not_continued(tmp_path):
-    """Lightning's place in the epoch is counted in them; the record says that it began again."""
-    run = quick(tmp_path)
-    other = replace(run, trainer=replace(run.trainer, micro_batch_size=1))
-    for attempt, (of, is_kept) in enumerate([(run, True), (run, True), (other, False)], start=1):
-        cell = Cell(of, "cell", store_of(of), Collection(records=[], rejections=[], sources=[]), Clock())
-        (cell.folder / "training").mkdir(parents=True, exist_ok=True)
-        assert cell._begin_attempt() == attempt
-        assert (cell.folder / "training").exists() == is_kept
-    before = f"micro batch size {min(run.trainer.micro_batch_size, run.recipe.global_batch_size)}, now 1"
-    assert cell.notes == [f"an earlier attempt was not continued: it was made with {before}"]
-
-
-@pytest.mark.parametrize("name", ["results version", "strategy", "ranks", "micro batch size", *CONTINUING])
-def test_an_attempt_of_another_version_or_strategy_is_not_continued(tmp_path, name, capsys):
-    """Whatever decides how an attempt goes on is in attempt.json; another value begins it again, and says so."""
-    run = quick(tmp_path)
-    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
-    assert cell._begin_attempt() == 1
-    (cell.folder / "training").mkdir(parents=True)
-    state = cell.folder / "attempt.json"
-    kept = json.loads(state.read_text())
-    state.write_text(json.dumps({**kept, name: "other"}))
-    assert cell._begin_attempt() == 2
-    assert not (cell.folder / "training").exists()
-    assert cell.notes == [f"an earlier attempt was not continued: it was made with {name} other, now {kept[name]}"]
-    assert cell.notes[0] in capsys.readouterr().out
-
-
-def test_the_notes_of_an_attempt_outlive_it(tmp_path):
-    """An attempt that is interrupted tells the one that goes on from it, for the record; a fresh start has none."""
-    run = quick(tmp_path)
-    other = replace(run, trainer=replace(run.trainer, micro_batch_size=1))
-    told = []
-    for of in (run, other, other, replace(other, resume="never")):
-        cell = Cell(of, "cell", store_of(of), Collection(records=[], rejections=[], sources=[]), Clock())
-        cell._begin_attempt()
-        told.append(cell.notes)
-    assert [len(notes) for notes in told] == [0, 1, 1, 0]
-    assert told[2] == told[1]
-
-
-def test_a_damaged_state_of_an_attempt_is_named(tmp_path):
-    """The error has the file, and what to do."""
-    run = quick(tmp_path)
-    cell = Cell(run, "cell", store_of(run), Collection(records=[], rejections=[], sources=[]), Clock())
-    cell.folder.mkdir(parents=True)
-    for content in ("", "[]", "{}"):
-        (cell.folder / "attempt.json").write_text(content)
-        with pytest.raises(ValueError, match=rf"^{cell.folder}/attempt.json: .*; move {cell.folder} away"):
-            cell._begin_attempt()
 
 
 def test_a_full_disk_leaves_no_half_record(tmp_path, monkeypatch):

@@ -21,6 +21,8 @@ class Dimensions:
     num_blocks: int
     linears: tuple[tuple[int, int], ...]
     """(inputs, outputs) of every linear layer of every block; the output embedding is in none."""
+    mlp_linears: tuple[tuple[int, int], ...]
+    """Those of them that stand in the feed-forward part (the MLP) of a block."""
     norms: tuple[int, ...]
     """Parameters of the layer norms of each block."""
     parameters: int
@@ -51,6 +53,7 @@ def dimensions_of(architecture: Mapping[str, Any]) -> Dimensions:
         width=d,
         num_blocks=blocks,
         linears=linears * blocks,
+        mlp_linears=linears[4:] * blocks,
         norms=(2 * d,) * blocks,
         parameters=(1 if tied else 2) * vocabulary * d + blocks * block + d,
     )

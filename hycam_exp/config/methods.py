@@ -8,30 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 
 from hycam_exp.config.dimensions import Dimensions
-
-
-def require(holds: bool, field: str, value: object, law: str) -> None:
-    """Raise a `ValueError` that names the field, its value and the law it breaks."""
-    if not holds:
-        raise ValueError(f"{field}={value}: {law}")
-
-
-@dataclass(kw_only=True)
-class MethodSettings:
-    """What every method has."""
-
-    name: str
-
-    def check_width(self, width: int) -> None:
-        """Raise a `ValueError` if the method does not fit a backbone of hidden size `width`."""
-
-    def num_parameters(self, backbone: Dimensions) -> int:
-        """How many parameters the method trains on a backbone, in closed form."""
-        raise NotImplementedError
-
-    def facts(self, backbone: Callable[[], Dimensions]) -> dict[str, int]:
-        """What the method decides by the backbone, for the record; its sizes are asked for where they are needed."""
-        return {}
+from hycam_exp.config.method_settings import MethodSettings, require
+from hycam_exp.config.multi_task import (
+    CoMoLSettings,
+    HydraLoRASettings,
+    LoRAMoESettings,
+    MixLoRASettings,
+    MOELoRASettings,
+    MoLASettings,
+    MTLLoRASettings,
+    MtLoRASettings,
+)
 
 
 @dataclass(kw_only=True)
@@ -253,6 +240,8 @@ class Method:
     """Its name in the paper's table of ablations, as results/published writes it; None: it does not stand there."""
     trains_backbone: bool = False
     """Every weight of the backbone is trained, and there is no adapter."""
+    needs_task_ids: bool = False
+    """It is told the task of every row; its scores with the task withheld stand beside those with it."""
     quantizable: bool = True
     """It can be attached to a backbone whose linear layers are packed in four bits."""
     unshardable: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -283,4 +272,20 @@ METHODS = {
         HyCAMSettings, "hycam_exp.methods.hycam", "HyCAM-InversePEFT", ablation="inverse_peft"
     ),
     "hycam_released": Method(HyCAMSettings, "hycam_exp.methods.hycam", "HyCAM (released)"),
+    "hydralora": Method(HydraLoRASettings, "hycam_exp.methods.hydralora", "HydraLoRA", quantizable=False),
+    "comol": Method(CoMoLSettings, "hycam_exp.methods.comol", "CoMoL", quantizable=False),
+    "mtl_lora": Method(
+        MTLLoRASettings, "hycam_exp.methods.mtl_lora", "MTL-LoRA", needs_task_ids=True, quantizable=False
+    ),
+    "moelora": Method(
+        MOELoRASettings, "hycam_exp.methods.moelora", "MOELoRA", needs_task_ids=True, quantizable=False,
+        unshardable=dict.fromkeys(("fsdp", "zero3"), "would cut up its gate, which every layer reads"),
+    ),
+    "loramoe": Method(LoRAMoESettings, "hycam_exp.methods.loramoe", "LoRAMoE", quantizable=False),
+    "mixlora": Method(
+        MixLoRASettings, "hycam_exp.methods.mixlora", "MixLoRA", quantizable=False,
+        unshardable={"zero3": "would have cut up an MLP's router before it is read"},
+    ),
+    "mtlora": Method(MtLoRASettings, "hycam_exp.methods.mtlora", "mtLoRA", quantizable=False),
+    "mola": Method(MoLASettings, "hycam_exp.methods.mola", "MoLA", quantizable=False),
 }  # fmt: skip

@@ -255,12 +255,13 @@ class Run:
     retry: bool
     """Run a cell that has failed twice."""
     resume: str
-    """auto: continue an interrupted cell; never: start it again from its first step."""
+    """auto: continue an interrupted cell; never: start it again from its first step; always: continue it with other
+    versions of the packages, too."""
 
     def __post_init__(self) -> None:
         require(0 <= self.fold < NUM_FOLDS, "fold", self.fold, f"must be in 0..{NUM_FOLDS - 1}")
         require(self.seed >= 0, "seed", self.seed, "must not be negative")
-        require_one_of(("auto", "never"), "resume", self.resume)
+        require_one_of(("auto", "never", "always"), "resume", self.resume)
         if self.study is not None:
             require_plain_name("study", self.study)
         self._check_strategy()

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from hycam_exp.data.records import Record
+from hycam_exp.runtime.interruption import limited
 
 CHAT = "chat"
 CHAT_DATE = "26 Jul 2024"
 """The date of templates that show one: a prompt must not depend on the day."""
+TEMPLATE_SECONDS = 10.0  # that one rendering may take; a template is a program, and may never end
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,14 @@ def rendered(tokenizer: Any, messages: Sequence[dict[str, str]], add_generation_
     """A chat by the tokenizer's template, on the fixed date.
 
     Raises:
-        ValueError: the template does not parse, or raises.
+        ValueError: the template does not parse, raises, or does not end.
     """
     try:
-        return tokenizer.apply_chat_template(
-            messages, chat_template=_STRFTIME_NOW + tokenizer.get_chat_template(), tokenize=False,
-            add_generation_prompt=add_generation_prompt, date_string=CHAT_DATE,
-        )  # fmt: skip
+        with limited(TEMPLATE_SECONDS, "it"):
+            return tokenizer.apply_chat_template(
+                messages, chat_template=_STRFTIME_NOW + tokenizer.get_chat_template(), tokenize=False,
+                add_generation_prompt=add_generation_prompt, date_string=CHAT_DATE,
+            )  # fmt: skip
     except Exception as error:  # a template is a program: what it raises has no common class
         reason = " ".join(str(error).split())
         raise ValueError(

@@ -1,13 +1,14 @@
 """The records of a mix as tokens in a memory-mapped Arrow file: made once, then shared by folds, methods and seeds.
 
-A file is found by a hash of everything that decides its tokens, `RESULTS_VERSION` for the code that makes them, so one
-that is there is right. Files are never changed; deleting one only costs the time to make it again.
+A file is found by a hash of everything that decides its tokens, `RESULTS_VERSION` for the code that makes them, and one
+whose digest is not that of its seal is made again. Deleting one only costs the time to make it again.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, overload
 from hycam_exp.data.records import Record, content_hash, digest
 from hycam_exp.data.tokens import Tokens, chunks, encode
 from hycam_exp.records.version import RESULTS_VERSION
+from hycam_exp.runtime.files import is_intact, sealing, sweep, temporary_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,6 +28,7 @@ COLUMNS = {
     "id": "string", "task": "string", "group": "string", "reference": "large_string", "input_ids": "int32",
     "prompt_length": "int32", "response_bytes": "int64", "ends": "bool",
 }  # fmt: skip
+ABANDONED = 3600.0  # seconds for which a chunk that is tokenised never takes
 assert set(COLUMNS) == {field.name for field in fields(Tokens)}
 
 
@@ -75,19 +78,21 @@ class TokenTable(Sequence[Tokens]):
 def token_table(
     of: Sequence[Record], tokenizer: PreTrainedTokenizerBase, style: str, max_length: int, folder: Path
 ) -> TokenTable:
-    """The records' tokens, from the folder's file of them, which is made where there is none.
+    """The records' tokens by id, from the folder's file of them, which is made where there is none or a damaged one.
 
     Raises:
         ValueError: as `encode`.
         OSError: the file cannot be written.
     """
+    from datasets import Dataset
+
     path = folder / f"{key(of, tokenizer, style, max_length)}.arrow"
-    table = _opened(path, len(of))
-    if table is None:
-        _make(path, of, tokenizer, style, max_length)
-        table = _opened(path, len(of))
-    assert table is not None, "what was written can be read"
-    return table
+    if not is_intact(path):
+        if path.is_file():
+            print(f"note: {path}: damaged, or never sealed; its tokens are made again", file=sys.stderr)
+        # By id, so that whoever makes the file at the same time makes the same bytes.
+        _make(path, sorted(of, key=lambda record: record.id), tokenizer, style, max_length)
+    return TokenTable(Dataset.from_file(str(path)))
 
 
 def key(of: Sequence[Record], tokenizer: PreTrainedTokenizerBase, style: str, max_length: int) -> str:
@@ -107,18 +112,6 @@ def _tokenizer_text(tokenizer: PreTrainedTokenizerBase) -> str:
     return digest(backend.to_str(), repr(special), str(tokenizer.chat_template))
 
 
-def _opened(path: Path, num_rows: int) -> TokenTable | None:
-    """The file's table; None where there is none, or it was damaged after it was made."""
-    from datasets import Dataset
-    from pyarrow import ArrowInvalid
-
-    try:
-        table = TokenTable(Dataset.from_file(str(path)))
-    except (OSError, ArrowInvalid):
-        return None
-    return table if len(table) == num_rows else None
-
-
 def _make(path: Path, of: Sequence[Record], tokenizer: PreTrainedTokenizerBase, style: str, max_length: int) -> None:
     """Write the file under another name and put it in its place whole, whoever else does the same."""
     from datasets import Features, List, Value
@@ -126,7 +119,8 @@ def _make(path: Path, of: Sequence[Record], tokenizer: PreTrainedTokenizerBase, 
     from tqdm import tqdm
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
+    sweep(path.parent.glob(".*"), quiet=ABANDONED)
+    part = temporary_of(path)
     columns = Features({name: List(Value(t)) if name == "input_ids" else Value(t) for name, t in COLUMNS.items()})
     try:
         with (
@@ -141,6 +135,7 @@ def _make(path: Path, of: Sequence[Record], tokenizer: PreTrainedTokenizerBase, 
             writer.finalize(close_stream=False)
             stream.flush()
             os.fsync(stream.fileno())
-        part.replace(path)
+        with sealing(path, part):
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -1,8 +1,9 @@
 """Greedy decoding with a KV cache: sorted by length, streamed to disk, continued where it was interrupted."""
 
+import hashlib
 import json
 import logging
-import os
+import sys
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ import torch
 from tqdm import tqdm
 
 from hycam_exp.data.tokens import Tokens
-from hycam_exp.methods import backbone_of
+from hycam_exp.methods import backbone_of, task_rows
 from hycam_exp.methods.recognition import has_position_embeddings
 from hycam_exp.runtime import ranks
+from hycam_exp.runtime.files import write_atomically
 
 
 def nothing() -> None:
@@ -63,7 +65,7 @@ class Decoder:
         for index, row in enumerate(rows):
             input_ids[index, longest - row.prompt_length :] = torch.tensor(row.input_ids[: row.prompt_length])
             mask[index, longest - row.prompt_length :] = 1
-        with _plain(self.model):
+        with _plain(self.model), task_rows(self.model, [row.task for row in rows]):
             decoded = self.model.generate(
                 input_ids=input_ids.to(device),
                 attention_mask=mask.to(device),
@@ -123,7 +125,23 @@ class Decoder:
 
 
 def _line(prediction: Prediction) -> str:
-    return json.dumps(asdict(prediction), ensure_ascii=False) + "\n"
+    """A prediction as its file holds it, with the digest of all the rest."""
+    fields = asdict(prediction)
+    return json.dumps({**fields, "digest": _digest(fields)}, ensure_ascii=False) + "\n"
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
+
+
+def _prediction(line: bytes) -> Prediction | None:
+    """The prediction of a line; None where the line is not what was written."""
+    try:
+        fields = json.loads(line)
+        intact = fields.pop("digest") == _digest(fields)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
+    return Prediction(**fields) if intact else None
 
 
 def _merge(path: Path) -> None:
@@ -136,14 +154,17 @@ def _merge(path: Path) -> None:
 
 
 def _read(path: Path) -> list[Prediction]:
-    """The whole lines of a predictions file; a line that was cut off by an interruption is removed from it."""
+    """The predictions of a file; a line that was cut off by an interruption, or damaged, is removed from it."""
     if not path.is_file():
         return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        os.truncate(path, len(whole))
-    return [Prediction(**json.loads(line)) for line in whole.splitlines()]
+    lines = path.read_bytes().splitlines(keepends=True)
+    found = [_prediction(line) if line.endswith(b"\n") else None for line in lines]
+    if damaged := [line for line, prediction in zip(lines, found, strict=True) if prediction is None]:
+        if damaged != lines[-1:] or damaged[0].endswith(b"\n"):
+            print(f"note: {path}: {len(damaged)} lines were damaged and are decoded again", file=sys.stderr)
+        whole = [line for line, prediction in zip(lines, found, strict=True) if prediction is not None]
+        write_atomically(path, b"".join(whole))
+    return [prediction for prediction in found if prediction is not None]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from torch import nn
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation import metrics, overlap, perplexity
 from hycam_exp.evaluation.generation import Decoder, Prediction, nothing
+from hycam_exp.evaluation.metrics import WITHHELD
 from hycam_exp.evaluation.overlap import Overlap
 from hycam_exp.evaluation.perplexity import SampleNats
 from hycam_exp.evaluation.retention import TASK as RETENTION
@@ -23,6 +24,8 @@ class Measurement:
     rows: list[Tokens]
     nats: list[SampleNats]
     retention: list[SampleNats]
+    withheld: list[SampleNats] = field(default_factory=list)
+    """As `nats`, of a method that is told the task, with the task withheld."""
     predictions: list[Prediction] = field(default_factory=list)
     differing: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By task: how many of the compared predictions differ when decoded one by one, and how many were compared."""
@@ -40,6 +43,8 @@ class Measurement:
         if not self.rows:
             return []
         rows = perplexity.scores(self.nats, suffix)
+        if self.withheld:
+            rows += perplexity.scores(self.withheld, f"{WITHHELD}{suffix}")
         if self.retention:
             value = metrics.perplexity(sum(s.nats for s in self.retention), sum(s.tokens for s in self.retention))
             rows.append(Score(task=RETENTION, metric=f"ppl{suffix}", value=value, n=len(self.retention)))
@@ -62,14 +67,18 @@ class Measurement:
 
 
 def score(
-    model: nn.Module, rows: Sequence[Tokens], windows: Sequence[Tokens], batch_size: int, pad_id: int, when: str
-) -> Measurement:
-    """Perplexity of the test rows and of the general text's windows."""
+    model: nn.Module, rows: Sequence[Tokens], windows: Sequence[Tokens], batch_size: int, pad_id: int, when: str,
+    withhold: bool = False,
+) -> Measurement:  # fmt: skip
+    """Perplexity of the test rows, where asked for once more with their tasks withheld, and of the general text."""
     rows = list(rows)
     return Measurement(
         rows=rows,
         nats=perplexity.score(model, rows, batch_size, pad_id, what=f"perplexity {when}"),
         retention=perplexity.score(model, windows, batch_size, pad_id, what=f"retention {when}"),
+        withheld=perplexity.score(model, rows, batch_size, pad_id, what=f"tasks withheld {when}", withheld=True)
+        if withhold
+        else [],
     )
 
 

@@ -38,12 +38,14 @@ SCORES = {"ppl": "PPL", "bleu4": "BLEU-4", "rouge_l": "ROUGE-L"}
 """The scores of the paper's tables, in their order, and what they are called there."""
 AGGREGATES = ("mean", "pooled")
 """What stands in the place of a score's task: the mean over tasks, and all their samples together."""
+WITHHELD = "_withheld"
+"""Marks a score of a method that is told the task, with the task withheld."""
 LARGEST_EXPONENT = 700
 
 
 def declared(metric: str) -> Metric:
-    """A metric's declaration; `_before` marks the unadapted backbone's score of the same metric."""
-    return METRICS[metric.removesuffix("_before")]
+    """A metric's declaration; `_before` marks the unadapted backbone's score, `WITHHELD` one without the task."""
+    return METRICS[metric.removesuffix("_before").removesuffix(WITHHELD)]
 
 
 def perplexity(nats: float, tokens: int) -> float | None:

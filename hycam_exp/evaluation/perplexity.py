@@ -16,6 +16,7 @@ from tqdm import tqdm
 from hycam_exp.data.batches import IGNORE, by_length, collate
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation.metrics import perplexity
+from hycam_exp.methods import task_rows
 from hycam_exp.records.store import Score
 from hycam_exp.runtime import ranks
 from hycam_exp.training.loss import token_nats
@@ -46,8 +47,11 @@ def score(
     pad_id: int,
     side: str = "right",
     what: str = "perplexity",
+    withheld: bool = False,
 ) -> list[SampleNats]:
     """Every row's sums, in the rows' order; batch size, padding side, order and ranks do not matter.
+
+    `withheld`: a method that is told the task is told of none.
 
     Raises:
         ValueError: the model's loss on a row is no finite number; names the row.
@@ -61,7 +65,9 @@ def score(
         labels, mask = batch.labels.to(device), batch.attention_mask.to(device)
         # Counted from a row's first token; on the right that is what a model does itself.
         positions = {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if side == "left" else {}
-        logits = model(input_ids=batch.input_ids.to(device), attention_mask=mask, use_cache=False, **positions).logits
+        inputs = {"input_ids": batch.input_ids.to(device), "attention_mask": mask, **positions}
+        with task_rows(model, () if withheld else batch.tasks):
+            logits = model(**inputs, use_cache=False).logits
         nats = token_nats(logits, labels).double().cpu()  # (B, L - 1)
         for index, row in enumerate(members if counts else ()):
             found[row.id] = _sample(row, nats[index][batch.labels[index, 1:] != IGNORE])

@@ -18,7 +18,7 @@ from hycam_exp.config.methods import require
 from hycam_exp.config.settings import Run, require_trainable
 from hycam_exp.launch.cell_status import DONE, FAILED, Inputs, Standing, standing, store_of
 from hycam_exp.records.store import Store
-from hycam_exp.runtime.command_line import MARK, as_errors, noting
+from hycam_exp.runtime.command_line import MARK, as_errors, noting, visible
 from hycam_exp.training import loggers
 
 PLUGIN = "hydra_plugins.hycam_exp"
@@ -37,6 +37,10 @@ class Job:
     """Why it failed."""
     log_start: int = 0
     """Bytes of the log from before this attempt."""
+    record_before: str | None = None
+    """The stamp of the record that there was before this attempt."""
+    failures_before: int = 0
+    """Of the cell, before this attempt."""
 
     @property
     def command(self) -> list[str]:
@@ -60,8 +64,14 @@ class Job:
         except ValueError as error:
             return Standing(self.run_id, FAILED, reason=str(error))
 
-    def begin_log(self) -> None:
-        """What is in the log from here on is this attempt's."""
+    def has_new_record(self) -> bool:
+        """There is a whole record, and it is this attempt's: what a process says of itself at its end is not enough."""
+        return self.standing().state == DONE and self.store.stamp(self.run_id) != self.record_before
+
+    def begin(self) -> None:
+        """What is in the log from here on is this attempt's, and so is another record than the one there is."""
+        self.record_before = self.store.stamp(self.run_id)
+        self.failures_before = len(self.store.failures(self.run_id))
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log_start = self.log.stat().st_size if self.log.is_file() else 0
 
@@ -72,7 +82,7 @@ class Job:
 
     def last_line(self) -> str:
         """The last line that this attempt printed."""
-        return next((line.strip() for line in self._printed() if line.strip()), "starting")
+        return next((visible(line.strip()) for line in self._printed() if line.strip()), "starting")
 
     def last_error(self) -> str | None:
         """The last error line that this attempt printed."""
@@ -111,7 +121,7 @@ class Grid(Generic[J]):
     def say(self, job: J, what: str) -> None:
         """A line of progress."""
         ended = len(self.done) + len(self.skipped) + len(self.failed)
-        self.console.print(f"[{ended}/{len(self.jobs)}] {job.run_id}: {what}", soft_wrap=True)
+        self.console.print(f"[{ended}/{len(self.jobs)}] {job.run_id}: {visible(what)}", soft_wrap=True)
 
     def summary(self) -> None:
         """How many cells were done, skipped and failed, and why."""
@@ -122,7 +132,7 @@ class Grid(Generic[J]):
     def say_failures(self) -> None:
         """A line for each cell that has failed."""
         for job in self.failed:
-            self.console.print(f"failed: {job.run_id}: {job.reason}", soft_wrap=True)
+            self.console.print(f"failed: {job.run_id}: {visible(str(job.reason))}", soft_wrap=True)
 
 
 class GridLauncher(Launcher):

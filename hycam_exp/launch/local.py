@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from rich.live import Live
 
 from hycam_exp.config.methods import require
-from hycam_exp.launch.cell_status import DONE, FAILED
+from hycam_exp.launch.cell_status import FAILED
 from hycam_exp.launch.jobs import Grid, GridLauncher, Job, jobs_of, minutes, require_whole
 from hycam_exp.records.store import MAX_FAILURES
 
@@ -35,7 +35,7 @@ class LocalJob(Job):
 
     def start(self, environment: dict[str, str]) -> None:
         """Run the cell in a process of its own, as the command line would."""
-        self.begin_log()
+        self.begin()
         with self.log.open("ab") as stream:
             environment = {**os.environ, **environment}
             self.process = subprocess.Popen(self.command, stdout=stream, stderr=stream, env=environment)
@@ -45,7 +45,8 @@ class LocalJob(Job):
     def explain(self, status: int) -> str:
         """Why the process ended with this status."""
         killed = f"killed by signal {-status}" if status < 0 else None
-        return killed or self.last_error() or f"exit status {status}, see {self.log}"
+        silent = f"exit status {status}, see {self.log}" if status else f"it ended without a record, see {self.log}"
+        return killed or self.last_error() or silent
 
 
 @dataclass
@@ -80,7 +81,7 @@ class LocalGrid(Grid[LocalJob]):
             if not free:
                 return
             job = waiting.popleft()
-            if job.attempts and job.standing().state == DONE and not job.run.overwrite:
+            if job.attempts and job.has_new_record():
                 self.done.append(job)
             elif self.is_settled(job):
                 continue
@@ -102,7 +103,7 @@ class LocalGrid(Grid[LocalJob]):
             left = len(waiting) + len(running)
             now = job.standing()
             given_up = now.state == FAILED and not job.run.retry
-            if status == 0 and now.state == DONE:
+            if job.has_new_record():
                 self.done.append(job)
                 self.say(job, f"done in {job.seconds:.0f} s{self._eta(left)}")
                 continue

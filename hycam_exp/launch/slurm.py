@@ -11,19 +11,32 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.live import Live
 
 from hycam_exp.config.methods import require
-from hycam_exp.launch.cell_status import DONE
 from hycam_exp.launch.jobs import Grid, GridLauncher, Job, jobs_of, require_whole
-from hycam_exp.launch.slurm_queue import CLUSTERS, Need, Request, Submission, states, verdict
+from hycam_exp.launch.slurm_queue import (
+    CLUSTERS,
+    ENDED_BY_OTHERS,
+    Need,
+    Request,
+    Submission,
+    largest_array,
+    last_words,
+    states,
+    verdict,
+)  # fmt: skip
 from hycam_exp.launch.slurm_task import ClusterJob
 from hycam_exp.records import lease
 
 POLL = {"slurm": 10.0, "local": 0.5}  # seconds between two looks at the queue
 SETTLE = {"slurm": 30.0, "local": 0.0}  # seconds until what a job wrote elsewhere is seen here, at the latest
+
+BEFORE = ("log_start", "record_before", "failures_before")
+"""What a cell's job remembers of how things were before it."""
 
 
 @dataclass
@@ -35,17 +48,22 @@ class SlurmJob(Job):
     """This command has submitted it."""
     left: float | None = None
     """When the job was first missed in the queue, by the monotonic clock."""
+    state: str | None = None
+    """What SLURM last said of the job."""
 
-    def is_done(self) -> bool:
-        """There is a record, and for a cell that is run once more it is the job's."""
-        fresh = not self.run.overwrite or self.submission is None or self.submission.succeeded
-        return fresh and self.standing().state == DONE
-
-    def explain(self) -> str:
-        """Why the job ended without a record."""
+    def conclude(self) -> str:
+        """Why the job ended without a record; a fault that the cell itself could not put on file is put there now, with
+        what the job's script last said."""
         if self.submission is None:
             return "the process that ran it has left no record; the same command again runs it"
-        return self.last_error() or f"job {self.submission.job}: {verdict(self.submission)}, see {self.log}"
+        if told := self.last_error():
+            return told
+        state = verdict(self.submission)
+        on_file = len(self.store.failures(self.run_id)) > self.failures_before
+        if not on_file and not state.startswith(ENDED_BY_OTHERS):
+            words = f"job {self.submission.job}: {state}\n{last_words(self.submission)}".strip()
+            self.store.add_failure(self.run_id, RuntimeError(words))
+        return f"job {self.submission.job}: {state}, see {self.log}"
 
 
 @dataclass
@@ -60,15 +78,16 @@ class SlurmGrid(Grid[SlurmJob]):
     def run_all(self) -> None:
         """Submit what is missing; where `wait` says so stay until all cells have ended, and say what became of each."""
         needs = [self._need(job) for job in self.jobs]  # all are checked before the first is submitted
-        missing, elsewhere = self._sort()
-        portions = self._portions([(job, need) for job, need in zip(self.jobs, needs, strict=True) if job in missing])
+        with lease.in_turn(Path(self.request.folder) / "submitting"):  # of two commands the second finds these queued
+            missing, pending = self._sort()
+            portions = self._portions([pair for pair in zip(self.jobs, needs, strict=True) if pair[0] in missing])
+            while portions and (self.request.cluster == "slurm" or not self.wait):
+                pending += self._submit(*portions.pop(0))
+        self._say_where()
         if not self.wait:
-            for portion in portions:
-                self._submit(*portion)
-            self._say_where()
             return
         try:
-            self._wait(portions, elsewhere)
+            self._wait(portions, pending)
         except BaseException:  # what was submitted goes on
             self._say_where()
             raise
@@ -97,6 +116,7 @@ class SlurmGrid(Grid[SlurmJob]):
         """The cells to be submitted, and those that are queued or run elsewhere; the rest is counted."""
         for job in self.jobs:
             job.submission = Submission.of(job.store.folder(job.run_id))
+            job.record_before = job.store.stamp(job.run_id)
         queued = states([job.submission for job in self.jobs if job.submission])
         if queued is None:
             raise ValueError("squeue does not answer: nothing was submitted, as it is not known what is queued")
@@ -104,7 +124,8 @@ class SlurmGrid(Grid[SlurmJob]):
         for job in [job for job in self.jobs if not self.is_settled(job)]:
             if job.submission is not None and job.submission.job in queued:
                 self.say(job, f"already queued as job {job.submission.job}, not submitted again")
-                job.log_start = job.submission.log_start
+                for name in BEFORE:
+                    setattr(job, name, getattr(job.submission, name))
                 elsewhere.append(job)
             else:
                 missing.append(job)
@@ -130,24 +151,28 @@ class SlurmGrid(Grid[SlurmJob]):
         same = defaultdict(list)
         for job, need in needed:
             same[need].append(job)
-        size = self.request.array_parallelism if self.request.cluster == "local" else len(needed) or 1
+        most = largest_array() if self.request.cluster == "slurm" else self.request.array_parallelism
+        size = most or len(needed) or 1
         if self.request.cluster == "local" and not self.wait and len(needed) > size:
             way_out = f"starts all {len(needed)} cells at once if nobody waits: hydra.launcher.wait=true"
             raise ValueError(f"hydra.launcher.cluster=local: {way_out}")
         return [(jobs[i : i + size], need) for need, jobs in same.items() for i in range(0, len(jobs), size)]
 
-    def _submit(self, jobs: list[SlurmJob], need: Need) -> None:
-        """Submit an array of jobs; where that fails, these have failed.
+    def _submit(self, jobs: list[SlurmJob], need: Need) -> list[SlurmJob]:
+        """Submit an array of jobs; those that were. Where that fails, these have failed.
 
         Raises:
             ValueError: it fails, and nothing was submitted before.
         """
         for job in jobs:
-            job.begin_log()
+            job.begin()
         devices = jobs[0].run.trainer.devices
         commands = [
-            ClusterJob(job.command, os.getcwd(), str(job.log.absolute()), devices, self.request.requeue) for job in jobs
-        ]
+            ClusterJob(
+                job.command, os.getcwd(), str(job.log.absolute()), devices, self.request.requeue, self.request.grace
+            )
+            for job in jobs
+        ]  # fmt: skip
         try:
             submissions = self.request.submit(commands, need)
         except ValueError as error:
@@ -156,27 +181,35 @@ class SlurmGrid(Grid[SlurmJob]):
             for job in jobs:
                 job.reason = str(error)
                 self.failed.append(job)
-            return
+            return []
         for job, submitted in zip(jobs, submissions, strict=True):
-            submission = replace(submitted, log_start=job.log_start)
-            submission.remember(job.store.folder(job.run_id))
-            job.submission, job.ours = submission, True
+            job.submission, job.ours = replace(submitted, **{name: getattr(job, name) for name in BEFORE}), True
+            job.submission.remember(job.store.folder(job.run_id))
+            self.say(job, f"submitted as job {job.submission.job}, prints into {job.log}")
+        return jobs
 
     def _wait(self, portions: list[tuple[list[SlurmJob], Need]], pending: list[SlurmJob]) -> None:
-        """Submit, and take in the jobs as they end; on this machine a portion starts when the last one has ended."""
+        """Take in the jobs as they end; on this machine a portion is submitted when the last one has ended."""
         cluster = self.request.cluster
         portions, pending = list(portions), list(pending)
         with Live(console=self.console, transient=True, auto_refresh=False) as live:
             while portions or pending:
-                while portions and (cluster == "slurm" or not any(job.ours for job in pending)):
-                    jobs, need = portions.pop(0)
-                    self._submit(jobs, need)
-                    pending += [job for job in jobs if job.submission is not None and job.ours]
+                while portions and not any(job.ours for job in pending):
+                    pending += self._submit(*portions.pop(0))
                 time.sleep(POLL[cluster])
                 queued = states([job.submission for job in pending if job.submission])
+                self._say_changes(pending, queued or {})
                 pending = [job for job in pending if not self._has_ended(job, queued)]
                 if self.console.is_terminal:
                     live.update(_counts(pending, queued), refresh=True)
+
+    def _say_changes(self, jobs: list[SlurmJob], queued: dict[str, str]) -> None:
+        """A line for each job of which SLURM says something else than before."""
+        for job in jobs:
+            state = queued.get(job.submission.job) if job.submission is not None else None
+            if state is not None and state != job.state:
+                job.state = state
+                self.say(job, f"job {job.submission.job} is {state}")  # type: ignore[union-attr]
 
     def _has_ended(self, job: SlurmJob, queued: dict[str, str] | None) -> bool:
         """Whether a job has ended; then it is counted. What cannot be known now is looked at again."""
@@ -185,7 +218,7 @@ class SlurmGrid(Grid[SlurmJob]):
             return False
         if job.store.is_locked(job.run_id) is not False:
             return False
-        if job.is_done():
+        if job.has_new_record():
             (self.done if job.ours else self.skipped).append(job)
             self.say(job, "done")
             return True
@@ -193,21 +226,19 @@ class SlurmGrid(Grid[SlurmJob]):
             job.left = time.monotonic()
         if time.monotonic() - job.left < SETTLE[self.request.cluster]:
             return False
-        job.reason = job.explain()
+        job.reason = job.conclude()
         self.failed.append(job)
         self.say(job, f"failed: {job.reason}")
         return True
 
     def _say_where(self) -> None:
-        """What was submitted, and how to look at it."""
+        """How many were submitted, and how to look at them."""
         ours = [job.submission for job in self.jobs if job.submission is not None and job.ours]
         ids = sorted({submission.job.split("_")[0] for submission in ours}, key=int)
         self.console.print(f"{len(ours)} submitted, {len(self.skipped)} skipped, {len(self.failed)} failed")
         self.say_failures()
         if ids and self.request.cluster == "slurm":
             self.console.print(f"look: squeue --jobs={','.join(ids)}; end: scancel {' '.join(ids)}", soft_wrap=True)
-        for job in [job for job in self.jobs if job.ours and job.submission is not None]:
-            self.console.print(f"job {job.submission.job}: {job.log}", soft_wrap=True)  # type: ignore[union-attr]
 
 
 def _counts(jobs: list[SlurmJob], queued: dict[str, str] | None) -> str:
@@ -239,7 +270,7 @@ class SlurmLauncher(GridLauncher):
 def _check(fields: dict[str, Any]) -> None:
     """Raise a `ValueError` that names a field whose value is none of its kind."""
     require(fields["cluster"] in CLUSTERS, "hydra.launcher.cluster", fields["cluster"], "must be slurm or local")
-    for name in ("cpus", "minutes", "requeues", "array_parallelism"):
+    for name in ("cpus", "minutes", "signal_seconds", "requeues", "array_parallelism"):
         require_whole(name, fields[name], 0 if name == "requeues" else 1)
     memory = fields["memory"]
     require(isinstance(memory, int | float) and memory > 0, "hydra.launcher.memory", memory, "must be GB, above 0")

@@ -1,5 +1,6 @@
 """The methods: importing this package registers with PEFT those that live here."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from hycam_exp.config.methods import METHODS
 from hycam_exp.methods.adapter_file import peft_asking
+from hycam_exp.methods.forward_state import ForwardState
 from hycam_exp.methods.hycam_forward import ForwardHooks
 
 for _method in METHODS.values():
@@ -28,6 +30,20 @@ def backbone_of(model: Any) -> Any:
 def unadapted(model: Any) -> AbstractContextManager[None]:
     """The backbone alone computes inside; nothing changes for a method that attaches nothing."""
     return model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
+
+
+def task_rows(model: Any, names: Sequence[str]) -> AbstractContextManager[None]:
+    """Inside, the model's rows are of the tasks of these names, or of unknown ones where there are no names.
+
+    It changes nothing for a method that is not told the task.
+
+    Raises:
+        ValueError: a task is none of the method's, in training.
+    """
+    state = ForwardState.of(backbone_of(model))
+    if state is None or not state.tasks:
+        return nullcontext()
+    return state.given(state.index_of(names, model.training))
 
 
 def auxiliary_loss(model: nn.Module) -> Tensor | None:

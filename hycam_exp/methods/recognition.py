@@ -68,6 +68,32 @@ def attention_modules(model: nn.Module) -> set[str]:
     return _names(model, "Attention", "no attention module recognised; name it with target_modules")
 
 
+def mlp_modules(model: nn.Module) -> set[str]:
+    """The full names of the feed-forward parts of a model's blocks.
+
+    Raises:
+        ValueError: no module of a numbered block has a class whose name ends in MLP.
+    """
+    if not (found := set(_of_class(model, "MLP"))):
+        raise ValueError(f"{type(model).__name__}: no MLP recognised; name it with target_modules")
+    return found
+
+
+def mlp_linears(model: nn.Module) -> set[str]:
+    """The full names of the linear layers in the feed-forward parts of a model's blocks.
+
+    Raises:
+        ValueError: no module of a numbered block has a class whose name ends in MLP, or none has linear layers.
+    """
+    mlps = tuple(f"{name}." for name in _of_class(model, "MLP"))
+    found = {name for name, module in model.named_modules() if name.startswith(mlps) and isinstance(module, nn.Linear)}
+    if not mlps or not found:
+        raise ValueError(
+            f"{type(model).__name__}: no linear layers of an MLP recognised; name them with target_modules"
+        )
+    return found
+
+
 def hidden_size(model: Any) -> int:
     """The width of the residual stream of a model's text tower.
 
@@ -174,14 +200,17 @@ def dimensions(model: nn.Module) -> Dimensions:
     norms = [0] * blocks
     for name, block in _of_class(model, "Norm").items():
         norms[block] += sum(size_of(p) for p in found[name].parameters())
+    linears = {
+        name: (m.in_features, m.out_features)
+        for name, m in found.items()
+        if isinstance(m, nn.Linear) and re.search(r"\.\d+\.", name)
+    }
+    mlps = tuple(f"{name}." for name in _of_class(model, "MLP"))
     return Dimensions(
         width=config.hidden_size,
         num_blocks=blocks,
-        linears=tuple(
-            (m.in_features, m.out_features)
-            for name, m in found.items()
-            if isinstance(m, nn.Linear) and re.search(r"\.\d+\.", name)
-        ),
+        linears=tuple(linears.values()),
+        mlp_linears=tuple(sizes for name, sizes in linears.items() if name.startswith(mlps)),
         norms=tuple(norms),
         parameters=sum(size_of(p) for p in model.parameters()),
     )

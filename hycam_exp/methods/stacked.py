@@ -5,8 +5,9 @@ A method adds its settings, a layer with its shapes, initial values and update, 
 
 import copy
 import math
+import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from peft import PeftConfig
@@ -40,6 +41,16 @@ class StackedConfig(CheckedConfig):
         for name in self.at_least_one:
             require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
 
+    def at(self, position: int, block: int, num_blocks: int) -> "StackedConfig":
+        """The config of one layer, by its position among those adapted and by its block; here that of all."""
+        return self
+
+    def placed(self, **facts: Any) -> Self:
+        """A copy of the config with what is so of one layer alone."""
+        own = copy.copy(self)
+        vars(own).update(facts)
+        return own
+
     @property
     def scale(self) -> float:
         """What the update is multiplied by."""
@@ -59,7 +70,7 @@ class StackedLinear(nn.Module, BaseTunerLayer):
     def __init__(self, base_layer: nn.Linear, adapter_name: str, config: StackedConfig) -> None:
         super().__init__()
         self.base_layer = base_layer
-        self.in_features, self.out_features = base_layer.in_features, base_layer.out_features
+        self.in_features, self.out_features = self.width_of(base_layer)
         self.config: dict[str, Any] = {}
         self.merged_adapters: list[str] = []
         for name in self.adapter_layer_names:
@@ -67,8 +78,13 @@ class StackedLinear(nn.Module, BaseTunerLayer):
         self.update_layer(adapter_name, config)
 
     @staticmethod
-    def shapes(base_layer: nn.Linear, config: Any) -> tuple[tuple[int, ...], ...]:
-        """The parameters' shapes, in the order of `adapter_layer_names`."""
+    def width_of(base_layer: Any) -> tuple[int, int]:
+        """The widths of what goes in and of what comes out."""
+        return base_layer.in_features, base_layer.out_features
+
+    @staticmethod
+    def shapes(base_layer: nn.Linear, config: Any) -> tuple[tuple[int, ...] | None, ...]:
+        """The parameters' shapes, in the order of `adapter_layer_names`; None where another layer has it."""
         raise NotImplementedError
 
     def initialise(self, adapter_name: str) -> None:
@@ -80,13 +96,19 @@ class StackedLinear(nn.Module, BaseTunerLayer):
         raise NotImplementedError
 
     def parameters_of(self, adapter_name: str) -> list[nn.Parameter]:
-        """An adapter's parameters, in the order of `adapter_layer_names`."""
-        return [getattr(self, name)[adapter_name] for name in self.adapter_layer_names]
+        """An adapter's parameters in this layer, in the order of `adapter_layer_names`."""
+        return [
+            parameters[adapter_name]
+            for name in self.adapter_layer_names
+            if adapter_name in (parameters := getattr(self, name))
+        ]
 
     def update_layer(self, adapter_name: str, config: StackedConfig) -> None:
         """Add an adapter's parameters, on the base layer's device and in its dtype."""
-        like = self.base_layer.weight
+        like = next(self.base_layer.parameters())
         for name, shape in zip(self.adapter_layer_names, self.shapes(self.base_layer, config), strict=True):
+            if shape is None:
+                continue
             getattr(self, name)[adapter_name] = nn.Parameter(torch.zeros(shape, device=like.device, dtype=like.dtype))
         self.config[adapter_name] = config
         self.initialise(adapter_name)
@@ -117,23 +139,40 @@ class StackedModel(CheckedTuner):
 
     def own_shapes(self, model: nn.Module, peft_config: PeftConfig) -> Shapes:
         layer_class = cast(type[StackedLinear], self.tuner_layer_cls)
+        assert isinstance(peft_config, StackedConfig)
+        places = self._configs(model, peft_config)
         return {
             f"{key}.{name}": shape
             for key, module in self.matched(model, peft_config).items()
             for name, shape in zip(
-                layer_class.adapter_layer_names, layer_class.shapes(cast(nn.Linear, module), peft_config), strict=True
+                layer_class.adapter_layer_names, layer_class.shapes(cast(nn.Linear, module), places[key]), strict=True
             )
+            if shape is not None
         }
+
+    def _configs(self, model: nn.Module, whole: StackedConfig) -> dict[str, StackedConfig]:
+        """The config of every layer that is targeted, by its name; `whole` names them."""
+        names = [name for name, _ in model.named_modules()]
+        block_of = {name: int(found.group(1)) for name in names if (found := re.search(r"\.(\d+)\.", name))}
+        num_blocks = 1 + max(block_of.values(), default=0)
+        targets = enumerate(self.matched(model, whole))
+        return {key: whole.at(position, block_of.get(key, 0), num_blocks) for position, key in targets}
 
     def _prepare_model(self, peft_config: PeftConfig, model: nn.Module) -> None:
         whole = _maybe_include_all_linear_layers(copy.copy(peft_config), model)
         for key, module in self.matched(model, whole).items():
-            if not (isinstance(module, nn.Linear) and module.weight.is_floating_point()):
-                raise ValueError(
-                    f"target_modules names {key}, a {type(module).__name__}: {self.tuner_layer_cls.__name__} wraps "
-                    "torch.nn.Linear with floating-point weights"
-                )
+            self._check_target(key, module)
+        assert isinstance(whole, StackedConfig)
+        self._places = self._configs(model, whole)
         super()._prepare_model(peft_config, model)
+
+    def _check_target(self, key: str, module: nn.Module) -> None:
+        """Raise a `ValueError` unless a module that the config targets can be wrapped."""
+        if not (isinstance(module, nn.Linear) and module.weight.is_floating_point()):
+            raise ValueError(
+                f"target_modules names {key}, a {type(module).__name__}: {self.tuner_layer_cls.__name__} wraps "
+                "torch.nn.Linear with floating-point weights"
+            )
 
     def _create_and_replace(
         self,
@@ -147,11 +186,12 @@ class StackedModel(CheckedTuner):
     ) -> None:
         assert isinstance(peft_config, StackedConfig)
         layer_class = cast(type[StackedLinear], self.tuner_layer_cls)
+        config = self._places[current_key]
         if isinstance(target, layer_class):
-            target.update_layer(adapter_name, peft_config)
+            target.update_layer(adapter_name, config)
             return
-        assert isinstance(target, nn.Linear), "checked before"
-        self._replace_module(parent, target_name, layer_class(target, adapter_name, peft_config), target)
+        layer = layer_class(cast(nn.Linear, target), adapter_name, config)
+        self._replace_module(parent, target_name, layer, target)
 
 
 def kaiming(stack: Tensor) -> None:

@@ -1,10 +1,13 @@
 """Is a model causal? A changed last token may move no earlier logits, and none of the other texts of its batch.
 
-An encoder that is trained to predict its next token sees that token: its perplexity says nothing.
+An encoder that is trained to predict its next token sees that token: its perplexity says nothing. So does a method that
+averages over positions, or over the texts of a batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,7 @@ KNOWN = frozenset(
 """Model types that are not looked at before every run, since the tests look at each of them."""
 LENGTH = 6  # tokens of a text; few, so that a position that is seen and should not be weighs much
 CHANGES = 4  # tokens that are tried in the last place
+NOISE = 0.02  # deviation by which what a method trains is moved: where it starts as zero nothing can be seen
 ROUNDING = 8  # units of the logits' last digit, at the largest: experts may be computed in other company
 
 
@@ -51,13 +55,19 @@ def movement(model: Any) -> Movement:
     ids = torch.randint(vocabulary, (2, LENGTH), generator=draws).to(model.device)  # (2, T)
     training = model.training
     model.eval()
-    with torch.no_grad():
-        first = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits  # (2, T, V)
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices):  # a method may draw noise, and draws the same each time
+
+        def logits(of: Any) -> Any:
+            torch.manual_seed(0)
+            return model(input_ids=of, attention_mask=torch.ones_like(of), use_cache=False).logits  # (2, T, V)
+
+        first = logits(ids)
         largest, earlier, other_text = first.abs().max(), [], []
         for step in torch.randint(1, vocabulary, (CHANGES,), generator=draws).tolist():
             changed = ids.clone()
             changed[0, -1] = (ids[0, -1] + step) % vocabulary
-            moved = (model(input_ids=changed, attention_mask=torch.ones_like(ids)).logits - first).abs()  # (2, T, V)
+            moved = (logits(changed) - first).abs()  # (2, T, V)
             earlier.append(moved[0, :-1].max())
             other_text.append(moved[1].max())
     model.train(training)
@@ -74,11 +84,47 @@ def check_causal(model: Any, settings: ModelSettings) -> None:
     Raises:
         ValueError: a position sees what comes after it, or one text of a batch another.
     """
+    if leak := _leak(model):
+        kind = f"model_type={model.config.model_type} is no causal decoder"
+        raise ValueError(f"{named(settings)}: {kind}: {leak}; give a decoder")
+
+
+def check_method(adapted: Any, method: str) -> None:
+    """Look at a causal backbone as it computes with a method attached, whose trained tensors are moved meanwhile.
+
+    Raises:
+        ValueError: with the method a position sees what comes after it, or one text of a batch another.
+    """
+    with _moved(adapted):
+        leak = _leak(adapted)
+    if leak:
+        raise ValueError(f"method={method} does not leave the backbone causal: {leak}; choose another method")
+
+
+def _leak(model: Any) -> str | None:
+    """What is seen that should not be, in words; None where nothing is."""
     moved = movement(model)
     for share, what in ((moved.earlier, "those of earlier positions"), (moved.other_text, "those of another text")):
         if not share <= moved.rounding:  # nor is what is no number
-            raise ValueError(
-                f"{named(settings)}: model_type={model.config.model_type} is no causal decoder: another last token "
-                f"of a text moves the logits, {what} by {share:.1%} of the largest, so that answers are seen before "
-                "they are predicted; give a decoder"
+            return (
+                f"another last token of a text moves the logits, {what} by {share:.1%} of the largest, so that "
+                "answers are seen before they are predicted"
             )
+    return None
+
+
+@contextmanager
+def _moved(model: Any) -> Iterator[None]:
+    """What is trained lies elsewhere inside, by a draw that is the same each time, and where it was afterwards."""
+    import torch
+
+    kept = [(p, p.detach().clone()) for p in model.parameters() if p.requires_grad]
+    draws = torch.Generator().manual_seed(0)
+    for parameter, value in kept:
+        noise = torch.randn(value.shape, generator=draws, dtype=torch.float32)
+        parameter.data += NOISE * noise.to(value)
+    try:
+        yield
+    finally:
+        for parameter, value in kept:
+            parameter.data.copy_(value)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.config.settings import ModelSettings
-from hycam_exp.runtime.git_lfs import refuse_pointer
+from hycam_exp.runtime.files import refuse_pointer
 
 ASSETS = Path(__file__).parents[1] / "assets"
 WEIGHTS = (".safetensors", ".bin")

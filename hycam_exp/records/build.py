@@ -1,7 +1,9 @@
 """A finished cell's record, assembled from its parts."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 from hycam_exp.config.settings import Run
@@ -13,13 +15,14 @@ from hycam_exp.evaluation.measurement import Measurement
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.models.files import weights_of
-from hycam_exp.records.curves import windows
 from hycam_exp.records.provenance import provenance, versions
 from hycam_exp.records.store import SCHEMA_VERSION, RunRecord, Score
 from hycam_exp.records.version import RESULTS_VERSION
 from hycam_exp.runtime.cost import hardware, peak_memory
 from hycam_exp.training import routing_tally
 from hycam_exp.training.fit import Fit
+
+MOST_ROWS = 500  # a record of every step of the paper's runs would be 1.7 MB
 
 
 def record_of(
@@ -69,6 +72,19 @@ def record_of(
             *routing_tally.warnings(fit.routing),
         ],
     )
+
+
+def windows(curve: Sequence[dict[str, float]], most: int = MOST_ROWS) -> list[dict[str, float]]:
+    """A training curve as it is; of more than so many rows, the means over windows of as many steps, the last perhaps
+    shorter, each under the number of its last step. The CSV in outputs/ has every step.
+    """
+    width = -(-len(curve) // most) if curve else 1
+    if width == 1:
+        return list(curve)
+    parts = [curve[start : start + width] for start in range(0, len(curve), width)]
+    return [
+        {name: fmean(row[name] for row in part) for name in part[-1]} | {"step": part[-1]["step"]} for part in parts
+    ]
 
 
 def _clipped_share(run: Run, fit: Fit) -> float | None:

@@ -1,4 +1,4 @@
-"""A cell's lease: which process on which host runs it, for hosts that share a file system.
+"""Holding a cell: on this host by a lock of the file system (flock), before other hosts that share it by a lease.
 
 A lease is a file, `lease.1`, `lease.2`, ...; the highest number counts, and the next one is made by a hard link, which
 succeeds for one process alone. The holder appends a byte every `BEAT` seconds and empties the file when it is through.
@@ -7,6 +7,7 @@ are compared. Standard library only.
 """
 
 import errno
+import fcntl
 import json
 import os
 import socket
@@ -15,9 +16,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
 
 from hycam_exp.runtime.command_line import as_errors
 
@@ -105,7 +107,8 @@ class Observer:
         number = highest(folder)
         path = _path(folder, number)
         try:
-            content = path.read_bytes()
+            with os.fdopen(_descriptor(path, os.O_RDONLY), "rb") as stream:
+                content = stream.read()
         except FileNotFoundError:  # none yet, or just replaced: the next number then is taken
             return Sight(number, None, False)
         holder = _holder(path, content)
@@ -193,17 +196,88 @@ def take(folder: Path, sight: Sight, holder: Holder) -> Lease | None:
     return Lease(folder, number)
 
 
+def is_held(folder: Path, observer: Observer) -> bool | None:
+    """Whether a process holds the cell of a folder, here or on another host; None while that is not known: of another
+    host's lease the observer must see a beat, or see it stand still for long enough."""
+    path = folder / "lock"
+    if not path.is_file():
+        return False
+    with _opened(path) as stream:
+        if not _flocked(stream):
+            return True
+        sight = observer.look(folder)
+        return False if sight.holder is None else sight.beating or None
+
+
 @contextmanager
 def held(folder: Path, name: str) -> Iterator[None]:
-    """Hold a cell whose flock this process has; waits until a lease of another host is seen to beat, or to be stale.
+    """Hold the cell of a folder; waits until a lease of another host is seen to beat, or to be stale.
 
     Raises:
-        ValueError: a process on another host holds it; says which.
+        ValueError: another process, here or there, holds it; says which. Or the folder cannot be locked.
     """
-    lease = _taken(folder, name)
-    if lease is None:
+    path = folder / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(path) as stream:
+        if not _flocked(stream, patience=0.5):  # who only asks whether it is locked, holds it for a moment
+            stream.seek(0)
+            raise ValueError(f"{name} is being run by {stream.read().strip() or 'another process'}")
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+        stream.flush()
+        lease = _taken(folder, name)
+        with nullcontext() if lease is None else _kept(lease, name):
+            yield
+
+
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold a lock of the file system, as soon as whoever has it gives it back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(path) as stream:
+        while not _flocked(stream, patience=STALE):
+            pass
         yield
-        return
+
+
+def _opened(path: Path) -> IO[str]:
+    """A lock to be read and appended to, made where there is none."""
+    return os.fdopen(_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+")
+
+
+def _descriptor(path: Path, flags: int) -> int:
+    """An open file, never what a symbolic link points to.
+
+    Raises:
+        ValueError: it is a symbolic link.
+        OSError: it cannot be opened.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"paths.outputs: {path} is a symbolic link, which is not followed: remove it") from error
+        raise
+
+
+def _flocked(stream: IO[str], patience: float = 0.0) -> bool:
+    """Lock the open file for this process; false if another process has it, for `patience` seconds."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.05)
+        except OSError as error:
+            raise ValueError(f"paths.outputs: {stream.name} cannot be locked: {error.strerror}") from error
+
+
+@contextmanager
+def _kept(lease: Lease, name: str) -> Iterator[None]:
+    """Beat while the cell is run, and give the lease back."""
     ended = threading.Event()
     keeper = threading.Thread(target=_keep, args=(lease, name, ended), name="lease", daemon=True)
     keeper.start()
@@ -265,7 +339,7 @@ def _holder(path: Path, content: bytes) -> Holder | Unknown | None:
 
 
 def _append(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)  # never made anew
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)  # never made anew
     try:
         os.write(descriptor, content)
         os.fsync(descriptor)

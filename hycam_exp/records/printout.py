@@ -11,6 +11,7 @@ from hycam_exp.evaluation.metrics import AGGREGATES, SCORES
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.records.store import RunRecord, Store
 from hycam_exp.runtime import terminal
+from hycam_exp.runtime.command_line import visible
 
 PARTS = ("train", "validation", "test")
 
@@ -87,7 +88,7 @@ def finished(record: RunRecord, store: Store, remark: str | None = None) -> None
 
 def note(text: str) -> None:
     """Print what is to be known before training."""
-    Console(stderr=True, markup=False, emoji=False, highlight=False).print(f"note: {text}", soft_wrap=True)
+    Console(stderr=True, markup=False, emoji=False, highlight=False).print(f"note: {visible(text)}", soft_wrap=True)
 
 
 def rejections(found: Sequence[Rejection], shown: int = 3) -> None:
@@ -96,4 +97,4 @@ def rejections(found: Sequence[Rejection], shown: int = 3) -> None:
     for reason, count in rejection_counts(found).items():
         places = [f"{r.source}:{r.line}" for r in found if f"{r.task}: {r.reason}" == reason]
         more = ", ..." if len(places) > shown else ""
-        console.print(f"rejected {count} rows, {reason} ({', '.join(places[:shown])}{more})", soft_wrap=True)
+        console.print(visible(f"rejected {count} rows, {reason} ({', '.join(places[:shown])}{more})"), soft_wrap=True)

@@ -3,24 +3,23 @@
 Standard library only, so that a report reads records without torch.
 """
 
-import fcntl
 import json
-import os
-import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hycam_exp.records import lease
-from hycam_exp.runtime.files import FULL, disk_error, write_atomically
+from hycam_exp.runtime.files import FULL, disk_error, sweep, write_atomically
 
 SCHEMA_VERSION = 1
 MAX_FAILURES = 2
+WRITTEN_BY_OTHERS = (".lease.", ".job.json.")
+"""Temporary names in a cell's folder of those who do not hold it: who would hold it, and a launcher."""
+ABANDONED = 3600.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +140,14 @@ class Store:
             raise ValueError(f"{path}: not a whole run record ({error}); move it away to run the cell again") from error
         raise ValueError(f"{path}: schema version {version} is newer than this software's {SCHEMA_VERSION}")
 
+    def stamp(self, run_id: str) -> str | None:
+        """What tells a cell's record from one that is written in its place; None where there is none."""
+        try:
+            found = self.record_path(run_id).stat()
+        except FileNotFoundError:
+            return None
+        return f"{found.st_ino}-{found.st_mtime_ns}"
+
     def failures(self, run_id: str) -> list[dict[str, Any]]:
         """What went wrong in earlier attempts at a cell."""
         path = self.folder(run_id) / "failures.jsonl"
@@ -162,50 +169,23 @@ class Store:
             stream.write("\n" * cut + json.dumps(entry) + "\n")
 
     def is_locked(self, run_id: str) -> bool | None:
-        """Whether a process holds a cell, here or on another host; None while that is not known: of another host's
-        lease this store must see a beat, or see it stand still for long enough."""
-        path = self.folder(run_id) / "lock"
-        if not path.is_file():
-            return False
-        with path.open("a") as stream:
-            if not _flocked(stream):
-                return True
-            sight = self.observer.look(path.parent)
-            return False if sight.holder is None else sight.beating or None
+        """Whether a process holds a cell, here or on another host; None while that is not known."""
+        return lease.is_held(self.folder(run_id), self.observer)
 
     @contextmanager
     def lock(self, run_id: str) -> Iterator[None]:
-        """Hold a cell, on this host by flock and before other hosts by a lease.
+        """Hold a cell, for as long as it is run; what attempts that were killed have left half-written is removed.
 
         Raises:
             ValueError: another process holds it; says which. Or the folder cannot be locked.
         """
-        path = self.folder(run_id) / "lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+") as stream:
-            if not _flocked(stream, patience=0.5):  # who only asks whether it is locked, holds it for a moment
-                stream.seek(0)
-                raise ValueError(f"{run_id} is being run by {stream.read().strip() or 'another process'}")
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {socket.gethostname()}")
-            stream.flush()
-            with lease.held(path.parent, run_id):
-                yield
-
-
-def _flocked(stream: IO[str], patience: float = 0.0) -> bool:
-    """Lock the open file for this process; false if another process has it, for `patience` seconds."""
-    end = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                return False
-            time.sleep(0.05)
-        except OSError as error:
-            raise ValueError(f"paths.outputs: {stream.name} cannot be locked: {error.strerror}") from error
+        folder = self.folder(run_id)
+        with lease.held(folder, run_id):
+            left = [*self.records.glob(f".{run_id}.*"), *folder.rglob(".*")]
+            others = [path for path in left if path.name.startswith(WRITTEN_BY_OTHERS)]
+            sweep(set(left) - set(others))
+            sweep(others, quiet=ABANDONED)
+            yield
 
 
 def _failure(line: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ MARK = "error: "
 """Of a line that says what is wrong: a launcher finds it in what a cell printed."""
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
 class Parser(argparse.ArgumentParser):
     """argparse without its block of usage above an error."""
 
@@ -22,7 +26,7 @@ class Parser(argparse.ArgumentParser):
 
 def refuse(message: str) -> NoReturn:
     """End with what is wrong with the options, exit status 2, as argparse has it."""
-    print(f"{MARK}{message} (--help lists the options)", file=sys.stderr)
+    print(f"{MARK}{visible(message)} (--help lists the options)", file=sys.stderr)
     sys.exit(2)
 
 
@@ -32,9 +36,15 @@ def leave_pipe() -> NoReturn:
     sys.exit(1)
 
 
+def visible(text: str) -> str:
+    """A text from elsewhere as a terminal is to show it: control characters but line ends and tabs as escapes, so that
+    none is obeyed."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+
+
 def as_errors(problem: object) -> str:
     """Every line of it marked, so that none is read as ordinary output."""
-    return "\n".join(f"{MARK}{line}" for line in str(problem).splitlines())
+    return "\n".join(f"{MARK}{visible(line)}" for line in str(problem).splitlines())
 
 
 @contextmanager

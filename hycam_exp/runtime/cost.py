@@ -33,8 +33,15 @@ class Clock:
     @contextmanager
     def kept(self, phase: str, path: Path) -> Iterator[Callable[[], None]]:
         """A phase whose results are kept as they come: call what is given after each, to keep the seconds in `path`
-        for an attempt that goes on from there."""
-        before = float(path.read_text()) if path.is_file() else 0.0
+        for an attempt that goes on from there.
+
+        Raises:
+            ValueError: the file of an earlier attempt is damaged.
+        """
+        try:
+            before = float(path.read_bytes()) if path.is_file() else 0.0
+        except ValueError as error:
+            raise ValueError(f"{path}: damaged ({error}); move {path.parent} away to do this phase again") from error
         start = time.perf_counter()
 
         def keep() -> None:

@@ -1,4 +1,4 @@
-"""Signals that end a command: Ctrl-C (SIGINT), SIGTERM and SIGHUP. At once, or after the optimiser step that is made.
+"""Signals that end a command, at once or after the optimiser step that is made: Ctrl-C, SIGTERM, SIGHUP, SIGUSR2.
 
     error: interrupted (SIGTERM); the same command goes on from what is finished
 
@@ -8,6 +8,7 @@ A command ends with this one line and the status that a shell gives it: 130 afte
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from hycam_exp.runtime.command_line import MARK
 
 SIGNALLED = 128  # plus the signal's number: a shell's status of a process that a signal ended
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 
 class Interrupted(BaseException):
@@ -79,6 +80,29 @@ def listen_again() -> None:
     for number in ENDING if _listens else ():
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
+
+
+@contextmanager
+def limited(seconds: float, what: str) -> Iterator[None]:
+    """What is inside must end in time, in a process's main thread: elsewhere no signal can end it.
+
+    Raises:
+        ValueError: it has not; `what` names it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: Any) -> None:
+        raise ValueError(f"{what} has not ended after {seconds:g} s")
+
+    previous = signal.signal(signal.SIGALRM, end)
+    outer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *outer)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def _handle(number: int, frame: Any) -> None:

@@ -13,7 +13,10 @@ from torch import nn
 
 from hycam_exp.data.batches import Batch
 from hycam_exp.runtime import interruption, ranks
+from hycam_exp.runtime.files import is_intact, sealing, share
 from hycam_exp.training import strategies
+
+LAST, BEST = "last.ckpt", "best.safetensors"
 
 
 class Checkpoints(Callback):
@@ -30,11 +33,11 @@ class Checkpoints(Callback):
 
     @property
     def last(self) -> Path:
-        return self.folder / "last.ckpt"
+        return self.folder / LAST
 
     @property
     def best(self) -> Path:
-        return self.folder / "best.safetensors"
+        return self.folder / BEST
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_loss": self.best_loss, "best_step": self.best_step}
@@ -66,7 +69,8 @@ class Checkpoints(Callback):
         trainer.save_checkpoint(temporary)
         ranks.barrier()
         if ranks.is_first():
-            put_in_place(temporary, self.last)
+            with sealing(self.last, temporary):
+                put_in_place(temporary, self.last)
         ranks.barrier()
 
     def find(self) -> bool:
@@ -87,18 +91,41 @@ class Checkpoints(Callback):
             state = strategies.whole(pl_module.trained_state())
             if ranks.is_first():
                 save_file({k: v.contiguous() for k, v in state.items()}, temporary)
-                os.replace(temporary, self.best)
+                share(temporary)
+                with sealing(self.best, temporary):
+                    os.replace(temporary, self.best)
 
 
 def load_best(model: nn.Module, folder: Path) -> None:
-    """Put the best validation's trained weights into the model."""
+    """Put the best validation's trained weights into the model.
+
+    Raises:
+        ValueError: the file is not what was written; the next attempt begins again.
+    """
     ranks.barrier()  # the first rank writes them
-    state = {name.removeprefix("model."): tensor for name, tensor in load_file(folder / "best.safetensors").items()}
+    if not is_intact(folder / BEST):
+        raise ValueError(f"{folder / BEST}: damaged since it was written; the same command trains again")
+    state = {name.removeprefix("model."): tensor for name, tensor in load_file(folder / BEST).items()}
     parameters = dict(model.named_parameters())
     unexpected = sorted(set(state) - set(parameters))
     assert not unexpected, f"trained weights that the model does not have: {unexpected}"
     for name, tensor in state.items():
         strategies.fill(parameters[name], tensor)
+
+
+def set_aside_damaged(folder: Path) -> str | None:
+    """Move a training folder away whose checkpoint or best weights are not what was written; says so, or None.
+
+    The two go together: without the best weights so far the checkpoint cannot be gone on from.
+    """
+    recover(folder / LAST)
+    damaged = [path for path in (folder / LAST, folder / BEST) if path.exists() and not is_intact(path)]
+    if not damaged:
+        return None
+    aside = folder.with_name(f"{folder.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    return f"{damaged[0].name} was damaged: training began again, and what there was lies in {aside.name}"
 
 
 def put_in_place(new: Path, old: Path) -> None:

@@ -26,7 +26,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from hycam_exp.config.settings import RecipeSettings, Run
 from hycam_exp.data.batches import Batch, Schedule
 from hycam_exp.data.module import FoldData
-from hycam_exp.methods import auxiliary_loss
+from hycam_exp.methods import auxiliary_loss, task_rows
 from hycam_exp.methods.recognition import vectors
 from hycam_exp.runtime import interruption, ranks
 from hycam_exp.training import strategies
@@ -106,7 +106,7 @@ class FineTuning(LightningModule):
         return total / batch.window_targets * (self.accumulation * ranks.world_size())
 
     def _task_nats(self, batch: Batch) -> tuple[Tensor, int]:
-        with self._autocast():
+        with self._autocast(), task_rows(self.model, batch.tasks):
             logits = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
         nats = token_nats(logits, batch.labels)  # (B, L - 1)
         return nats.sum(), int((batch.labels[:, 1:] >= 0).sum())
@@ -284,7 +284,7 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
     module = FineTuning(model, run.recipe, schedule.num_steps, schedule.accumulation, run.seed)
     checkpoints = Checkpoints(folder, run.trainer.checkpoint_every_steps, schedule.accumulation)
     trainer = _trainer(run, schedule, checkpoints, loggers)
-    resumed = str(checkpoints.last) if run.resume == "auto" and checkpoints.find() else None
+    resumed = str(checkpoints.last) if run.resume != "never" and checkpoints.find() else None
     with warnings.catch_warnings(), interruption.postponed():
         # Meant for other uses: our loader goes on where it was, and the backbone is put in train mode.
         # It looks for SLURM though it is told where it runs.

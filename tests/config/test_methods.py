@@ -14,6 +14,7 @@ LLAMA2_7B = Dimensions(
     width=D,
     num_blocks=BLOCKS,
     linears=((D, D), (D, D), (D, D), (D, D), (D, HIDDEN), (D, HIDDEN), (HIDDEN, D)) * BLOCKS,
+    mlp_linears=((D, HIDDEN), (D, HIDDEN), (HIDDEN, D)) * BLOCKS,
     norms=(2 * D,) * BLOCKS,
     parameters=6_738_415_616,
 )
@@ -60,7 +61,7 @@ def test_no_two_methods_are_called_alike() -> None:
     """A title, and a name in the paper's ablations, tells which method it is; a published one has its paper's title."""
     titles = [method.title for method in METHODS.values()]
     ablations = [method.ablation for method in METHODS.values() if method.ablation is not None]
-    assert len(set(titles)) == len(titles) == 11
+    assert len(set(titles)) == len(titles) == len(METHODS)
     assert len(set(ablations)) == len(ablations) == 5
     published = {name: method.title for name, method in METHODS.items() if method.published}
     assert published == {

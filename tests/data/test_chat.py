@@ -32,6 +32,14 @@ def one(tokenizer: PreTrainedTokenizerBase, of: Record, max_length: int = 10_000
     return tokens
 
 
+def test_a_template_that_does_not_end_is_named(monkeypatch):
+    """Loops within loops end after a time, in the line that names the tokenizer and the styles without a template."""
+    monkeypatch.setattr("hycam_exp.data.prompts.TEMPLATE_SECONDS", 0.1)
+    endless = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
+    with pytest.raises(ValueError, match=r"cannot render a chat \(ValueError: it has not ended after 0\.1 s\); alpaca"):
+        one(chatting(endless), record())
+
+
 def ids_of(text: str) -> list[int]:
     return [3 + LETTERS.index(character) for character in text]
 

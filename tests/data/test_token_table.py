@@ -1,5 +1,6 @@
 """The token file: what it holds, when it is made again, and that nothing can leave half of it."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,10 +26,11 @@ MIX = records("abc", "d", "", "é世😀\n", "x" * 500)
 
 
 def test_rows_are_the_records_tokens(letters: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    """The table has every record's tokens in order, the first time and when it is read again."""
+    """The table has every record's tokens by id, the first time and when it is read again."""
+    by_id = sorted(MIX, key=lambda record: record.id)
     for _ in range(2):
         table = token_table(MIX, letters, "alpaca", 300, tmp_path)
-        assert list(table) == table[:] == encode(MIX, letters, "alpaca", 300)
+        assert list(table) == table[:] == encode(by_id, letters, "alpaca", 300)
         assert table.lengths == [len(row.input_ids) for row in table]
 
 
@@ -97,11 +99,31 @@ def test_another_version_makes_another_file(letters: PreTrainedTokenizerFast, mo
     assert key(MIX, letters, "alpaca", 300) != before
 
 
+@pytest.mark.parametrize("name", ["*.arrow", "*.sha256"])
+def test_a_flipped_bit_is_seen(
+    letters: PreTrainedTokenizerFast, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Anywhere in the file or its seal: a note names the file, and its tokens are made again, the same bytes."""
+    token_table(MIX, letters, "alpaca", 300, tmp_path)
+    (path,), (damaged,) = tmp_path.glob("*.arrow"), tmp_path.glob(name)
+    whole, content = path.read_bytes(), damaged.read_bytes()
+    for place in range(0, len(content), 97):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        damaged.unlink()  # what is mapped into memory stays
+        damaged.write_bytes(flipped)
+        token_table(MIX, letters, "alpaca", 300, tmp_path)
+        assert capsys.readouterr().err == f"note: {path}: damaged, or never sealed; its tokens are made again\n"
+        assert path.read_bytes() == whole
+    token_table(MIX, letters, "alpaca", 300, tmp_path)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])
 def test_damaged_file_is_made_again(letters: PreTrainedTokenizerFast, tmp_path: Path, share: float) -> None:
     """A file that was cut off is replaced by a whole one."""
     whole = list(token_table(MIX, letters, "alpaca", 300, tmp_path))
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.arrow")
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content[: int(len(content) * share)])
@@ -119,6 +141,16 @@ def test_interruption_leaves_nothing(
     with pytest.raises(StopIteration):
         token_table(MIX, letters, "alpaca", 300, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_swept(letters: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """A part that nobody writes any more goes with the next file that is made; one that is being written stays."""
+    old, new = (tmp_path / f".key.arrow.{letter * 32}" for letter in "ab")
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    token_table(MIX, letters, "alpaca", 300, tmp_path)
+    assert [path for path in (old, new) if path.exists()] == [new]
 
 
 BUILD = """
@@ -154,7 +186,7 @@ def test_two_processes_at_once_make_one_whole_file(tmp_path: Path) -> None:
         answers.append(out)
     assert answers[0] == answers[1]
     assert answers[0].startswith("4000 ")
-    assert [path.suffix for path in tmp_path.iterdir()] == [".arrow"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".arrow", ".sha256"]
 
 
 def test_letters_cover_the_mix() -> None:

@@ -54,6 +54,15 @@ def test_colours_only_paint(letters: PreTrainedTokenizerFast) -> None:
     assert "[response: 7, trained]" in plain
 
 
+def test_escapes_in_a_record_are_shown(letters: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would clear the screen or set its title is text, in both forms."""
+    monkeypatch.setattr(preview, "_text", lambda tokenizer, ids: "\x1b[2J")
+    for ids in (False, True):
+        text = preview.printed(rows(letters, "a"), letters, "response", False, ids)
+        assert "\x1b" not in text
+        assert "\\x1b[2J" in text
+
+
 def test_ids_are_a_line_for_every_token(letters: PreTrainedTokenizerFast) -> None:
     """With ids each position has its kind, id, label and token."""
     text = preview.printed(rows(letters, "é"), letters, "response", colour=False, ids=True)

@@ -160,7 +160,10 @@ ASKED = [row(prompt) for prompt in TOLD]
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """The predictions on disk, each without its digest."""
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert all(line.pop("digest") for line in found)
+    return found
 
 
 def test_predictions_are_on_disk_in_order_of_length(letters: PreTrainedTokenizerFast, tmp_path: Path) -> None:
@@ -217,6 +220,22 @@ def test_file_cut_anywhere_is_continued(letters: PreTrainedTokenizerFast, tmp_pa
         decoder = scripted(TOLD, letters)
         assert decoder.decode_all(ASKED, batch_size, path, "test") == found
         assert decoder.model.asked == [batch for batch in batches if not set(batch) <= whole(content[:cut])]
+        assert sorted(line["id"] for line in lines(path)) == sorted(TOLD)
+
+
+def test_a_damaged_line_is_decoded_again(
+    letters: PreTrainedTokenizerFast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With any one bit flipped in a file of predictions, no prediction is another than before, and a note says so."""
+    path = tmp_path / "after.jsonl"
+    found = scripted(TOLD, letters).decode_all(ASKED, 3, path, "test")
+    content = path.read_bytes()
+    for place in range(len(content) - 1):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 7  # 1 << 7 is no ASCII, and so no JSON
+        path.write_bytes(flipped)
+        assert scripted(TOLD, letters).decode_all(ASKED, 3, path, "test") == found
+        assert "damaged and are decoded again" in capsys.readouterr().err
         assert sorted(line["id"] for line in lines(path)) == sorted(TOLD)
 
 

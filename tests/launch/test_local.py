@@ -10,8 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from hycam_exp.config.compose import compose
-from hycam_exp.config.grid import runs as runs_of
-from hycam_exp.config.identity import run_id
 from hycam_exp.launch import local as launcher
 from hycam_exp.launch.local import LocalGrid, LocalJob
 from hycam_exp.runtime.interruption import ended_by_signals
@@ -49,7 +46,7 @@ class Scripted(LocalJob):
         folder = Path(self.run.paths.outputs).parent
         script = script % {"folder": folder, "run_id": self.run_id} if "%(" in script else script
         self.overrides = [script]
-        self.begin_log()
+        self.begin()
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen([sys.executable, "-c", script], stdout=stream, stderr=stream)
         self.attempts += 1
@@ -105,7 +102,7 @@ def test_a_cell_that_was_killed_is_started_again(tmp_path: Path) -> None:
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(99)"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
 def test_an_interrupted_grid_ends_its_cells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
@@ -154,7 +151,7 @@ def test_an_attempts_reason_is_its_own(tmp_path: Path) -> None:
     (cell,) = found.failed
     assert cell.reason == f"exit status 3, see {cell.log}"
     assert "no luck" in cell.log.read_text()
-    cell.begin_log()
+    cell.begin()
     assert cell.last_line() == "starting"
 
 
@@ -183,14 +180,24 @@ def test_a_cell_that_failed_before_is_reported_unless_asked_for(tmp_path: Path) 
 
 
 def test_overwrite_runs_a_finished_cell_again(tmp_path: Path) -> None:
-    """It is done once more, and a failure of it is not taken for the old record's success."""
+    """It is done once more, and an attempt that fails, or ends with status 0 before its record, as one that a signal
+    ended may, is not taken for the old record's success."""
     grid(job(tmp_path, "a", WRITE)).run_all()
     again = grid(job(tmp_path, "a", WRITE, overwrite="true"))
     again.run_all()
     assert names(again.done) == ["a"]
-    failing = grid(job(tmp_path, "a", FAIL, overwrite="true"))
-    failing.run_all()
-    assert names(failing.failed) == ["a"]
+    for script, reason in ((FAIL, "no luck"), ("", "it ended without a record, see ")):
+        failing = grid(job(tmp_path, "a", script, overwrite="true"))
+        failing.run_all()
+        assert names(failing.failed) == ["a"]
+        assert str(failing.failed[0].reason).startswith(reason)
+
+
+def test_a_cell_is_done_when_its_record_is_there(tmp_path: Path) -> None:
+    """The record is the last word: a status, of a process that was killed after it, say, changes nothing."""
+    found = grid(job(tmp_path, "a", WRITE + "import os; os.kill(os.getpid(), 9)"))
+    found.run_all()
+    assert (names(found.done), found.failed) == (["a"], [])
 
 
 def test_at_most_so_many_cells_run_at_once(tmp_path: Path) -> None:
@@ -332,68 +339,3 @@ def test_a_clock_that_jumps_changes_no_duration(tmp_path: Path, monkeypatch: pyt
     assert all(0 < cell.seconds < 60 for cell in found.done)
     assert isinstance(console.file, io.StringIO)
     assert re.findall(r"about (\d+) s left", console.file.getvalue())
-
-
-def cells_of(experiment: str) -> list[list[str]]:
-    """The overrides of every cell that an experiment sweeps over."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf
-
-    from hycam_exp.config.compose import config_dir
-
-    chosen = OmegaConf.load(config_dir() / "experiment" / f"{experiment}.yaml")
-    params: dict[str, str] = dict(chosen.hydra.sweeper.params)
-    if "mini" in chosen.get("defaults", []):
-        params = {"fold": "0,1,2,3,4", **params}
-    overrides = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
-    return BasicSweeper.split_arguments(overrides, None)[0]
-
-
-@pytest.mark.parametrize(
-    ("experiment", "num_forms"),
-    [
-        ("mini", 5),
-        pytest.param("mini_ablation", 5, marks=pytest.mark.slow),
-        pytest.param("mini_num_specialized", 8, marks=pytest.mark.slow),
-        pytest.param("mini_tau", 5, marks=pytest.mark.slow),
-        pytest.param("paper_vs_released", 11, marks=pytest.mark.slow),
-    ],
-)
-def test_an_experiments_cells_are_all_different_and_compose(experiment: str, num_forms: int) -> None:
-    """So many forms over five folds, in the setting that they share; HyCAM's cells are those of both mini grids."""
-    runs = runs_of([[f"experiment={experiment}", *overrides] for overrides in cells_of(experiment)])
-    assert len({run_id(run, {}) for run in runs}) == len(runs) == 5 * num_forms
-    assert {run.fold for run in runs} == set(range(5))
-    shared = [run_id(run, {}) for run in runs if run.method == compose("experiment=mini").method]
-    assert shared == [run_id(compose("experiment=mini", f"fold={fold}"), {}) for fold in range(5)]
-
-
-GRIDS = {
-    "table2_main": 125, "table3_qwen_sizes": 125, "table4_llama32": 50, "table5_tasks": 25, "table6_ablation": 25,
-    "figure_num_specialized": 40, "figure_tau": 25, "figure_loss_curves": 25, "figure_tsne": 1, "budget_matched": 75,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("experiment", GRIDS)
-def test_a_table_or_figure_of_the_paper_has_its_cells(experiment: str) -> None:
-    """So many cells, the first and last of which are the paper's recipe on the paper's mix."""
-    cells = cells_of(experiment)
-    assert len(cells) == len({tuple(cell) for cell in cells}) == GRIDS[experiment]
-    for overrides in (cells[0], cells[-1]):
-        run = compose(f"experiment={experiment}", *overrides)
-        assert (run.recipe.name, run.data.name, run.trainer.name) == ("paper", "paper_mix", "gpu")
-        assert set(overrides) & {f"model={run.model.name}"}
-
-
-def test_the_ladder_ends_at_the_released_form() -> None:
-    """Each step of paper_vs_released turns on one switch more, and the last is `method=hycam_released`."""
-    steps = [compose(*overrides).method for overrides in cells_of("paper_vs_released") if "fold=0" in overrides]
-    assert replace(steps[-1], name="hycam_released") == compose("method=hycam_released").method
-    changes = [sum(a != b for a, b in zip(*(_flat(s) for s in pair), strict=True)) for pair in pairwise(steps)]
-    assert changes == [1, 1, 1, 1, 1, 1, 2, 1, 1, 1]
-
-
-def _flat(settings: object) -> list[object]:
-    values = asdict(settings)
-    return [*values.pop("routing").values(), *values.values()]

@@ -129,13 +129,26 @@ def test_a_cell_that_failed_before_is_reported_unless_asked_for(tmp_path: Path, 
         assert [j.reason for j in found.failed] == ["no luck at all"] * len(found.failed)
 
 
-@pytest.mark.slow
-def test_overwrite_counts_the_jobs_own_end(tmp_path: Path, fake_slurm: Path) -> None:
-    """A failed second run is not taken for the old record's success, and a third may succeed."""
-    for script, done in ((WRITE, ["a"]), (FAIL, []), (WRITE, ["a"])):
+def test_overwrite_counts_the_jobs_own_record(tmp_path: Path, fake_slurm: Path) -> None:
+    """A second run that fails, or ends with status 0 before its record, is not taken for the old record's success."""
+    for script, done in ((WRITE, ["a"]), (FAIL, []), ("", []), (WRITE, ["a"])):
         found = grid(tmp_path, job(tmp_path, "a", script, overwrite="true"))
         found.run_all()
         assert names(found.done) == done
+
+
+def test_overwrite_counts_the_record_of_a_job_from_before(tmp_path: Path, fake_slurm: Path) -> None:
+    """A command that finds the cell's job queued tells that job's record from the one that it was to replace."""
+    grid(tmp_path, job(tmp_path, "a", WRITE)).run_all()
+    for script, skipped in ((GATE, []), (GATE + WRITE, ["a"])):
+        grid(tmp_path, job(tmp_path, "a", script, overwrite="true"), wait=False).run_all()
+        found = grid(tmp_path, job(tmp_path, "a", FAIL, overwrite="true"))
+        queued = found._sort()[1]
+        (tmp_path / "go").touch()
+        found._wait([], queued)
+        (tmp_path / "go").unlink()
+        assert names(found.skipped) == skipped
+        assert len(found.skipped) + len(found.failed) == 1
 
 
 def test_local_portions_start_one_after_another(tmp_path: Path) -> None:
@@ -162,6 +175,11 @@ def test_local_portions_start_one_after_another(tmp_path: Path) -> None:
         ({"requeues": -1}, "hydra.launcher.requeues=-1: must be a whole number, at least 0"),
         ({"memory": 0}, "hydra.launcher.memory=0: must be GB, above 0"),
         ({"gpus_per_node": 2}, "hydra.launcher.gpus_per_node=2: trainer=cpu of "),
+        ({"cpus": 65}, "hydra.launcher.cpus=65: no node that is asked for has more than 64 cores"),
+        ({"memory": 65, "partition": "cpu"}, "hydra.launcher.memory=65: no node that is asked for has more than 64 GB"),
+        ({"minutes": 2881, "partition": "gpu"}, "hydra.launcher.minutes=2881: no node that is asked for has more than"),
+        ({"minutes": 2}, "hydra.launcher.minutes=2: SLURM's signal comes up to 150 s before the end: more minutes, or"),
+        ({"signal_seconds": 0}, "hydra.launcher.signal_seconds=0: must be a whole number, at least 1"),
         ({"cluster": "lsf"}, "hydra.launcher.cluster=lsf: must be slurm or local"),
     ],
 )

@@ -1,17 +1,15 @@
 """What SLURM is asked and told, on a small imitation of its commands, and what it answers."""
 
-import pickle
-import subprocess
-import sys
+import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from submitit.core.utils import JobPaths
 
 from hycam_exp.launch import slurm_queue
 from hycam_exp.launch.slurm_queue import Submission
 from tests.launch.test_local import WRITE
-from tests.slurm_cells import grid, job, printed
+from tests.slurm_cells import GATE, Scripted, grid, job, printed
 
 pytestmark = pytest.mark.usefixtures("quick_slurm")
 
@@ -55,6 +53,77 @@ def test_gpus_are_the_trainers(tmp_path: Path, fake_slurm: Path, trainer: str, g
     assert not {"partition", "account", "qos", "constraint", "array"} & set(given)
 
 
+def test_an_array_is_no_longer_than_the_cluster_takes(tmp_path: Path, fake_slurm: Path) -> None:
+    """Nine cells where MaxArraySize is seven: seven, and two."""
+    cells = [job(tmp_path, f"c{i}", WRITE) for i in range(9)]
+    grid(tmp_path, *cells, wait=False).run_all()
+    scripts = [directives(path.read_text()) for path in sorted((fake_slurm / "scripts").iterdir())]
+    assert [script["array"] for script in scripts] == ["0-6%7", "0-1%2"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "minutes"),
+    [("infinite", math.inf), ("30:00", 30), ("2:30:00", 150), ("1-02:00:00", 1560), ("45", 0.75), ("n/a", math.inf)],
+)
+def test_limits_are_read_as_slurm_writes_them(limit: str, minutes: float) -> None:
+    """Days, hours and minutes as far as they are there."""
+    assert slurm_queue._minutes(limit) == minutes
+
+
+def test_who_waits_is_told_every_change(tmp_path: Path, fake_slurm: Path) -> None:
+    """Without a terminal: the job's number and its log at once, then why it is pending, that it runs, and its end."""
+    cell = job(tmp_path, "a", GATE + WRITE)
+    found = grid(tmp_path, cell)
+    (fake_slurm / "reason").mkdir(parents=True)
+    (fake_slurm / "reason" / "100").write_text("Resources")
+    say = found.say
+
+    def saying(of: Scripted, what: str) -> None:
+        say(of, what)
+        if what.endswith("(Resources)"):
+            (fake_slurm / "reason" / "100").unlink()
+        if what.endswith("RUNNING"):
+            (tmp_path / "go").touch()
+
+    found.say = saying
+    found.run_all()
+    told = [line.partition(": ")[2] for line in printed(found).splitlines() if line.startswith("[")]
+    assert told == [
+        f"submitted as job 100, prints into {cell.log}", "job 100 is PENDING (Resources)", "job 100 is RUNNING", "done",
+    ]  # fmt: skip
+
+
+def test_a_line_of_setup_that_fails_fails_the_job(tmp_path: Path, fake_slurm: Path) -> None:
+    """The cell is not started, and what the shell said is on file with the cell's failures."""
+    cell = job(tmp_path, "a", WRITE)
+    found = grid(tmp_path, cell, setup=["echo module: no such thing >&2", "false"])
+    found.run_all()
+    assert [j.reason for j in found.failed] == [f"job 100: FAILED, see {cell.log}"]
+    (failure,) = cell.store.failures("a")
+    assert failure["message"] == "job 100: FAILED\nmodule: no such thing"
+    assert cell.store.read("a") is None
+
+
+@pytest.mark.parametrize("state", ["CANCELLED by 7", "TIMEOUT", "NODE_FAIL", "PREEMPTED"])
+def test_what_others_ended_is_no_failure(tmp_path: Path, fake_slurm: Path, state: str) -> None:
+    """A job that was cancelled, or whose node went down, is told with SLURM's word, and not counted."""
+    cell = job(tmp_path, "a", WRITE)
+    cell.submission = Submission("slurm", "77", "x/%j")
+    (fake_slurm / "state").mkdir(parents=True)
+    (fake_slurm / "state" / "77").write_text(state)
+    assert cell.conclude() == f"job 77: {state}, see {cell.log}"
+    assert cell.store.failures("a") == []
+
+
+def test_two_commands_at_once_submit_each_cell_once(tmp_path: Path, fake_slurm: Path) -> None:
+    """Started together, one submits all of them, and the other finds them queued."""
+    grids = [grid(tmp_path, *(job(tmp_path, name, GATE + WRITE) for name in "abc"), wait=False) for _ in range(2)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda found: found.run_all(), grids))
+    assert sorted([j.ours for j in found.jobs] for found in grids) == [[False] * 3, [True] * 3]
+    assert len(list((fake_slurm / "scripts").iterdir())) == 1
+
+
 def test_cells_with_other_needs_are_other_arrays(tmp_path: Path, fake_slurm: Path) -> None:
     """One array for each number of nodes and devices."""
     shapes = [("cpu", 1), ("ddp", 1), ("ddp", 2), ("zero3", 2)]
@@ -80,18 +149,6 @@ def test_a_damaged_job_file_is_named(tmp_path: Path, fake_slurm: Path, content: 
     with pytest.raises(ValueError, match=rf"^{path}: .*: see that no job of this cell is queued, and move the file"):
         grid(tmp_path, cell).run_all()
     assert not (fake_slurm / "scripts").exists()
-
-
-def test_a_job_that_ended_by_an_error_has_not_succeeded(tmp_path: Path) -> None:
-    """submitit keeps an error as a job's result, too: the record from before is then not that of the cell run again."""
-    subprocess.run([sys.executable, "-c", WRITE % {"folder": tmp_path, "run_id": "a"}], check=True)
-    for outcome, is_done in (("error", False), ("success", True)):
-        again = job(tmp_path, "a", WRITE, overwrite=True)
-        again.submission = Submission("slurm", "7", str(tmp_path / "%j"))
-        path = JobPaths(again.submission.folder, "7", 0).result_pickle
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(pickle.dumps((outcome, None)))
-        assert again.is_done() is is_done
 
 
 def test_what_sbatch_refuses_is_one_line(tmp_path: Path, fake_slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,35 @@ def test_a_preempted_job_goes_back_into_the_queue_and_runs_the_same_command(tmp_
     assert len(list((fake_slurm / "scripts").iterdir())) == 1
 
 
+ENDS_BY_ITSELF = """
+import signal, sys, time
+def end(number, frame):
+    time.sleep(0.3)
+    open('%(folder)s/ended', 'a').write(signal.Signals(number).name)
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+open('%(folder)s/started', 'a').write('x')
+while True:
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("name", ["USR2", "TERM"])
+def test_a_signal_lets_the_cell_end_by_itself(tmp_path: Path, fake_slurm: Path, name: str) -> None:
+    """The cell has time to write its checkpoint: before the requeue that follows on SIGUSR2, and on SIGTERM, which
+    submitit passes by and after which the job has not succeeded."""
+    found = grid(tmp_path, job(tmp_path, "a", ENDS_BY_ITSELF), wait=False)
+    found.run_all()
+    while not (tmp_path / "started").is_file():
+        time.sleep(0.02)
+    subprocess.run(["scancel", "100", "--signal", name], check=True)
+    ended = fake_slurm / ("requeue" if name == "USR2" else "state") / "100"
+    while not ended.is_file():
+        time.sleep(0.02)
+    assert (tmp_path / "ended").read_text() == "SIGTERM"
+    assert name == "USR2" or ended.read_text() == "FAILED"
+
+
 def test_a_job_that_may_not_be_requeued_has_failed(tmp_path: Path, fake_slurm: Path) -> None:
     """Without requeue the same signal ends the job, and SLURM's word on it is the reason."""
     cell = job(tmp_path, "a", "open('%(folder)s/started', 'w')\n" + GATE + WRITE)

@@ -24,7 +24,10 @@ from tests.methods.conftest import FAMILIES, perturb, tiny, tokens
 SETTINGS = {name: compose(f"method={name}").method for name in METHODS}
 COMPILED = ("hycam", "riemoe_lora")  # in the fast tests: a few seconds each
 ADAPTERS = [name for name in METHODS if not METHODS[name].trains_backbone]
-pytestmark = pytest.mark.filterwarnings("ignore:.*rank .* is above the width")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*rank .* is above the width"),
+    pytest.mark.filterwarnings("ignore:this method is told the task and is trained without"),
+]
 
 
 def quiet(settings: Any) -> Any:

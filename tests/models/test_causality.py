@@ -88,3 +88,19 @@ def test_a_cell_refuses_an_encoder_before_training(embedded, tmp_path, letters):
         run_cell(run)
     assert not list((tmp_path / "outputs").rglob("failures*"))
     assert not list((tmp_path / "results").rglob("*.json"))
+
+
+def test_a_method_that_leaks_is_refused_though_it_starts_as_the_identity():
+    """PEFT's LILY averages its router over all tokens of a batch; LoRA does not, and both get their bits back."""
+    from peft import LilyConfig, LoraConfig, get_peft_model
+
+    leaking = get_peft_model(tiny("llama", torch.float32), LilyConfig(r=4, target_modules=["q_proj", "v_proj"]))
+    before = [p.clone() for p in leaking.parameters()]
+    assert causality.movement(leaking).earlier <= causality.movement(leaking).rounding
+    with pytest.raises(
+        ValueError, match="method=lily does not leave the backbone causal: another last token of a text"
+    ):
+        causality.check_method(leaking, "lily")
+    assert all(torch.equal(p, q) for p, q in zip(leaking.parameters(), before, strict=True))
+    lora = get_peft_model(tiny("llama", torch.float32), LoraConfig(target_modules=["q_proj", "v_proj"]))
+    causality.check_method(lora, "lora")

@@ -242,6 +242,23 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lease, name, seconds)
 
 
+@pytest.mark.parametrize("name", ["lock", "lease.1"])
+def test_a_symbolic_link_is_not_followed(store: Store, quick: None, name: str) -> None:
+    """What another user has laid in place of a lock or a lease is named, and what it points to stays as it is."""
+    target, folder = store.outputs / "target", store.folder("cell")
+    folder.mkdir(parents=True)
+    target.write_text("precious")
+    (folder / "lock").touch()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(target)
+    message = rf"^paths\.outputs: {folder / name} is a symbolic link, which is not followed: remove it$"
+    with pytest.raises(ValueError, match=message), store.lock("cell"):
+        pytest.fail("the link was followed")
+    with pytest.raises(ValueError, match=message):
+        store.is_locked("cell")
+    assert target.read_text() == "precious"
+
+
 def test_a_cell_beats_while_it_is_held(store: Store, quick: None) -> None:
     """The file grows by itself, the store of another host sees the holder, and afterwards the cell is free."""
     path = store.folder("cell") / "lease.1"

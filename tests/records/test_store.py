@@ -217,6 +217,29 @@ def test_lock_is_released_by_an_error(store: Store) -> None:
         pass
 
 
+def test_what_killed_attempts_left_is_swept_when_the_cell_is_held(store: Store) -> None:
+    """Temporary files of the cell, its record and samples go; other cells' stay, and what is whole; a launcher's and
+    who would hold the cell's, too, until nobody can be writing them any more."""
+    hexadecimal = "0123456789abcdef" * 2
+    folder = store.folder(ID)
+    left = [
+        store.records / f".{ID}.json.{hexadecimal}", store.records / f".{ID}.samples.parquet.{hexadecimal}",
+        folder / f".attempt.json.{hexadecimal}", folder / "training" / f".last.ckpt.sha256.{hexadecimal}",
+        folder / f".job.json.{'a' * 32}", folder / f".lease.{'a' * 32}",
+    ]  # fmt: skip
+    kept = [
+        store.records / f".another.json.{hexadecimal}", store.record_path("another"), folder / "attempt.json",
+        folder / ".config.json", folder / f".job.json.{hexadecimal}", folder / f".lease.{hexadecimal}",
+    ]  # fmt: skip
+    for path in (*left, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{")
+    for path in left[-2:]:
+        os.utime(path, (0, 0))
+    with store.lock(ID):
+        assert [path for path in (*left, *kept) if path.exists()] == kept
+
+
 def test_a_failures_file_that_was_cut_off_still_counts_and_is_appended_to(tmp_path):
     """Half a line is a failure without details, and the next entry starts on a line of its own."""
     store = Store(tmp_path / "records", tmp_path / "outputs")

@@ -11,7 +11,10 @@ def test_the_papers_baselines() -> None:
 
 
 def test_a_form_of_hycam_is_peft_and_no_baseline() -> None:
-    """A baseline beyond the paper's is one, too: LoRA of HyCAM's size, a method that is no longer there."""
+    """A baseline beyond the paper's is one, too: LoRA of HyCAM's size, the field's methods, one that is gone."""
     assert {name for name in METHODS if not is_peft(name)} == {"full_ft"}
-    assert {name for name in METHODS if is_peft_baseline(name)} == {*PEFT_BASELINES, "lora_matched"}
+    assert {name for name in METHODS if is_peft_baseline(name)} == {
+        *PEFT_BASELINES, "lora_matched", "hydralora", "comol", "mtl_lora", "moelora", "loramoe", "mola",
+        "mixlora", "mtlora",
+    }  # fmt: skip
     assert is_peft_baseline("gone")

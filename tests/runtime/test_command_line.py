@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from hycam_exp.runtime.command_line import MARK, Parser, as_errors, key_values
+from hycam_exp.runtime.command_line import MARK, Parser, as_errors, key_values, visible
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("hycam_exp", "hycam_exp.plan", "hycam_exp.report", "data_prep", "data_prep.mini")
+
+
+def test_control_characters_are_shown_and_not_obeyed():
+    """A terminal's escapes, carriage returns and C1 codes are escapes of ours, in errors too; other text stays."""
+    assert visible("a\x1b]0;title\x07\r\x9b2J\tb\n\u4e16") == "a\\x1b]0;title\\x07\\x0d\\x9b2J\tb\n\u4e16"
+    assert as_errors("no \x1b[2Jluck") == f"{MARK}no \\x1b[2Jluck"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

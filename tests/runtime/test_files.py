@@ -1,12 +1,15 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and pointers of Git LFS told from the files that they stand for."""
 
 import errno
 import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from hycam_exp.runtime.files import write_atomically
+from hycam_exp.runtime.files import is_intact, refuse_pointer, seal_of, sealing, write_atomically
 from tests.records.test_store import files
 
 
@@ -50,3 +53,75 @@ def test_written_file_has_the_users_permissions(tmp_path: Path, umask: int) -> N
     finally:
         os.umask(before)
     assert (tmp_path / "record.json").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_sealed_file_is_intact_whenever_the_process_dies(tmp_path: Path, is_folder: bool) -> None:
+    """Before, between and after the steps by which one takes another's place, any number of times over."""
+    path, new = tmp_path / "last", tmp_path / "new"
+
+    def write(content: str) -> None:
+        if is_folder:
+            (new / "deep").mkdir(parents=True)
+        (new / "deep" / "file" if is_folder else new).write_text(content)
+
+    def take_its_place() -> None:
+        if is_folder and path.exists():
+            shutil.rmtree(path)
+        new.rename(path)
+
+    def die(after: Callable[[], None]) -> None:
+        with suppress(KeyboardInterrupt), sealing(path, new):
+            after()
+            assert is_intact(path)
+            raise KeyboardInterrupt
+
+    write("0")
+    with sealing(path, new):
+        take_its_place()
+    for content in "123":  # each dies before its file is in place
+        write(content)
+        die(lambda: None)
+        assert is_intact(path)
+        shutil.rmtree(new) if is_folder else new.unlink()
+    write("4")
+    die(take_its_place)
+    assert is_intact(path)
+
+
+@pytest.mark.parametrize("change", ["rename", "content", "no seal", "nothing there", "another seal"])
+def test_what_is_not_as_written_is_not_intact(tmp_path: Path, change: str) -> None:
+    """A flipped bit in a file of a folder, another name, a seal that is gone or another's, or no file at all."""
+    path, new = tmp_path / "last", tmp_path / "new"
+    new.mkdir()
+    (new / "a").write_bytes(b"a")
+    with sealing(path, new):
+        new.rename(path)
+    assert is_intact(path)
+    changes = {
+        "rename": lambda: (path / "a").rename(path / "b"),
+        "content": lambda: (path / "a").write_bytes(b"e"),
+        "no seal": lambda: seal_of(path).unlink(),
+        "nothing there": lambda: shutil.rmtree(path),
+        "another seal": lambda: seal_of(path).write_bytes(b"\xff\n\n" + b"0" * 64),
+    }
+    changes[change]()
+    assert not is_intact(path)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "rows.parquet", "tokenizer.json"])
+def test_pointer_is_refused_with_the_way_to_its_file(tmp_path: Path, name: str) -> None:
+    """Weights, data and tokenizers alike: the file, what it is, and the command."""
+    (tmp_path / name).write_bytes(POINTER)
+    with pytest.raises(ValueError, match=rf"{name}: a Git LFS pointer in place of .*; `git lfs pull` in .* fetches it"):
+        refuse_pointer(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", POINTER[:20], b"{}\n" + POINTER])
+def test_other_files_are_not(tmp_path: Path, content: bytes) -> None:
+    """An empty file, a shorter one, and one that mentions a pointer later."""
+    (tmp_path / "file").write_bytes(content)
+    refuse_pointer(tmp_path / "file")

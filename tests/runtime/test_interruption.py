@@ -1,6 +1,7 @@
 """Signals: when they end what is inside, with which status, and what is told."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hycam_exp.runtime.interruption import ENDING, Interrupted, ended_by_signals, postponed, received
+from hycam_exp.runtime.interruption import ENDING, Interrupted, ended_by_signals, limited, postponed, received
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,9 @@ def nothing_is_ignored() -> Iterator[None]:
     signal.signal(signal.SIGHUP, previous)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR2, 140)]
+)
 def test_a_signal_ends_a_command_with_one_line(capsys, number, status):
     """The status is a shell's of that signal, and the handlers from before are there again."""
     before = handlers()
@@ -114,3 +117,19 @@ def test_an_exit_of_ones_own_stays_one():
     """Without a signal a postponed SystemExit is passed on."""
     with pytest.raises(SystemExit, match="7"), ended_by_signals(), postponed():
         sys.exit(7)
+
+
+def test_what_takes_too_long_is_named():
+    """Inside the limit is interrupted; what ends in time is not, and a timer from outside runs on."""
+    outer = signal.setitimer(signal.ITIMER_REAL, 60)
+    try:
+        with (
+            pytest.raises(ValueError, match=r"^the pattern has not ended after 0\.05 s$"),
+            limited(0.05, "the pattern"),
+        ):
+            re.fullmatch("(a+)+b", "a" * 40)
+        with limited(5, "the pattern"):
+            assert 1 < signal.getitimer(signal.ITIMER_REAL)[0] <= 5
+        assert 5 < signal.getitimer(signal.ITIMER_REAL)[0] <= 60
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *outer)

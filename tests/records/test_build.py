@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hycam_exp.records.curves import MOST_ROWS, windows
+from hycam_exp.records.build import MOST_ROWS, windows
 
 
 def rows(losses: list[float]) -> list[dict[str, float]]:
