@@ -1,17 +1,18 @@
 """The search's steps, on losses that are given."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hycam_exp.config import grid
 from hycam_exp.launch.cell_status import Inputs
-from hycam_exp.records.record import SCHEMA_VERSION, RunRecord
 from hycam_exp.records.store import Store
 from hycam_exp.training.fit import NonFiniteLossError
 from scripts import search_learning_rate
 from scripts.search_learning_rate import GRID, SEEDS, Losses, choice, missing, neighbour, overrides_of, search
+from tests.made import RECORD, made
 
 
 def searched(loss_of) -> Losses:
@@ -64,7 +65,6 @@ def test_rate_that_diverges_is_never_chosen() -> None:
 
 
 SMALL = ("data.max_per_task=10", "data.tasks=[mini_passage]")
-EMPTY = {key: {} for key in ("config", "metrics", "curves", "counts", "cost", "data", "versions")}
 
 
 def _place(folder: Path, method: str, cell: tuple[float, int], *changes: str) -> tuple[str, Store]:
@@ -75,9 +75,7 @@ def _place(folder: Path, method: str, cell: tuple[float, int], *changes: str) ->
 
 def _write(folder: Path, method: str, cell: tuple[float, int], loss: float, *changes: str, version: int = 2) -> None:
     run_id, store = _place(folder, method, cell, *changes)
-    fit = {"best_validation_loss": loss}
-    fields = {**EMPTY, "scores": [], "routing": [], "notes": [], "fit": fit, "code": {}, "results_version": version}
-    store.write(RunRecord(schema_version=SCHEMA_VERSION, run_id=run_id, **fields))
+    store.write(made(run_id=run_id, fit=replace(RECORD.fit, best_validation_loss=loss), results_version=version))
 
 
 def test_losses_are_those_of_the_very_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
