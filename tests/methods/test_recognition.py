@@ -18,6 +18,7 @@ from hycam_exp.config.compose import compose
 from hycam_exp.methods import attach
 from hycam_exp.methods.hycam import HyCAMConfig
 from hycam_exp.methods.recognition import attention_modules, dimensions, layer_norms, num_blocks, vectors
+from hycam_exp.training.fit import FineTuning
 from tests.methods.conftest import tiny
 
 
@@ -134,3 +135,19 @@ def test_stacked_biases_and_wide_norms_of_a_backbone_are_vectors():
     model.norm, model.gate_up_proj = ExpertNorm(), torch.nn.Parameter(torch.ones(2, 3))
     model.gate_up_proj_bias = torch.nn.Parameter(torch.ones(2, 3))
     assert vectors(model) == {"norm.weight", "gate_up_proj_bias"}
+
+
+@pytest.mark.parametrize("method", ["hycam_released", "multi_lora"])
+def test_weight_decay_spares_stacked_biases_and_scales(method):
+    """AdamW shrinks matrices alone: a stack of vectors, one of each module, is a tensor of two dimensions as well."""
+    run = compose(f"method={method}", "recipe.weight_decay=0.5")
+    model = attach(tiny("llama"), run.method)
+    optimizer = FineTuning(model, run.recipe, num_steps=1, accumulation=1, seed=0).configure_optimizers()["optimizer"]
+    decayed = {id(p) for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
+    words = {name.split(".")[-2] for name, p in model.named_parameters() if p.requires_grad and id(p) in decayed}
+    matrices = (
+        {"hycam_shared", "hycam_a", "hycam_n", "hycam_b"}
+        if method == "hycam_released"
+        else {"multilora_a", "multilora_b"}
+    )
+    assert words == matrices

@@ -114,22 +114,6 @@ def test_the_first_update_is_that_of_the_mean_over_target_tokens(tmp_path):
         torch.testing.assert_close(p, q, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("method", ["hycam_released", "multi_lora"])
-def test_weight_decay_spares_stacked_biases_and_scales(method, tmp_path):
-    """AdamW shrinks matrices alone: a stack of vectors, one of each module, is a tensor of two dimensions as well."""
-    run = run_of(tmp_path, f"method={method}", "recipe.weight_decay=0.5")
-    model = attach(tiny("llama"), run.method)
-    optimizer = FineTuning(model, run.recipe, num_steps=1, accumulation=1, seed=0).configure_optimizers()["optimizer"]
-    decayed = {id(p) for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
-    words = {name.split(".")[-2] for name, p in model.named_parameters() if p.requires_grad and id(p) in decayed}
-    matrices = (
-        {"hycam_shared", "hycam_a", "hycam_n", "hycam_b"}
-        if method == "hycam_released"
-        else {"multilora_a", "multilora_b"}
-    )
-    assert words == matrices
-
-
 def _slow_nats(model, row: Tokens) -> torch.Tensor:
     ids = torch.tensor([row.input_ids])
     logits = model(ids, use_cache=False).logits[0, :-1]
