@@ -103,7 +103,7 @@ def main(chosen: Sequence[str]) -> int:
     code, whole = provenance(), list(chosen) or known
     for number, part in enumerate(whole, start=1):
         row = run(part)
-        kept[part] = {**row, "commit": code["commit"], "dirty": code["dirty"], "cpus": os.cpu_count()}
+        kept[part] = {**row, "commit": code.commit, "dirty": code.dirty, "cpus": os.cpu_count()}
         said = ", ".join(f"{row[kind]} {kind}" for kind in COUNTED if row[kind])
         print(f"[{number}/{len(whole)}] {part}: {said} in {row['seconds']:.0f} s", flush=True)
         content = {"command": "make test-slow", "parts": dict(sorted(kept.items()))}

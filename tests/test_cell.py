@@ -80,7 +80,7 @@ def test_the_samples_file_gives_the_records_scores(finished):
     table = pq.read_table(folder / "results" / "runs" / f"{record.run_id}.samples.parquet").to_pylist()
     assert len(table) == 4
     rows = [row for row in table if row["task"] == "mini_passage"]
-    mean = math.fsum(row["nats"] for row in rows) / sum(row.tokens for row in rows)
+    mean = math.fsum(row["nats"] for row in rows) / sum(row["tokens"] for row in rows)
     assert record.score("ppl", "mini_passage") == pytest.approx(math.exp(mean))
 
 
@@ -185,7 +185,7 @@ def test_a_resumed_cell_counts_the_seconds_of_the_responses_that_it_goes_on_from
     monkeypatch.setattr(Decoder, "decode", decode)
     (kept,) = (tmp_path / "outputs").glob("*/predictions/before.seconds")
     seconds = float(kept.read_text())
-    assert 0.3 < seconds < run_cell(run).cost["seconds"]["generate_before"]
+    assert 0.3 < seconds < run_cell(run).cost.seconds["generate_before"]
 
 
 def test_overwrite_runs_a_finished_cell_again(tmp_path):
@@ -315,8 +315,8 @@ def test_padding_to_the_limit_leaves_micro_batches_their_rows(tmp_path, monkeypa
     assert max(rows for rows, _ in shapes) <= 3
     assert {length for _, length in shapes} == {run.data.max_length}
     positions = sum(rows * length for rows, length in shapes)
-    assert record.fit["padding_share"] == pytest.approx(1 - record.counts["tokens_trained"] / positions, abs=1e-6)
-    assert 0 < record.fit["step_task_entropy"] < 1.2  # of an unlucky draw it is not bounded by 1
+    assert record.fit.padding_share == pytest.approx(1 - record.counts.tokens_trained / positions, abs=1e-6)
+    assert 0 < record.fit.step_task_entropy < 1.2  # of an unlucky draw it is not bounded by 1
 
 
 def test_cell_without_the_test_split_scores_nothing_of_it(tmp_path):

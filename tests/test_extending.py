@@ -37,7 +37,7 @@ def test_examples_pass_the_battery(extended: Path) -> None:
     laws = (ROOT / "tests" / "methods" / "test_contract.py").read_text().count("\ndef test_")
     passed = re.search(r"(\d+) passed", done.stdout)
     dots = done.stdout.count(".") if passed is None else int(passed.group(1))
-    assert dots >= 2 * (laws - 3)  # two laws are slow, one is of the battery itself
+    assert dots >= 2 * (laws - 4)  # two laws are slow, one is of the battery itself, one of our own tuners
 
 
 def test_own_lines_are_as_few_as_the_page_says() -> None:

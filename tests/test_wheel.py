@@ -38,7 +38,7 @@ def test_an_installed_wheel_composes_its_own_config_from_any_folder(tmp_path):
         return subprocess.run(command, cwd=tmp_path, env=outside, capture_output=True, text=True, check=True).stdout
 
     assert run("-c", code).split() == [str(packages / "hycam_exp" / "conf"), "hycam", "True", "5", "2000"]
-    assert "method: cam, full_ft, hycam" in run("-m", "hycam_exp", "--help")
+    assert "method: cam, comol, full_ft, hycam" in run("-m", "hycam_exp", "--help")
     installed = subprocess.run(
         [str(python.with_name("hycam-exp")), "plan", "--help"],
         cwd=tmp_path,

@@ -22,10 +22,10 @@ VARIED = ("method.", "recipe.")
 
 def values(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configured values that decide the result, but for what runs of one row differ in."""
-    identical = identity(config)
-    # A value that was the only one before there was its field is in no id, and stands here like any other.
-    identical["method"] = config["method"]
-    found = flat({key: value for key, value in identical.items() if key not in REPEATED})
+    found = flat({key: value for key, value in identity(config).items() if key not in REPEATED})
+    for method in ("method", "method.match"):  # `identity` has no name for the start of the paper's router
+        if any(name.startswith(f"{method}.routing.") for name in found):
+            found.setdefault(f"{method}.routing.init", "kaiming_uniform")
     model = config["model"]
     if model.get("source") == "folder" and not model.get("hub_id"):  # one's own is known by its path alone
         found["model.path"] = model.get("path")

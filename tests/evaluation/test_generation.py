@@ -104,6 +104,7 @@ class Scripted:
     answers: dict[str, list[int]]
     asked: list[list[str]] = field(default_factory=list)
     generation_config: Any = None
+    _forward_hooks: dict[int, Any] = field(default_factory=dict)
 
     def eval(self) -> None:
         """As a module."""

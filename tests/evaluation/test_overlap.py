@@ -4,7 +4,7 @@ import string
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -253,6 +253,7 @@ def repeated(tokenizer: Any, task: str, root: str | None, most: int | None) -> l
         """Answers each prompt with the response that follows it in training."""
 
         generation_config = None
+        _forward_hooks: ClassVar[dict[int, Any]] = {}
 
         def eval(self) -> None:
             """As a module."""

@@ -26,12 +26,9 @@ from hycam_exp.runtime.interruption import ended_by_signals
 
 WRITE = """
 from pathlib import Path
-from hycam_exp.records.record import RunRecord, SCHEMA_VERSION
 from hycam_exp.records.store import Store
-empty = dict(config={}, scores=[], metrics={}, curves={}, fit={}, routing=[], counts={}, cost={}, data={}, code={},
-             versions={}, notes=[])
-Store(Path("%(folder)s/results/runs"), Path("%(folder)s/outputs")).write(
-    RunRecord(schema_version=SCHEMA_VERSION, run_id="%(run_id)s", **empty))
+from tests.made import made
+Store(Path("%(folder)s/results/runs"), Path("%(folder)s/outputs")).write(made(run_id="%(run_id)s"))
 """
 FAIL = "import sys; sys.exit('error: no luck')"
 
