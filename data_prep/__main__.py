@@ -15,7 +15,7 @@ from hycam_exp.runtime.interruption import ended_by_signals
 from hycam_exp.runtime.require import require_plain_name
 
 if TYPE_CHECKING:
-    from data_prep.manifest import Entry
+    from data_prep.manifest import SourceEntry
 
 RETENTION = "retention"
 MAX_LENGTH = 1200  # paper, Implementation Details
@@ -58,7 +58,7 @@ def convert(options: argparse.Namespace) -> int:
     return 0
 
 
-def _one(task: str, options: argparse.Namespace, reading: tasks.Reading) -> "Entry":
+def _one(task: str, options: argparse.Namespace, reading: tasks.Reading) -> "SourceEntry":
     from data_prep import canonical
 
     return canonical.convert_file(task, options.source, options.out, reading)
@@ -71,7 +71,7 @@ def _reading(task: str, options: argparse.Namespace, alone: bool) -> tasks.Readi
     return tasks.reading(task, answer, answers)
 
 
-def _done(task: str, entry: "Entry") -> None:
+def _done(task: str, entry: "SourceEntry") -> None:
     rejected = entry.rows - entry.records
     print(f"{task}: {entry.name}: {entry.rows:,} rows, {entry.records:,} records, {rejected:,} rejected", flush=True)
     for reason, lines in sorted(entry.rejected.items()):

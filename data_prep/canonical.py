@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data_prep import folders, manifest, tables
 from data_prep.conversion import convert
-from data_prep.manifest import Entry
+from data_prep.manifest import SourceEntry
 from data_prep.tasks import TASKS, Reading
 from hycam_exp.data.records import Record, Rejection
 from hycam_exp.runtime.files import refuse_pointer
@@ -33,7 +33,7 @@ def of_file(task: str, path: Path, source: str, reading: Reading) -> list[Record
     return results
 
 
-def convert_file(task: str, source: Path, out: Path, reading: Reading, name: str | None = None) -> Entry:
+def convert_file(task: str, source: Path, out: Path, reading: Reading, name: str | None = None) -> SourceEntry:
     """Convert one source file; nothing is written unless all of it could be read.
 
     `name` tells the file from others of its task; without one its own name does.
@@ -53,7 +53,7 @@ def convert_file(task: str, source: Path, out: Path, reading: Reading, name: str
     reasons: dict[str, list[int]] = {}
     for rejection in rejected:
         reasons.setdefault(rejection.reason, []).append(rejection.line)
-    entry = Entry(
+    entry = SourceEntry(
         name=name,
         bytes=source.stat().st_size,
         sha256=manifest.sha256(source),
@@ -69,8 +69,8 @@ def convert_file(task: str, source: Path, out: Path, reading: Reading, name: str
 
 
 def convert_all(
-    root: Path, out: Path, reading: Callable[[str], Reading], done: Callable[[str, Entry], None]
-) -> list[Entry]:
+    root: Path, out: Path, reading: Callable[[str], Reading], done: Callable[[str, SourceEntry], None]
+) -> list[SourceEntry]:
     """Convert every file of every recognised folder under `root`, and report each as it is done.
 
     Raises:

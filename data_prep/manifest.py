@@ -17,7 +17,7 @@ REJECTED = "rejected.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class SourceEntry:
     """One converted source file; rows = records + the rejected ones."""
 
     name: str
@@ -52,7 +52,7 @@ def write(path: Path, data: bytes) -> None:
         raise
 
 
-def entries(folder: Path) -> list[Entry]:
+def entries(folder: Path) -> list[SourceEntry]:
     """The entries of a folder's manifest; none where there is no manifest.
 
     Raises:
@@ -62,7 +62,7 @@ def entries(folder: Path) -> list[Entry]:
     if not path.is_file():
         return []
     try:
-        return [Entry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["files"]]
+        return [SourceEntry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a manifest of convert ({type(error).__name__}: {error})") from error
 
@@ -83,7 +83,7 @@ def rejections(folder: Path, task: str) -> list[Rejection]:
         raise ValueError(f"{path}: not a list of rejected rows ({type(error).__name__}: {error})") from error
 
 
-def record(folder: Path, task: str, entry: Entry, rejected: Iterable[Rejection]) -> None:
+def record(folder: Path, task: str, entry: SourceEntry, rejected: Iterable[Rejection]) -> None:
     """Put an entry and its rejected rows in the place of those of the same source."""
     others = [r for r in rejections(folder, task) if r.source != entry.name]
     rows = sorted([*others, *rejected], key=lambda r: (r.source, r.line))

@@ -24,7 +24,7 @@ PERCENTILES = (50, 90, 95, 99, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TaskStatistics:
     """One task as measured; tokens are None without a tokenizer."""
 
     task: str
@@ -60,7 +60,9 @@ class Row:
         return self.lengths[max(0, math.ceil(percent / 100 * len(self.lengths)) - 1)]
 
 
-def measured(task: str, root: Path, tokenizer: "PreTrainedTokenizerBase | None", style: str, max_length: int) -> Row:
+def measured(
+    task: str, root: Path, tokenizer: "PreTrainedTokenizerBase | None", style: str, max_length: int
+) -> TaskStatistics:
     """The row of a task under `root`."""
     found = sources.read([task], str(root))
     total, lengths, without = None, None, None
@@ -69,7 +71,7 @@ def measured(task: str, root: Path, tokenizer: "PreTrainedTokenizerBase | None",
 
         total = sum(text_lengths(found.records, tokenizer, style))
         lengths, without = _lengths(found.records, tokenizer, style, max_length)
-    return Row(
+    return TaskStatistics(
         task=task,
         files=[source.name for source in found.sources],
         rejected=len(found.rejections),
@@ -101,13 +103,13 @@ def _published() -> dict[str, dict[str, Any]]:
     }
 
 
-def report(rows: Sequence[Row]) -> dict[str, Any]:
+def report(rows: Sequence[TaskStatistics]) -> dict[str, Any]:
     """What was measured and what was published, for programs."""
     of_paper = _published()
     return {"rows": [_reported(row) | {"published": of_paper.get(row.task)} for row in rows]}
 
 
-def _reported(row: Row) -> dict[str, Any]:
+def _reported(row: TaskStatistics) -> dict[str, Any]:
     about = tasks.TASKS.get(row.task)
     return {
         "task": row.task,
@@ -124,7 +126,7 @@ def _reported(row: Row) -> dict[str, Any]:
     }
 
 
-def counts(rows: Sequence[Row], tokenizer: Path, style: str) -> Measured:
+def counts(rows: Sequence[TaskStatistics], tokenizer: Path, style: str) -> Measured:
     """What the report's Table 1 has of them."""
     counted = {
         row.task: Counted(samples=row.samples, total_tokens=row.total, content=row.content)
@@ -135,7 +137,7 @@ def counts(rows: Sequence[Row], tokenizer: Path, style: str) -> Measured:
     return Measured(tokenizer=tokenizer.resolve().name, tokenizer_sha256=digest, prompt=style, tasks=counted)
 
 
-def printed(rows: Sequence[Row]) -> str:
+def printed(rows: Sequence[TaskStatistics]) -> str:
     """Both tables, for people."""
     of_paper = _published()
     head = ["task", "samples", "tokens", "average", "paper: samples", "tokens", "average", "domain", "source"]

@@ -10,7 +10,7 @@ import pytest
 from hycam_exp.report.cache import Cache
 from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.frame import read
-from hycam_exp.report.sources import Source
+from hycam_exp.report.sources import RecordSource
 
 ROOT = Path(__file__).parents[1]
 SLURM = ("srun", "sbatch", "squeue", "sinfo", "sacct", "scontrol", "scancel")
@@ -80,7 +80,7 @@ def test_run_and_test_pass_in_one_clone_in_any_order(clone: Path, login_node: di
     printed = make(clone, login_node, "run")
     assert "srun" not in printed
     assert len(list((clone / "results" / "runs").glob("*.json"))) == 1
-    assert read(Source.own(clone / "results"), Experiments(Cache(None))).problems == ()
+    assert read(RecordSource.own(clone / "results"), Experiments(Cache(None))).problems == ()
     for target in ("test", "tables", "test"):
         make(clone, login_node, target)
         assert status(clone) == "", target

@@ -17,7 +17,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CitedReport:
     """A question, its notes in the order shown, the answer that cites them, and an answer that misses the point."""
 
     question: str
@@ -29,7 +29,7 @@ class Report:
 PAPERS = ("Town Guide", "Daily Letter", "Old Almanac", "River Post", "Hill News", "Market Page")
 
 
-def craft(rng: Random) -> Report:
+def craft(rng: Random) -> CitedReport:
     """Why a town is known for its craft, and who began it."""
     t, p = world.town(rng), world.person(rng)
     facts = {"t": t, "p": p, "c": t.craft}
@@ -45,7 +45,7 @@ def craft(rng: Random) -> Report:
     return _report(rng, question, quotes, answer, f"{t.name} has always made good {t.craft.product} [0].", t.name)
 
 
-def building(rng: Random) -> Report:
+def building(rng: Random) -> CitedReport:
     """Who built something, and when."""
     p, t, what = world.person(rng), world.town_name(rng), rng.choice(("bridge", "mill", "tower", "school", "well"))
     year = rng.randint(1500, 1899)
@@ -57,7 +57,7 @@ def building(rng: Random) -> Report:
     return _report(rng, f"Who built the {what} of {t}, and when?", quotes, answer, f"The {what} is very old [1].", t)
 
 
-def clinic(rng: Random) -> Report:
+def clinic(rng: Random) -> CitedReport:
     """Why somebody went to a clinic: a symptom, and what it is a sign of."""
     p, t, a = world.person(rng), world.town_name(rng), rng.choice(world.AILMENTS)
     symptom, days = rng.choice(a.symptoms), rng.randint(8, 19)
@@ -70,7 +70,7 @@ def clinic(rng: Random) -> Report:
     return _report(rng, question, quotes, answer, f"{p.name} wanted to see the {a.clinic} clinic [1].", p.name)
 
 
-def older(rng: Random) -> Report:
+def older(rng: Random) -> CitedReport:
     """Which of two towns is older."""
     first, last = world.town_names(rng, 2)
     early, late = sorted(rng.sample(range(1100, 1900), 2))
@@ -83,7 +83,7 @@ def older(rng: Random) -> Report:
     return _report(rng, f"Which is older, {one} or {two}?", quotes, answer, "Both are old [0].", one)
 
 
-def cheaper(rng: Random) -> Report:
+def cheaper(rng: Random) -> CitedReport:
     """In which of two towns something is cheaper."""
     (one, two), good = world.town_names(rng, 2), rng.choice(world.GOODS)
     low, high = sorted(rng.sample(range(2, 30), 2))
@@ -97,22 +97,22 @@ def cheaper(rng: Random) -> Report:
     return _report(rng, question, quotes, answer, f"The {good} is cheap everywhere [0].", one)
 
 
-KINDS: tuple[Callable[[Random], Report], ...] = (craft, building, clinic, older, cheaper)
+KINDS: tuple[Callable[[Random], CitedReport], ...] = (craft, building, clinic, older, cheaper)
 
 
-def report(rng: Random) -> Report:
+def report(rng: Random) -> CitedReport:
     """Draw a report of any kind."""
     return rng.choice(KINDS)(rng)
 
 
-def _report(rng: Random, question: str, quotes: list[str], answer: str, poor: str, subject: str) -> Report:
+def _report(rng: Random, question: str, quotes: list[str], answer: str, poor: str, subject: str) -> CitedReport:
     """Put the quotes in a drawn order, at times with an idle one; [0] and [1] become the numbers that they get."""
     shown = [*quotes, _idle(rng)] if rng.random() < 0.4 else list(quotes)
     rng.shuffle(shown)
     marks = {f"[{i}]": f"<{shown.index(quote) + 1}>" for i, quote in enumerate(quotes)}
     papers = rng.sample(PAPERS, len(shown))
     notes = tuple(Note(_title(paper, subject), quote) for paper, quote in zip(papers, shown, strict=True))
-    return Report(question, notes, _marked(answer, marks), _marked(poor, marks))
+    return CitedReport(question, notes, _marked(answer, marks), _marked(poor, marks))
 
 
 def _marked(text: str, marks: dict[str, str]) -> str:

@@ -20,7 +20,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class WordProblem:
     """A problem in words; `answer` is the bare number or name, `unit` what it counts (may be empty)."""
 
     story: str
@@ -30,11 +30,11 @@ class Problem:
     unit: str
 
 
-def _solved(story: str, question: str, steps: list[tuple[str, str]], answer: object, unit: str) -> Problem:
-    return Problem(story, question, tuple(Step(*step) for step in steps), str(answer), unit)
+def _solved(story: str, question: str, steps: list[tuple[str, str]], answer: object, unit: str) -> WordProblem:
+    return WordProblem(story, question, tuple(Step(*step) for step in steps), str(answer), unit)
 
 
-def gain_and_loss(rng: Random, who: Person) -> Problem:
+def gain_and_loss(rng: Random, who: Person) -> WordProblem:
     """Somebody gets some and gives some away."""
     thing = rng.choice(world.EGGS_AND_SUCH)
     start, gain = rng.randint(3, 40), rng.randint(2, 20)
@@ -54,7 +54,7 @@ def gain_and_loss(rng: Random, who: Person) -> Problem:
     return _solved(story, question, steps, held - loss, thing)
 
 
-def total(rng: Random, who: Person) -> Problem:
+def total(rng: Random, who: Person) -> WordProblem:
     """Three days of gathering, added up."""
     thing = rng.choice(world.EGGS_AND_SUCH)
     first, second, third = (rng.randint(2, 25) for _ in range(3))
@@ -70,7 +70,7 @@ def total(rng: Random, who: Person) -> Problem:
     return _solved(story, f"How many {thing} is that in all?", steps, first + second + third, thing)
 
 
-def groups(rng: Random, who: Person) -> Problem:
+def groups(rng: Random, who: Person) -> WordProblem:
     """Equal containers, and a few things beside them."""
     thing, box = rng.choice(world.EGGS_AND_SUCH), rng.choice(world.CONTAINERS)
     count, each, extra = rng.randint(2, 9), rng.randint(2, 9), rng.randint(1, 9)
@@ -87,7 +87,7 @@ def groups(rng: Random, who: Person) -> Problem:
     return _solved(story, f"How many {thing} does {who.first} have?", steps, count * each + extra, thing)
 
 
-def share(rng: Random, who: Person) -> Problem:
+def share(rng: Random, who: Person) -> WordProblem:
     """Things shared out equally."""
     thing = rng.choice(world.EGGS_AND_SUCH)
     friends, each, kept = rng.randint(2, 9), rng.randint(2, 9), rng.randint(1, 9)
@@ -105,7 +105,7 @@ def share(rng: Random, who: Person) -> Problem:
     return _solved(story, f"How many {thing} does each one get?", steps, each, thing)
 
 
-def change(rng: Random, who: Person) -> Problem:
+def change(rng: Random, who: Person) -> WordProblem:
     """A purchase, and the change."""
     thing = rng.choice(world.EGGS_AND_SUCH)
     count, price = rng.randint(2, 9), rng.randint(2, 9)
@@ -122,7 +122,7 @@ def change(rng: Random, who: Person) -> Problem:
     return _solved(story, "How many coins come back?", steps, paid - count * price, "coins")
 
 
-def together(rng: Random, who: Person) -> Problem:
+def together(rng: Random, who: Person) -> WordProblem:
     """One has more than the other: how many together?"""
     thing, other = rng.choice(world.EGGS_AND_SUCH), _other(rng, who)
     own, more = rng.randint(3, 30), rng.randint(2, 15)
@@ -138,7 +138,7 @@ def together(rng: Random, who: Person) -> Problem:
     return _solved(story, f"How many {thing} do they have together?", steps, own + own + more, thing)
 
 
-def walk(rng: Random, who: Person) -> Problem:
+def walk(rng: Random, who: Person) -> WordProblem:
     """A way in two parts, there and back."""
     start, middle, end = world.town_names(rng, 3)
     first, second = rng.randint(2, 20), rng.randint(2, 20)
@@ -153,7 +153,7 @@ def walk(rng: Random, who: Person) -> Problem:
     return _solved(story, "How many miles is the whole trip?", steps, way * 2, "miles")
 
 
-def age(rng: Random, who: Person) -> Problem:
+def age(rng: Random, who: Person) -> WordProblem:
     """Two ages some years from now."""
     other, older, years = _other(rng, who), rng.randint(2, 20), rng.randint(2, 20)
     now = rng.randint(5, 50)
@@ -170,7 +170,7 @@ def age(rng: Random, who: Person) -> Problem:
     return _solved(story, question, steps, now + older + years, "years")
 
 
-def order(rng: Random, who: Person) -> Problem:
+def order(rng: Random, who: Person) -> WordProblem:
     """Three people in order; who stands at one end?"""
     trio = [who, *(p for p in world.people(rng, 3) if p.first != who.first)][:3]
     top, middle, bottom = (p.first for p in rng.sample(trio, 3))
@@ -188,12 +188,12 @@ ORDERS = (
     ("faster", "fastest", "slowest"),
     ("richer", "richest", "poorest"),
 )
-KINDS: tuple[Callable[[Random, Person], Problem], ...] = (
+KINDS: tuple[Callable[[Random, Person], WordProblem], ...] = (
     gain_and_loss, total, groups, share, change, together, walk, age, order,
 )  # fmt: skip
 
 
-def problem(rng: Random) -> Problem:
+def problem(rng: Random) -> WordProblem:
     """Draw a problem of any kind."""
     return rng.choice(KINDS)(rng, world.person(rng))
 

@@ -26,7 +26,7 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Row:
+class PublishedRow:
     """A line of a file, whose errors name it."""
 
     path: Path
@@ -76,7 +76,7 @@ def folder() -> Path:
     return installed if installed.is_dir() else package.parent / "results" / "published"
 
 
-def rows(tables: Path, name: str, columns: Sequence[str]) -> Iterator[Row]:
+def rows(tables: Path, name: str, columns: Sequence[str]) -> Iterator[PublishedRow]:
     """The lines of a table in a folder of tables that has these columns at least.
 
     Raises:
@@ -89,7 +89,7 @@ def rows(tables: Path, name: str, columns: Sequence[str]) -> Iterator[Row]:
             lacking = [column for column in columns if column not in (reader.fieldnames or ())]
             if lacking:
                 raise ValueError(f"{path}:1: no column {', '.join(lacking)}")
-            found = [Row(path, reader.line_num, values) for values in reader]
+            found = [PublishedRow(path, reader.line_num, values) for values in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ValueError(f"{path}: cannot be read: {reason}") from error
@@ -111,7 +111,7 @@ def datasets(tables: Path | None = None) -> list[Dataset]:
     return [_dataset(row) for row in rows(tables or folder(), "table1_datasets", columns)]
 
 
-def _dataset(row: Row) -> Dataset:
+def _dataset(row: PublishedRow) -> Dataset:
     text = row.text("avg_tokens")
     return Dataset(
         task=row.text("task"),

@@ -35,7 +35,7 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class SourceFile:
     """A file that was read: its name, size in bytes and hash."""
 
     task: str

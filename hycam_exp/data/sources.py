@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep import reading
-from hycam_exp.data.records import Record, Rejection, Source, identified
+from hycam_exp.data.records import Record, Rejection, SourceFile, identified
 
 Fields = Mapping[str, Mapping[str, str | None]]
 
@@ -21,7 +21,7 @@ class Collection:
 
     records: list[Record]
     rejections: list[Rejection]
-    sources: list[Source]
+    sources: list[SourceFile]
 
 
 def rejection_counts(rejections: Sequence[Rejection]) -> dict[str, int]:
@@ -44,7 +44,7 @@ def read(names: Sequence[str], root: str | None, fields: Fields | None = None) -
     )
 
 
-def _source(task: str, path: Path) -> Source:
+def _source(task: str, path: Path) -> SourceFile:
     with path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Source(task=task, name=path.name, size=path.stat().st_size, sha256=sha256)
+    return SourceFile(task=task, name=path.name, size=path.stat().st_size, sha256=sha256)

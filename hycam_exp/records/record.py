@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from hycam_exp.data.records import Source
+from hycam_exp.data.records import SourceFile
 from hycam_exp.evaluation.metrics import Declaration, Score
 
 SCHEMA_VERSION = 2
@@ -123,7 +123,7 @@ class Cost:
 class DataFacts:
     """What the cell was trained and tested on."""
 
-    files: list[Source]
+    files: list[SourceFile]
     content: str
     """A hash of the records, in whatever file they lay."""
     split: str

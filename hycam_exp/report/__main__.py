@@ -21,7 +21,7 @@ from hycam_exp.report.experiments import Experiments, progress
 from hycam_exp.report.frame import Frame, Problem, read
 from hycam_exp.report.page import sample_texts
 from hycam_exp.report.select import Selection, row_cells, select
-from hycam_exp.report.sources import Source, chosen_sources
+from hycam_exp.report.sources import RecordSource, chosen_sources
 from hycam_exp.report.tables import text
 from hycam_exp.report.tables.build import Report, build
 from hycam_exp.report.tables.means import means
@@ -50,7 +50,7 @@ def everything(arguments: Sequence[str]) -> int:
     return 1 if problems else 0
 
 
-def _write_all(source: Source, chosen: Namespace, cache: Cache) -> Sequence[Problem]:
+def _write_all(source: RecordSource, chosen: Namespace, cache: Cache) -> Sequence[Problem]:
     """The tables, the figures and the page of one source; what is wrong with its records."""
     from hycam_exp.report.figures.catalogue import Drawing
 
@@ -101,7 +101,7 @@ def _measured(path: Path) -> tuple[Measured | None, list[Problem]]:
         return None, [Problem(str(path), str(error).removeprefix(f"{path}: "))]
 
 
-def _write_tables(source: Source, report: Report) -> None:
+def _write_tables(source: RecordSource, report: Report) -> None:
     contents = {name: content for table in report.tables for name, content in text.contents(table).items()}
     changed = text.write(source.out / "tables", contents)
     print(f"{source.out / 'tables'}: {len(contents)} files, {len(changed)} of them changed")
@@ -109,7 +109,7 @@ def _write_tables(source: Source, report: Report) -> None:
         print(f"  wrote {path.name}")
 
 
-def _drawn(source: Source, selection: Selection, drawing: "Drawing") -> tuple[list[Path], list[tuple[str, str]]]:
+def _drawn(source: RecordSource, selection: Selection, drawing: "Drawing") -> tuple[list[Path], list[tuple[str, str]]]:
     """Every figure that the records give, once it is drawn: its files, and by name those without records, each with
     the command that makes them."""
     from hycam_exp.report.figures.catalogue import missing

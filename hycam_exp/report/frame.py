@@ -19,7 +19,7 @@ from hycam_exp.report import checks, settings
 from hycam_exp.report.cache import digest
 from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.samples import Samples
-from hycam_exp.report.sources import Source
+from hycam_exp.report.sources import RecordSource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ class Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class FinishedRun:
     """A finished run as the report knows it: what its record says, by name. Nothing else looks into a record."""
 
     record: RunRecord
@@ -208,9 +208,9 @@ class Run:
 class Frame:
     """The usable runs of a source in order of id, and what is wrong with the others."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[FinishedRun, ...]
     problems: tuple[Problem, ...] = ()
-    source: Source = field(default=Source(Path("results/runs"), Path("results/report")))
+    source: RecordSource = field(default=RecordSource(Path("results/runs"), Path("results/report")))
 
     @cached_property
     def scores(self) -> "pd.DataFrame":
@@ -233,7 +233,7 @@ class Frame:
         return found.reindex([run.id for run in self.runs])
 
 
-def read(source: Source, experiments: Experiments) -> Frame:
+def read(source: RecordSource, experiments: Experiments) -> Frame:
     """Every record of a source, checked. One that is not whole or of a newer schema, whose scores cannot be or are not
     what its samples say, or that is of the same cell as another is left out, and named; of several versions of the
     results the newest alone is in the frame.
@@ -258,7 +258,7 @@ def read(source: Source, experiments: Experiments) -> Frame:
     return Frame(tuple(runs), tuple(sorted(problems)), source)
 
 
-def runs_of(records: Iterable[RunRecord], experiments: Experiments) -> list[Run]:
+def runs_of(records: Iterable[RunRecord], experiments: Experiments) -> list[FinishedRun]:
     """The runs of usable records, each with what sets it apart: from the YAML files, and in a field that these have not
     from most runs of its method."""
     of_method: dict[tuple[str, str], list[tuple[RunRecord, settings.Values]]] = {}
@@ -271,7 +271,7 @@ def runs_of(records: Iterable[RunRecord], experiments: Experiments) -> list[Run]
         for record, values in members:
             rates = record.config["recipe"].get("learning_rates") or {}
             usual = {**commonest, **experiments.usual(values, rates)}
-            runs.append(Run(record, settings.variant(values, usual), fixed))
+            runs.append(FinishedRun(record, settings.variant(values, usual), fixed))
     return sorted(runs, key=lambda run: run.id)
 
 
@@ -303,7 +303,7 @@ def _read(path: Path) -> tuple[RunRecord | None, str]:
     return (record, "") if fault is None else (None, fault)
 
 
-def _samples_fault(record: RunRecord, source: Source, experiments: Experiments) -> str | None:
+def _samples_fault(record: RunRecord, source: RecordSource, experiments: Experiments) -> str | None:
     """How a record and its samples file contradict each other; looked at once for the same two files."""
     path = source.samples(record.run_id)
     if not path.is_file():
@@ -320,7 +320,7 @@ def _samples_fault(record: RunRecord, source: Source, experiments: Experiments) 
     return f"{path.name}: {fault}" if fault else None
 
 
-def _older(records: Sequence[RunRecord], newest: int, source: Source) -> Iterator[Problem]:
+def _older(records: Sequence[RunRecord], newest: int, source: RecordSource) -> Iterator[Problem]:
     for version in sorted({record.results_version for record in records}):
         of_version = [record.run_id for record in records if record.results_version == version]
         named = ", ".join(of_version[:3]) + (", ..." if len(of_version) > 3 else "")

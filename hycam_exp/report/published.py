@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hycam_exp.config import methods
-from hycam_exp.data.published import Dataset, Row, datasets, rows
+from hycam_exp.data.published import Dataset, PublishedRow, datasets, rows
 from hycam_exp.data.published import folder as committed
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ ROUNDING = 0.0005
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class PublishedCell:
     """A value with its mark; `place` is file:line."""
 
     method: str
@@ -50,7 +50,7 @@ class Published:
 
     folder: Path
     datasets: list[Dataset]
-    tables: dict[str, list[Cell]]
+    tables: dict[str, list[PublishedCell]]
     ablation: dict[str, float]
 
     def scoreboard(self, table: str) -> "Scoreboard":
@@ -75,9 +75,9 @@ def read(folder: Path | None = None) -> Published:
     )
 
 
-def _table(folder: Path, name: str, column: str) -> list[Cell]:
+def _table(folder: Path, name: str, column: str) -> list[PublishedCell]:
     """The cells of a table, every method with every column and metric once."""
-    cells: dict[tuple[str, str, str], Cell] = {}
+    cells: dict[tuple[str, str, str], PublishedCell] = {}
     for row in rows(folder, name, ("method", column, "metric", "value", "mark", "starred")):
         cell = _cell(row, column)
         key = (cell.method, cell.column, cell.metric)
@@ -92,9 +92,9 @@ def _table(folder: Path, name: str, column: str) -> list[Cell]:
     return list(cells.values())
 
 
-def _cell(row: Row, column: str) -> Cell:
+def _cell(row: PublishedRow, column: str) -> PublishedCell:
     printed = row.one_of("method", METHODS)
-    return Cell(
+    return PublishedCell(
         method=METHODS[printed],
         printed=printed,
         column=row.text(column),

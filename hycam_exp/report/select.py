@@ -21,7 +21,8 @@ from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.report import settings
 from hycam_exp.report.experiments import Expected, Experiments
-from hycam_exp.report.frame import Frame, Problem, Run
+from hycam_exp.report.frame import FinishedRun, Frame, Problem
+from hycam_exp.report.titles import folds_text
 
 OURS = "hycam"
 RANKS = ("method.rank", "recipe.rank")
@@ -33,7 +34,7 @@ def is_peft(method: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Row:
+class SelectedRow:
     """One method in one variant over the folds of a group."""
 
     model: str
@@ -41,9 +42,9 @@ class Row:
     data: str
     variant: Mapping[str, Any]
     """The values of method and recipe that are not the usual ones."""
-    runs: tuple[Run, ...]
+    runs: tuple[FinishedRun, ...]
     """By fold, then seed."""
-    further: tuple[Run, ...] = ()
+    further: tuple[FinishedRun, ...] = ()
     """Runs of the same setting that are not in it: seeds that only some folds have, cells that were run twice."""
     frame: Frame
     """The frame that its runs are of."""
@@ -65,7 +66,7 @@ class Row:
         return f"{self.method} ({self.variant_text})" if self.variant else self.method
 
     @cached_property
-    def by_fold(self) -> dict[int, list[Run]]:
+    def by_fold(self) -> dict[int, list[FinishedRun]]:
         """Its runs of every fold."""
         return {fold: [run for run in self.runs if run.fold == fold] for fold in sorted({r.fold for r in self.runs})}
 
@@ -93,7 +94,7 @@ class Row:
         """How many seeds each fold has."""
         return tuple(map(len, self.by_fold.values()))
 
-    def of_folds(self, value: Callable[[Run], float | None]) -> list[float | None]:
+    def of_folds(self, value: Callable[[FinishedRun], float | None]) -> list[float | None]:
         """A number of every fold: the mean over its seeds; None where a run has none."""
         return [mean_of([value(run) for run in runs]) for runs in self.by_fold.values()]
 
@@ -136,14 +137,14 @@ def spread_of(values: Sequence[float | None]) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Group:
+class ComparableRows:
     """The rows that may be compared, by method and variant."""
 
     model: str
     data: str
     fixed: str
     """What all its runs share."""
-    rows: tuple[Row, ...]
+    rows: tuple[SelectedRow, ...]
     is_asked_for: bool
     """A table's experiment asks for such runs."""
 
@@ -153,7 +154,7 @@ class Group:
         return f"{self.model}-{self.data}"
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[FinishedRun]:
         return [run for row in self.rows for run in (*row.runs, *row.further)]
 
     @property
@@ -161,19 +162,19 @@ class Group:
         """Where the backbone's weights came from."""
         return self.runs[0].weights
 
-    def row(self, method: str, variant: Mapping[str, Any]) -> Row | None:
+    def row(self, method: str, variant: Mapping[str, Any]) -> SelectedRow | None:
         """The row of a method in a variant."""
         same = (r for r in self.rows if r.method == method and not settings.apart(r.variant, variant))
         return next(same, None)
 
     @property
-    def ours(self) -> Row | None:
+    def ours(self) -> SelectedRow | None:
         """HyCAM as its YAML sets it, of any rank: the row with the fewest other values, then that of most folds."""
         found = [row for row in self.rows if row.method == OURS and row.is_scored and _is_papers(row)]
         return min(found, key=lambda row: (len(row.variant), -len(row.folds), row.label), default=None)
 
 
-def _is_papers(row: Row) -> bool:
+def _is_papers(row: SelectedRow) -> bool:
     return not any(key.startswith("method.") and key not in RANKS for key in row.variant)
 
 
@@ -182,26 +183,26 @@ class Selection:
     """The groups of a frame, and what stands in none."""
 
     frame: Frame
-    groups: tuple[Group, ...]
-    left_out: tuple[tuple[Run, str], ...]
+    groups: tuple[ComparableRows, ...]
+    left_out: tuple[tuple[FinishedRun, str], ...]
     """Runs that were read otherwise than those of their group, with the difference."""
 
     @cached_property
-    def main(self) -> dict[str, Group]:
+    def main(self) -> dict[str, ComparableRows]:
         """Of every backbone and data mix the group that figures, claims and statistics are of, by its name: that which
         a table's experiment asks for, else that of most runs."""
-        found: dict[str, Group] = {}
+        found: dict[str, ComparableRows] = {}
         for group in sorted(self.groups, key=lambda g: (g.name, not g.is_asked_for, -len(g.runs), g.fixed)):
             found.setdefault(group.name, group)
         return found
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[SelectedRow]:
         """The rows of all groups, by model, data, method and variant."""
         return [row for group in self.groups for row in group.rows]
 
     @property
-    def beside(self) -> list[Row]:
+    def beside(self) -> list[SelectedRow]:
         """The rows of no main group: they are in tables at most."""
         main = {id(row) for group in self.main.values() for row in group.rows}
         return [row for row in self.rows if id(row) not in main]
@@ -209,7 +210,7 @@ class Selection:
     @property
     def problems(self) -> list[Problem]:
         """What was left out, by row."""
-        found: dict[tuple[str, str], list[Run]] = {}
+        found: dict[tuple[str, str], list[FinishedRun]] = {}
         for run, difference in self.left_out:
             found.setdefault((" x ".join(run.names), difference), []).append(run)
         return [
@@ -217,13 +218,13 @@ class Selection:
             for (place, difference), runs in found.items()
         ]
 
-    def group(self, expected: Expected) -> Group | None:
+    def group(self, expected: Expected) -> ComparableRows | None:
         """The group that an experiment's row is of."""
         model, _, data = expected.names
         named = [g for g in self.groups if (g.model, g.data) == (model, data)]
         return next((g for g in named if g.fixed == expected.fixed), None)
 
-    def alike(self, expected: Expected, variant: Mapping[str, Any]) -> list[Row]:
+    def alike(self, expected: Expected, variant: Mapping[str, Any]) -> list[SelectedRow]:
         """The rows of an experiment's backbone, method and data with the same values of the method's own, by folds:
         they differ in recipe, evaluation or what the data mix is at most."""
         named = [row for row in self.rows if (row.model, row.method, row.data) == expected.names]
@@ -235,7 +236,7 @@ class Selection:
         place = " x ".join(names)
         return "; ".join(problem.reason for problem in self.problems if problem.place == place) or None
 
-    def filled(self, row: Row | None, expected: Expected, variant: Mapping[str, Any]) -> Row | None:
+    def filled(self, row: SelectedRow | None, expected: Expected, variant: Mapping[str, Any]) -> SelectedRow | None:
         """A row with its missing folds from runs of another recipe, evaluation, data or split, which it says; never
         from another method, another value of the method's own, or another version of the results."""
         own = row.runs if row else ()
@@ -247,14 +248,16 @@ class Selection:
         texts = "; ".join(f"fold {fold} with {elsewhere(run, expected)}" for fold, run in sorted(chosen.items()))
         model, method, data = expected.names
         runs = tuple(sorted((*own, *chosen.values()), key=lambda run: (run.fold, run.seed)))
-        return Row(model=model, method=method, data=data, variant=variant, runs=runs, frame=self.frame, mixed=texts)
+        return SelectedRow(
+            model=model, method=method, data=data, variant=variant, runs=runs, frame=self.frame, mixed=texts
+        )
 
 
 def _of_method(variant: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in variant.items() if key.startswith("method.")}
 
 
-def elsewhere(run: Run, expected: Expected) -> str:
+def elsewhere(run: FinishedRun, expected: Expected) -> str:
     """How a run differs from what an experiment asks for."""
     own = settings.values(run.record.config)
     of_both = {key: value for key, value in expected.values.items() if key in own}  # of a field that there was already
@@ -265,24 +268,24 @@ def elsewhere(run: Run, expected: Expected) -> str:
 
 def select(frame: Frame, experiments: Experiments) -> Selection:
     """Every group of a frame's runs, and its rows."""
-    alike: dict[tuple[str, str, str], list[Run]] = {}
+    alike: dict[tuple[str, str, str], list[FinishedRun]] = {}
     for run in frame.runs:
         model, _, data = run.names
         alike.setdefault((model, data, run.fixed), []).append(run)
-    groups, left_out = [], list[tuple[Run, str]]()
+    groups, left_out = [], list[tuple[FinishedRun, str]]()
     for (model, data, fixed), runs in sorted(alike.items(), key=lambda item: item[0]):
         kept, others = _read_alike(runs)
         left_out += others
         asked = experiments.asked((model, data), fixed)
         rows = tuple(_rows(kept if asked else _apart(kept), frame, asked))
-        groups.append(Group(model=model, data=data, fixed=fixed, rows=rows, is_asked_for=bool(asked)))
+        groups.append(ComparableRows(model=model, data=data, fixed=fixed, rows=rows, is_asked_for=bool(asked)))
     return Selection(frame, tuple(groups), tuple(left_out))
 
 
-def _read_alike(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, str]]]:
+def _read_alike(runs: Sequence[FinishedRun]) -> tuple[list[FinishedRun], list[tuple[FinishedRun, str]]]:
     """The runs of the data, the weights and in every fold the split that most of them have; and the others."""
-    kept, left_out = list(runs), list[tuple[Run, str]]()
-    ways: tuple[tuple[str, Callable[[Run], str]], ...] = (
+    kept, left_out = list(runs), list[tuple[FinishedRun, str]]()
+    ways: tuple[tuple[str, Callable[[FinishedRun], str]], ...] = (
         ("data content", lambda run: run.content),
         ("weights", lambda run: run.weights),
     )
@@ -294,7 +297,9 @@ def _read_alike(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, str]]]:
     return [run for part, _ in parts for run in part], [*left_out, *(pair for _, others in parts for pair in others)]
 
 
-def _most(runs: Sequence[Run], name: str, value: Callable[[Run], str]) -> tuple[list[Run], list[tuple[Run, str]]]:
+def _most(
+    runs: Sequence[FinishedRun], name: str, value: Callable[[FinishedRun], str]
+) -> tuple[list[FinishedRun], list[tuple[FinishedRun, str]]]:
     """The runs that share the commonest value (of equally common ones the first run's), and how the others differ."""
     counts = Counter(map(value, runs))
     usual = max(counts, key=lambda v: counts[v], default="")  # in the order of runs
@@ -302,7 +307,7 @@ def _most(runs: Sequence[Run], name: str, value: Callable[[Run], str]) -> tuple[
     return [run for run in runs if value(run) == usual], others
 
 
-def _apart(runs: Sequence[Run]) -> list[Run]:
+def _apart(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     """The runs without the values of the recipe that all of them set otherwise than its YAML file: where no experiment
     says what the recipe is, those set none of them apart."""
     first = runs[0].variant if runs else {}
@@ -311,8 +316,8 @@ def _apart(runs: Sequence[Run]) -> list[Run]:
     return [replace(run, variant={k: v for k, v in run.variant.items() if k not in shared}) for run in runs]
 
 
-def _rows(runs: Iterable[Run], frame: Frame, asked: Container[tuple[int, int]]) -> list[Row]:
-    alike: dict[tuple[str, str], list[Run]] = {}
+def _rows(runs: Iterable[FinishedRun], frame: Frame, asked: Container[tuple[int, int]]) -> list[SelectedRow]:
+    alike: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in runs:
         alike.setdefault((run.names[1], settings.shown(run.variant)), []).append(run)
     found = []
@@ -321,7 +326,7 @@ def _rows(runs: Iterable[Run], frame: Frame, asked: Container[tuple[int, int]]) 
         chosen, further = _repetitions(_once(members), asked)
         dropped = [run for run in members if run not in chosen and run not in further]
         found.append(
-            Row(
+            SelectedRow(
                 model=model, method=method, data=data, variant=members[0].variant, runs=tuple(chosen),
                 further=(*further, *dropped), frame=frame,
             )
@@ -329,17 +334,19 @@ def _rows(runs: Iterable[Run], frame: Frame, asked: Container[tuple[int, int]]) 
     return found
 
 
-def _once(runs: Sequence[Run]) -> list[Run]:
+def _once(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     """One run of each fold and seed: of several, which differ in what decides no score, that which is set aside like
     most of the row's runs, then the first by id."""
     usual = Counter(run.aside for run in runs)
-    chosen: dict[tuple[int, int], Run] = {}
+    chosen: dict[tuple[int, int], FinishedRun] = {}
     for run in sorted(runs, key=lambda run: (-usual[run.aside], run.id)):
         chosen.setdefault((run.fold, run.seed), run)
     return sorted(chosen.values(), key=lambda run: (run.fold, run.seed))
 
 
-def _repetitions(runs: Sequence[Run], asked: Container[tuple[int, int]]) -> tuple[list[Run], list[Run]]:
+def _repetitions(
+    runs: Sequence[FinishedRun], asked: Container[tuple[int, int]]
+) -> tuple[list[FinishedRun], list[FinishedRun]]:
     """The runs whose seeds count, and the others: a mean over folds weighs none by its repetitions, and no seed that
     was run for one fold alone fills a gap.
 
@@ -347,7 +354,7 @@ def _repetitions(runs: Sequence[Run], asked: Container[tuple[int, int]]) -> tupl
     for, as many of each fold as most folds have, first those seeds that most folds have, then the lowest.
     """
     common = Counter(run.seed for run in runs)
-    by_fold: dict[int, list[Run]] = {}
+    by_fold: dict[int, list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.fold, -common[run.seed], run.seed)):
         by_fold.setdefault(run.fold, []).append(run)
     own = {fold: [r for r in of if (r.fold, r.seed) in asked] for fold, of in by_fold.items()}
@@ -364,7 +371,7 @@ def _repetitions(runs: Sequence[Run], asked: Container[tuple[int, int]]) -> tupl
     return chosen, [run for run in runs if run not in chosen]
 
 
-def over_seeds(rows: Iterable[Row]) -> list[Row]:
+def over_seeds(rows: Iterable[SelectedRow]) -> list[SelectedRow]:
     """For every row the runs of one fold over several seeds: of the fold that has most of them in all rows; in their
     place as if seeds were folds, rows with one seed are left out."""
     members = [[*row.runs, *row.further] for row in rows]
@@ -393,8 +400,3 @@ def row_cells(selection: Selection, experiments: Experiments) -> Callable[[Expec
         return found.get((expected.fixed, expected.names[1], variant), set())
 
     return cells
-
-
-def folds_text(folds: Sequence[int]) -> str:
-    """fold 3; folds 0, 1."""
-    return f"fold{'s' * (len(set(folds)) > 1)} {', '.join(map(str, sorted(set(folds))))}"

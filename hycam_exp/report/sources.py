@@ -13,7 +13,7 @@ from hycam_exp.runtime.require import require_plain_name
 
 
 @dataclass(frozen=True)
-class Source:
+class RecordSource:
     """A folder of records, and the folder of what is made of them: a study's, or the user's own."""
 
     records: Path
@@ -21,12 +21,12 @@ class Source:
     """Gets tables/, figures/ and report.html."""
 
     @classmethod
-    def own(cls, results: Path) -> "Source":
+    def own(cls, results: Path) -> "RecordSource":
         """The user's own runs."""
         return cls(records_folder(results, None), results / "report")
 
     @classmethod
-    def study(cls, results: Path, name: str) -> "Source":
+    def study(cls, results: Path, name: str) -> "RecordSource":
         """A study's records.
 
         Raises:
@@ -52,21 +52,21 @@ def _studies(results: Path) -> list[Path]:
     return sorted(path.parent for path in (results / "studies").glob("*/records") if path.is_dir())
 
 
-def sources(results: Path) -> list[Source]:
+def sources(results: Path) -> list[RecordSource]:
     """Every study of a results folder, and the user's own runs where there are any; never in one frame. Of a study's
     folder it is that study."""
     if (results / "records").is_dir():
-        return [Source(results / "records", results)]
-    own = Source.own(results)
-    studies = [Source.study(results, folder.name) for folder in _studies(results)]
+        return [RecordSource(results / "records", results)]
+    own = RecordSource.own(results)
+    studies = [RecordSource.study(results, folder.name) for folder in _studies(results)]
     return [*studies, own] if any(own.records.glob("*.json")) or not studies else studies
 
 
-def chosen_sources(results: Path, words: Sequence[str]) -> list[Source]:
+def chosen_sources(results: Path, words: Sequence[str]) -> list[RecordSource]:
     """All sources of a results folder, or with study=NAME among the words of a command line that study's alone.
 
     Raises:
         ValueError: there is no such study, or a word is something else.
     """
     study = key_values(words, {"study": ""})["study"]
-    return [Source.study(results, study)] if study else sources(results)
+    return [RecordSource.study(results, study)] if study else sources(results)

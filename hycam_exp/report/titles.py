@@ -1,6 +1,7 @@
 """What backbones, methods and tasks are called, by the paper's names where it has one, and how numbers are written."""
 
 import re
+from collections.abc import Sequence
 
 from hycam_exp.config import methods
 
@@ -68,3 +69,8 @@ def p_value(p: float | None) -> str:
 def interval(bounds: tuple[float, float] | None, form: str = ".3f") -> str:
     """-0.012 to +0.034; a dash for None."""
     return "-" if bounds is None else f"{number(bounds[0], form)} to {number(bounds[1], form)}"
+
+
+def folds_text(folds: Sequence[int]) -> str:
+    """fold 3; folds 0, 1."""
+    return f"fold{'s' * (len(set(folds)) > 1)} {', '.join(map(str, sorted(set(folds))))}"

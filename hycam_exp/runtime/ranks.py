@@ -29,7 +29,7 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 @dataclass
-class Group:
+class RankGroup:
     """This process's place among the ranks."""
 
     rank: int
@@ -40,7 +40,7 @@ class Group:
     """Whether this rank was the first to fail; None: not asked yet."""
 
 
-_group: Group | None = None
+_group: RankGroup | None = None
 
 
 def rank() -> int:
@@ -142,7 +142,7 @@ def _join(trainer: TrainerSettings) -> None:
 
     _end_with_parent()
     store, own, size = next(iter(torch.distributed.rendezvous("env://", timeout=LONGEST_WAIT)))
-    _group = Group(own, size, torch.distributed.PrefixStore("hycam_exp", store))
+    _group = RankGroup(own, size, torch.distributed.PrefixStore("hycam_exp", store))
     if own:
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
     if size != trainer.world_size:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from data_prep import manifest
-from data_prep.manifest import Entry
+from data_prep.manifest import SourceEntry
 from hycam_exp.data.records import Rejection
 
 
-def entry(name: str, rows: int = 2, rejected: dict[str, list[int]] | None = None) -> Entry:
+def entry(name: str, rows: int = 2, rejected: dict[str, list[int]] | None = None) -> SourceEntry:
     rejected = rejected or {}
-    return Entry(
+    return SourceEntry(
         name=name, bytes=1, sha256="0", options={}, rows=rows, records=rows - sum(map(len, rejected.values())),
         rejected=rejected, parquet=f"{name}.parquet", parquet_sha256="1",
     )  # fmt: skip

@@ -9,14 +9,14 @@ from hycam_exp.records.record import RunRecord
 from hycam_exp.report.cache import kept_in
 from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.frame import Frame, read
-from hycam_exp.report.select import Row, select
-from hycam_exp.report.sources import Source
+from hycam_exp.report.select import SelectedRow, select
+from hycam_exp.report.sources import RecordSource
 from hycam_exp.report.tables.build import build
 from tests.report.page.page_reader import address, browser, reader  # noqa: F401 - fixtures
 from tests.report.toy import frame_of, known_experiments
 
 RESULTS = Path(__file__).parents[2] / "results"
-MINI = Source.study(RESULTS, "mini")
+MINI = RecordSource.study(RESULTS, "mini")
 """The committed study."""
 WORDS = ["study=mini"]
 """What a command is given to read it alone."""
@@ -31,7 +31,7 @@ def mini_frame() -> Frame:
 
 
 @cache
-def mini_rows() -> tuple[Row, ...]:
+def mini_rows() -> tuple[SelectedRow, ...]:
     """The rows of the methods and ablations on the mini set, without sweeps and switches."""
     (group,) = select(mini_frame(), known_experiments()).groups
     return tuple(row for row in group.rows if not any(key.startswith("method.") for key in row.variant))
@@ -42,7 +42,7 @@ def mini_records() -> list[RunRecord]:
     return [run.record for row in mini_rows() for run in row.runs]
 
 
-def mini_row(method: str) -> Row:
+def mini_row(method: str) -> SelectedRow:
     """The row of a method as its YAML sets it."""
     return next(row for row in mini_rows() if row.method == method and not row.variant)
 

@@ -27,7 +27,7 @@ from hycam_exp.report.frame import read as read_source
 from hycam_exp.report.page import PageContent, document, sample_texts
 from hycam_exp.report.published import read as read_published
 from hycam_exp.report.select import row_cells, select
-from hycam_exp.report.sources import Source, chosen_sources, sources
+from hycam_exp.report.sources import RecordSource, chosen_sources, sources
 from hycam_exp.report.tables.build import build
 from hycam_exp.report.tables.means import means
 from hycam_exp.report.tables.text import contents
@@ -39,7 +39,7 @@ Break = Callable[[dict[str, Any]], object]
 
 
 def read(results: Path) -> Frame:
-    return read_source(Source.own(results), known_experiments())
+    return read_source(RecordSource.own(results), known_experiments())
 
 
 def records(frame: Frame) -> list[RunRecord]:
@@ -272,7 +272,7 @@ def sampled(results: Path, change: Callable[[dict[str, list[Any]]], object]) -> 
     run = replace(record(0, None), scores=scores)
     Store(results / "runs", results).write(run)
     change(columns)
-    path = Source.own(results).samples(run.run_id)
+    path = RecordSource.own(results).samples(run.run_id)
     pq.write_table(pa.table(columns), path)
     return read(results), path.name
 
@@ -312,16 +312,16 @@ def test_the_frame_has_a_line_for_each_score() -> None:
 
 def test_studies_and_own_runs_are_sources_of_their_own(tmp_path: Path) -> None:
     """Each with its own folder for what is made of it; without any study the own runs, though there are none."""
-    assert sources(tmp_path) == [Source(tmp_path / "runs", tmp_path / "report")]
+    assert sources(tmp_path) == [RecordSource(tmp_path / "runs", tmp_path / "report")]
     for name in ("b", "a"):
         (tmp_path / "studies" / name / "records").mkdir(parents=True)
-    studies = [Source(tmp_path / "studies" / n / "records", tmp_path / "studies" / n) for n in ("a", "b")]
+    studies = [RecordSource(tmp_path / "studies" / n / "records", tmp_path / "studies" / n) for n in ("a", "b")]
     assert sources(tmp_path) == studies
     Store(tmp_path / "runs", tmp_path).write(record(0, 2.0))
-    assert sources(tmp_path) == [*studies, Source.own(tmp_path)]
+    assert sources(tmp_path) == [*studies, RecordSource.own(tmp_path)]
     assert chosen_sources(tmp_path, ["study=b"]) == studies[1:]
     assert sources(tmp_path / "studies" / "a") == [
-        Source(tmp_path / "studies" / "a" / "records", tmp_path / "studies" / "a")
+        RecordSource(tmp_path / "studies" / "a" / "records", tmp_path / "studies" / "a")
     ]
     with pytest.raises(ValueError, match=r"^study=c: no folder .*records; the studies there are: a, b$"):
         chosen_sources(tmp_path, ["study=c"])

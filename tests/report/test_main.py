@@ -17,7 +17,7 @@ from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.figures import catalogue
 from hycam_exp.report.frame import read
 from hycam_exp.report.select import select
-from hycam_exp.report.sources import Source
+from hycam_exp.report.sources import RecordSource
 from hycam_exp.report.tables.build import build
 from hycam_exp.report.tables.text import markdown
 from tests.report.conftest import MINI, RESULTS, mini_frame
@@ -39,7 +39,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def lora(whole: Path, experiments: Experiments) -> str:
     """LoRA's line of their table."""
-    selection = select(read(Source.own(whole), experiments), experiments)
+    selection = select(read(RecordSource.own(whole), experiments), experiments)
     (table,) = [table for table in build(selection, experiments).tables if table.name == "mini"]
     (line,) = [line for line in markdown(table).splitlines() if "| LoRA |" in line]
     return line

@@ -7,12 +7,13 @@ import pytest
 from hycam_exp.config.methods import METHODS
 from hycam_exp.records.record import RunRecord
 from hycam_exp.report import settings
-from hycam_exp.report.select import Row, folds_text, is_peft, over_seeds
+from hycam_exp.report.select import SelectedRow, is_peft, over_seeds
+from hycam_exp.report.titles import folds_text
 from tests.report.conftest import mini_records
 from tests.report.toy import record, rows_of, selection_of
 
 
-def places(row: Row) -> list[tuple[int, int]]:
+def places(row: SelectedRow) -> list[tuple[int, int]]:
     return [(run.fold, run.seed) for run in row.runs]
 
 

@@ -8,11 +8,10 @@ from hycam_exp.evaluation.metrics import Score
 from hycam_exp.records.record import Curves, DataFacts, RunRecord
 from hycam_exp.report.cache import Cache
 from hycam_exp.report.experiments import Experiments
-from hycam_exp.report.frame import Frame, Run, runs_of
-from hycam_exp.report.select import Row, Selection, select
-from hycam_exp.report.sources import Source
-from hycam_exp.report.tables.table import Cell, Column, Table, marked
-from hycam_exp.report.tables.table import Row as TableRow
+from hycam_exp.report.frame import FinishedRun, Frame, runs_of
+from hycam_exp.report.select import SelectedRow, Selection, select
+from hycam_exp.report.sources import RecordSource
+from hycam_exp.report.tables.table import Column, Table, TableCell, TableRow, marked
 from tests.made import RECORD, made
 
 TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
@@ -24,23 +23,23 @@ def known_experiments() -> Experiments:
     return Experiments(Cache(None))
 
 
-def frame_of(records: Iterable[RunRecord], source: Source | None = None) -> Frame:
+def frame_of(records: Iterable[RunRecord], source: RecordSource | None = None) -> Frame:
     """The frame of records as if they had been read."""
     runs = tuple(runs_of(records, known_experiments()))
     return Frame(runs, source=source) if source else Frame(runs)
 
 
-def selection_of(records: Iterable[RunRecord], source: Source | None = None) -> Selection:
+def selection_of(records: Iterable[RunRecord], source: RecordSource | None = None) -> Selection:
     """All groups of records."""
     return select(frame_of(records, source), known_experiments())
 
 
-def rows_of(records: Iterable[RunRecord]) -> list[Row]:
+def rows_of(records: Iterable[RunRecord]) -> list[SelectedRow]:
     """The rows of all groups."""
     return selection_of(records).rows
 
 
-def run_of(record: RunRecord) -> Run:
+def run_of(record: RunRecord) -> FinishedRun:
     """A record as the report knows it."""
     (run,) = frame_of([record]).runs
     return run
@@ -70,12 +69,13 @@ def toy_table() -> Table:
     columns = [Column(group="A_1", name="PPL", better="lower"), Column(group="A_1", name="BLEU-4", better="higher")]
     whole = {"folds": 5, "num_folds": 5}
     rows = [
-        TableRow(label="LoRA & co", cells=[Cell(value=2.0, spread=0.25, published=1.6, published_mark="best", **whole),
-                                           Cell(value=0.1, spread=0.01, worse=True, **whole)]),
-        TableRow(label="HyCAM", rule=True, cells=[Cell(value=1.5, spread=0.125, star=True, published=2.0, **whole),
-                                                  Cell(value=0.2, star_uncorrected=True, is_mixed=True, **whole)]),
-        TableRow(label="100%_new", cells=[Cell(value=1.0, folds=3, num_folds=5, published=1.0, command="run it"),
-                                          Cell(folds=0, num_folds=5, command="run it")]),
+        TableRow(label="LoRA & co", cells=[TableCell(value=2.0, spread=0.25, published=1.6, published_mark="best",
+                                                     **whole),
+                                           TableCell(value=0.1, spread=0.01, worse=True, **whole)]),
+        TableRow(label="HyCAM", rule=True, cells=[TableCell(value=1.5, spread=0.125, star=True, published=2.0, **whole),
+                                                  TableCell(value=0.2, star_uncorrected=True, is_mixed=True, **whole)]),
+        TableRow(label="100%_new", cells=[TableCell(value=1.0, folds=3, num_folds=5, published=1.0, command="run it"),
+                                          TableCell(folds=0, num_folds=5, command="run it")]),
     ]  # fmt: skip
     return marked(Table(
         name="toy", title="A toy.", corner="Method", columns=columns, rows=rows, notes=["x < y | z"],

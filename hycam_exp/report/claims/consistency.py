@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hycam_exp.data.published import Dataset
 from hycam_exp.report.claims.evidence import PEFT_BASELINES, Scoreboard
 from hycam_exp.report.claims.statements import Claim, Finding, told, unknown
-from hycam_exp.report.published import ROUNDING, Cell, Published
+from hycam_exp.report.published import ROUNDING, Published, PublishedCell
 from hycam_exp.report.select import OURS
 
 _PLACES = {1: "best", 2: "second"}
@@ -22,7 +22,7 @@ class WrongMark:
     """No digits behind the printed ones could make it right."""
 
 
-def wrong_marks(cells: Sequence[Cell], board: Scoreboard) -> list[WrongMark]:
+def wrong_marks(cells: Sequence[PublishedCell], board: Scoreboard) -> list[WrongMark]:
     """The cells that are not marked as their values are: best, second best, or starred without an improvement."""
     found = []
     for cell in cells:
@@ -38,7 +38,7 @@ def wrong_marks(cells: Sequence[Cell], board: Scoreboard) -> list[WrongMark]:
     return found
 
 
-def _improves(cell: Cell, board: Scoreboard) -> bool:
+def _improves(cell: PublishedCell, board: Scoreboard) -> bool:
     return cell.method == OURS and board.better(PEFT_BASELINES).get((cell.column, cell.metric), False)
 
 

@@ -6,10 +6,10 @@ from statistics import fmean
 
 from hycam_exp.config.dimensions import dimensions_of
 from hycam_exp.report.cache import Cache
-from hycam_exp.report.claims.evidence import BASELINES, Backbone
+from hycam_exp.report.claims.evidence import BASELINES, BackboneEvidence
 from hycam_exp.report.claims.statements import HOLDS, Claim, Finding, listed, told, unknown
-from hycam_exp.report.frame import Run
-from hycam_exp.report.select import OURS, Row
+from hycam_exp.report.frame import FinishedRun
+from hycam_exp.report.select import OURS, SelectedRow
 
 SHOWN = ("llama2_7b", "qwen2_5_14b")
 """The backbones whose trained parameters are shown."""
@@ -96,7 +96,7 @@ def _parameters(
         {f"{model}_{name}": value for model, f in found.items() for name, value in f.values.items()},
     )
 
-    def check(backbone: Backbone) -> Finding:
+    def check(backbone: BackboneEvidence) -> Finding:
         beside = backbone.beside_hycam((OURS, baseline))
         trained = {name: float(row.runs[0].parameters) for name, row in beside.items()}
         return _ratio(trained, baseline, largest) if baseline in trained else unknown(f"{baseline} was not run")
@@ -111,7 +111,7 @@ def _parameters(
     )
 
 
-def mean_training_loss(run: Run, steps: float) -> float:
+def mean_training_loss(run: FinishedRun, steps: float) -> float:
     """The area under the training loss over the first steps, divided by them; a row, of one step or the mean of a
     window, stands for the steps since the last.
     """
@@ -121,7 +121,7 @@ def mean_training_loss(run: Run, steps: float) -> float:
     return fmean((row["loss"] for row in rows), lengths)
 
 
-def steps_to(run: Run, loss: float) -> float | None:
+def steps_to(run: FinishedRun, loss: float) -> float | None:
     """The step where the validation loss first reaches a value, linear between validations; None if it never does."""
     before: tuple[float, float] | None = None
     for row in run.curve("validation"):
@@ -134,7 +134,7 @@ def steps_to(run: Run, loss: float) -> float | None:
     return None
 
 
-def _convergence(backbone: Backbone) -> Finding:
+def _convergence(backbone: BackboneEvidence) -> Finding:
     beside = backbone.beside_hycam((OURS, *BASELINES))
     rows = list(beside.values())
     if len(rows) < 2 or not all(_has_curves(run) for row in rows for run in row.runs):
@@ -150,12 +150,14 @@ def _convergence(backbone: Backbone) -> Finding:
     return told(first, text, values | {f"steps {name}": number for name, number in steps.items()})
 
 
-def _has_curves(run: Run) -> bool:
+def _has_curves(run: FinishedRun) -> bool:
     train = run.curve("train")
     return bool(train and train[-1]["step"] > 0 and run.curve("validation"))
 
 
-def _over_folds(row: Row, rows: Sequence[Row], of_run: Callable[[Run, Sequence[Run]], float]) -> float:
+def _over_folds(
+    row: SelectedRow, rows: Sequence[SelectedRow], of_run: Callable[[FinishedRun, Sequence[FinishedRun]], float]
+) -> float:
     """A number of each run beside all runs of its fold, as the mean over seeds, then over folds."""
     found = []
     for fold, runs in row.by_fold.items():
@@ -164,19 +166,19 @@ def _over_folds(row: Row, rows: Sequence[Row], of_run: Callable[[Run, Sequence[R
     return fmean(found)
 
 
-def _area(run: Run, of_fold: Sequence[Run]) -> float:
+def _area(run: FinishedRun, of_fold: Sequence[FinishedRun]) -> float:
     """The mean training loss over the steps that all runs of a fold have."""
     return mean_training_loss(run, min(other.curve("train")[-1]["step"] for other in of_fold))
 
 
-def _steps(run: Run, of_fold: Sequence[Run]) -> float:
+def _steps(run: FinishedRun, of_fold: Sequence[FinishedRun]) -> float:
     """The steps to the validation loss that all runs of a fold reach."""
     steps = steps_to(run, max(min(row["loss"] for row in other.curve("validation")) for other in of_fold))
     assert steps is not None, "its own lowest loss is no higher"
     return steps
 
 
-def _resources(backbone: Backbone) -> Finding:
+def _resources(backbone: BackboneEvidence) -> Finding:
     rows = backbone.beside_hycam((OURS, "full_ft", "lora"))
     runs = [run for row in rows.values() for run in row.runs]
     if not {"full_ft", "lora"} <= rows.keys() or not all(map(_is_measured, runs)):
@@ -185,7 +187,7 @@ def _resources(backbone: Backbone) -> Finding:
         return unknown("measured on different hardware")
     if unlike := [name for name in SHARED if len({str(run.trainer_field(name)) for run in runs}) > 1]:
         return unknown(f"measured with different {', '.join(unlike)}")
-    measures: dict[str, Callable[[Run], float]] = {
+    measures: dict[str, Callable[[FinishedRun], float]] = {
         "seconds of training": lambda run: float(run.train_seconds or 0),
         f"peak memory in MB ({runs[0].memory_kind})": lambda run: float(run.memory or 0) / 1e6,
     }
@@ -199,5 +201,5 @@ def _resources(backbone: Backbone) -> Finding:
     return told(cheaper, f"{text}; on {runs[0].device}", flat)
 
 
-def _is_measured(run: Run) -> bool:
+def _is_measured(run: FinishedRun) -> bool:
     return run.train_seconds is not None and run.memory is not None and run.device is not None

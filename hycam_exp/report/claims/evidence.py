@@ -7,7 +7,7 @@ from pathlib import Path
 from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.report import published, settings
-from hycam_exp.report.select import OURS, Row, Selection, is_peft
+from hycam_exp.report.select import OURS, SelectedRow, Selection, is_peft
 
 BASELINES = tuple(method for method in published.METHODS.values() if method != OURS)
 """Of the paper's tables: full fine-tuning, LoRA, Multi-LoRA, RieMoE-LoRA."""
@@ -102,29 +102,29 @@ class Scoreboard:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Backbone:
+class BackboneEvidence:
     """One backbone on a data mix: HyCAM as its YAML sets it, and what was tested on the same records."""
 
     model: str
-    hycam: Row
-    others: list[Row]
+    hycam: SelectedRow
+    others: list[SelectedRow]
     """Baselines and ablations with all of HyCAM's folds, each in all its variants."""
     figures: Path
     """The folder of figures, with one for each run that has any."""
 
-    def rows(self, methods: Iterable[str]) -> list[Row]:
+    def rows(self, methods: Iterable[str]) -> list[SelectedRow]:
         """Those of some methods, HyCAM first if it is among them."""
         chosen = set(methods)
         return [row for row in (self.hycam, *self.others) if row.method in chosen]
 
-    def values(self, methods: Iterable[str], value: Callable[[Row], float | None]) -> dict[str, float]:
+    def values(self, methods: Iterable[str], value: Callable[[SelectedRow], float | None]) -> dict[str, float]:
         """A number of every row that has it, by its name; HyCAM is `hycam` whatever its variant is called."""
         named = {OURS if row is self.hycam else row.label: value(row) for row in self.rows(methods)}
         return {name: number for name, number in named.items() if number is not None}
 
-    def beside_hycam(self, methods: Sequence[str]) -> dict[str, Row]:
+    def beside_hycam(self, methods: Sequence[str]) -> dict[str, SelectedRow]:
         """One row of each method that was run: HyCAM's, and of the others the one that is most as its YAML sets it."""
-        found: dict[str, Row] = {}
+        found: dict[str, SelectedRow] = {}
         for row in sorted(self.rows(methods), key=lambda r: (r is not self.hycam, len(r.variant), r.label)):
             found.setdefault(row.method, row)
         return {method: found[method] for method in methods if method in found}
@@ -136,9 +136,9 @@ class Evidence:
 
     setting: str
     """What they are, in words: not the paper's setting unless it is that data mix on that backbone."""
-    backbones: list[Backbone]
+    backbones: list[BackboneEvidence]
 
-    def setting_of(self, backbone: Backbone) -> str:
+    def setting_of(self, backbone: BackboneEvidence) -> str:
         """The same of one backbone."""
         return self.setting if len(self.backbones) == 1 else f"{self.setting}; {backbone.model}"
 
@@ -168,13 +168,13 @@ class Evidence:
         ]
 
 
-def _score(metric: str, task: str) -> Callable[[Row], float | None]:
+def _score(metric: str, task: str) -> Callable[[SelectedRow], float | None]:
     return lambda row: row.mean(metric, task)
 
 
 def gather(selection: Selection) -> list[Evidence]:
     """The evidence of every data mix that HyCAM was run on."""
-    found: dict[str, list[Backbone]] = {}
+    found: dict[str, list[BackboneEvidence]] = {}
     left_out: dict[str, list[str]] = {}
     methods = {*BASELINES, *published.VARIANTS.values()} - {OURS}
     for group in selection.main.values():
@@ -185,7 +185,7 @@ def gather(selection: Selection) -> list[Evidence]:
         complete = [row for row in rivals if row.folds == ours.folds]
         figures = selection.frame.source.out / "figures"
         found.setdefault(group.data, []).append(
-            Backbone(model=group.model, hycam=ours, others=complete, figures=figures)
+            BackboneEvidence(model=group.model, hycam=ours, others=complete, figures=figures)
         )
         incomplete = [f"{row.label} on {group.model}" for row in rivals if row not in complete]
         left_out.setdefault(group.data, []).extend(incomplete)
@@ -195,7 +195,7 @@ def gather(selection: Selection) -> list[Evidence]:
     ]
 
 
-def _setting(data: str, backbones: Sequence[Backbone], left_out: Sequence[str]) -> str:
+def _setting(data: str, backbones: Sequence[BackboneEvidence], left_out: Sequence[str]) -> str:
     words = [f"the {data} set", ", ".join(b.model for b in backbones)]
     folds = {len(b.hycam.folds) for b in backbones}
     words.append(f"{'/'.join(map(str, sorted(folds)))} of {NUM_FOLDS} folds")

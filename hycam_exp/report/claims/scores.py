@@ -4,7 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
-from hycam_exp.report.claims.evidence import BASELINES, PEFT_BASELINES, Backbone, Evidence, Scoreboard, methods_in
+from hycam_exp.report.claims.evidence import (
+    BASELINES,
+    PEFT_BASELINES,
+    BackboneEvidence,
+    Evidence,
+    Scoreboard,
+    methods_in,
+)
 from hycam_exp.report.claims.statements import Claim, Finding, listed, told, unknown
 from hycam_exp.report.published import ROUNDING, SCORES, VARIANTS, Published
 from hycam_exp.report.select import OURS
@@ -155,7 +162,7 @@ def _ablation(values: Mapping[str, float]) -> Finding:
     return told(not better, text, values)
 
 
-def _retention(backbone: Backbone) -> Finding:
+def _retention(backbone: BackboneEvidence) -> Finding:
     values = backbone.values((OURS, *BASELINES), lambda row: row.mean("ppl_change", RETENTION))
     if OURS not in values or len(values) < 2:
         return unknown("not measured")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hycam_exp.report.cache import Cache
-from hycam_exp.report.claims.evidence import Backbone, Evidence
+from hycam_exp.report.claims.evidence import BackboneEvidence, Evidence
 from hycam_exp.report.published import Published
 from hycam_exp.report.titles import number
 
@@ -50,7 +50,7 @@ class Claim:
     """The check on the paper's tables, or why they cannot tell."""
     of_mix: Callable[[Evidence], Finding] | None = None
     """The check on the runs of a data mix."""
-    of_backbone: Callable[[Backbone], Finding] | None = None
+    of_backbone: Callable[[BackboneEvidence], Finding] | None = None
     """The check on the runs of each backbone, where it is made so."""
 
     def found(self, published: Published, evidence: Sequence[Evidence]) -> Statement:

@@ -9,9 +9,9 @@ import numpy as np
 
 from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.report.cache import Cache
-from hycam_exp.report.claims.evidence import Backbone
+from hycam_exp.report.claims.evidence import BackboneEvidence
 from hycam_exp.report.claims.statements import Claim, Finding, listed, told, unknown
-from hycam_exp.report.frame import Run
+from hycam_exp.report.frame import FinishedRun
 from hycam_exp.report.published import Published
 
 SHOWN = ("llama2_7b", "llama3_8b", "mistral_7b", "qwen2_5_7b")
@@ -39,7 +39,7 @@ def _feed_forward(found: Mapping[str, float]) -> Finding:
     return told(all(abs(share - 90) <= 100 * ABOUT for share in found.values()), listed(found, ".0f"), found)
 
 
-def smallest_share(run: Run) -> tuple[float, str] | None:
+def smallest_share(run: FinishedRun) -> tuple[float, str] | None:
     """The smallest mean weight of a module over all tokens of a layer, over an even share, and the layer; None for a
     run that does not route."""
     sums: dict[tuple[str, int], Any] = {}
@@ -52,7 +52,7 @@ def smallest_share(run: Run) -> tuple[float, str] | None:
     return min(shares, default=None)
 
 
-def _balance(backbone: Backbone) -> Finding:
+def _balance(backbone: BackboneEvidence) -> Finding:
     found = {run.fold: share for run in backbone.hycam.runs if (share := smallest_share(run))}
     if not found:
         return unknown("no run of HyCAM routes")
@@ -91,7 +91,7 @@ def _drawn(path: Path) -> dict[str, float]:
     return found
 
 
-def _clusters(backbone: Backbone) -> Finding:
+def _clusters(backbone: BackboneEvidence) -> Finding:
     paths = [backbone.figures / run.id / "tsne.csv" for run in backbone.hycam.runs]
     found = [_drawn(path) for path in paths if path.is_file()]
     if not found:
@@ -108,7 +108,7 @@ def _folds_of_paper(_: Published) -> Finding:
     return told(tested >= 1, text, {"tested": tested})
 
 
-def _folds(backbone: Backbone) -> Finding:
+def _folds(backbone: BackboneEvidence) -> Finding:
     parts = [run.parts for run in backbone.hycam.by_fold[backbone.hycam.folds[0]]]
     of_folds = [sum(of["test"] for of in runs[0].parts.values()) for runs in backbone.hycam.by_fold.values()]
     records = sum(sum(of.values()) for of in parts[0].values())

@@ -19,7 +19,7 @@ from hycam_exp.report.cache import Cache, digest
 from hycam_exp.report.experiments import command
 from hycam_exp.report.figures import lines
 from hycam_exp.report.figures.lines import Shown, all_lines
-from hycam_exp.report.select import Row, Selection
+from hycam_exp.report.select import SelectedRow, Selection
 
 if TYPE_CHECKING:
     from hycam_exp.report.figures.picture import Picture
@@ -29,11 +29,11 @@ _FEW = 3  # figures: fewer are drawn before another process has started
 Place = tuple[str, str]
 """A backbone and data mix, by the name of its folder, and a figure."""
 Files = Mapping[Place, list[Path]]
-Select = Callable[[Sequence[Row]], Shown]
+Select = Callable[[Sequence[SelectedRow]], Shown]
 
 
 @dataclass(frozen=True)
-class Entry:
+class FigureEntry:
     """A figure that records give."""
 
     shown: Select
@@ -54,13 +54,13 @@ class Entry:
         return pictures
 
 
-def _convergence(select: Select, name: str, experiment: str, mini: str) -> Entry:
-    return Entry(select, "convergence", experiment, mini, {"name": name})
+def _convergence(select: Select, name: str, experiment: str, mini: str) -> FigureEntry:
+    return FigureEntry(select, "convergence", experiment, mini, {"name": name})
 
 
-def _sweep(sweep: lines.Sweep) -> Entry:
+def _sweep(sweep: lines.Sweep) -> FigureEntry:
     select = partial(lines.swept, sweep=sweep)
-    return Entry(select, "sweep", f"figure_{sweep.field}", f"mini_{sweep.field}", {"sweep": sweep})
+    return FigureEntry(select, "sweep", f"figure_{sweep.field}", f"mini_{sweep.field}", {"sweep": sweep})
 
 
 CATALOGUE = {
@@ -68,10 +68,10 @@ CATALOGUE = {
     "loss_curves": _convergence(lines.with_seeds, "loss_curves", "figure_loss_curves", "mini_loss_curves"),
     "num_specialized": _sweep(lines.NUM_SPECIALIZED),
     "tau": _sweep(lines.TAU),
-    "pareto": Entry(lines.scored, "pareto", "table2_main", "mini"),
-    "tasks": Entry(lines.scored, "tasks", "table5_tasks", "mini"),
-    "retention": Entry(lines.with_both, "retention", "table2_main", "mini"),
-    "routing": Entry(lines.routed, "routing", "table2_main", "mini"),
+    "pareto": FigureEntry(lines.scored, "pareto", "table2_main", "mini"),
+    "tasks": FigureEntry(lines.scored, "tasks", "table5_tasks", "mini"),
+    "retention": FigureEntry(lines.with_both, "retention", "table2_main", "mini"),
+    "routing": FigureEntry(lines.routed, "routing", "table2_main", "mini"),
 }
 
 

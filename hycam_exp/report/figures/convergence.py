@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.lines import Line, basis, curve
+from hycam_exp.report.figures.lines import FigureLine, basis, curve
 from hycam_exp.report.figures.picture import Picture
 
 CURVES = {"validation": "validation loss", "train": "training loss since\nthe last validation"}
@@ -18,7 +18,7 @@ COLUMNS = ("method", "variant", "curve", "step", "mean", "spread", "runs", "over
 MARKED = 12  # at most about so many markers on a line
 
 
-def draw(lines: Sequence[Line], name: str) -> list[Picture]:
+def draw(lines: Sequence[FigureLine], name: str) -> list[Picture]:
     """The figure, by its name. The ablations, where there are any, have panels of their own."""
     ablations = [line for line in lines if line.method.startswith("hycam_")]
     methods = [line for line in lines if line not in ablations]
@@ -45,14 +45,14 @@ def draw(lines: Sequence[Line], name: str) -> list[Picture]:
     return [Picture(name=name, figure=figure, columns=COLUMNS, rows=rows)]
 
 
-def _basis(lines: Sequence[Line]) -> str:
+def _basis(lines: Sequence[FigureLine]) -> str:
     """What a band is over: 5 folds, or 5 seeds of fold 0."""
     folds = {run.fold for line in lines for run in line.runs}
     of_fold = f" of fold {min(folds)}" if len(folds) == 1 and lines[0].over == "seed" else ""
     return f"{basis(lines)}{of_fold}"
 
 
-def _panel(axes: Axes, lines: Sequence[Line], name: str) -> None:
+def _panel(axes: Axes, lines: Sequence[FigureLine], name: str) -> None:
     axes.set_yscale("log")
     for order, line in enumerate(lines):
         points = curve(line, name)

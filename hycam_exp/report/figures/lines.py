@@ -13,8 +13,8 @@ import yaml
 
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report.figures.palette import METHODS, Look, looks_of, variant_look
-from hycam_exp.report.frame import Run
-from hycam_exp.report.select import Row
+from hycam_exp.report.frame import FinishedRun
+from hycam_exp.report.select import SelectedRow
 from hycam_exp.report.select import over_seeds as rows_over_seeds
 from hycam_exp.report.settings import shown
 
@@ -25,10 +25,10 @@ Point = tuple[float, float, float]  # step, mean, spread
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class FigureLine:
     """One row in a figure, over its folds or over seeds of one fold."""
 
-    row: Row
+    row: SelectedRow
     tail: str
     """As much of its variant as tells it apart from the others in the figure."""
     look: Look
@@ -42,15 +42,15 @@ class Line:
         return self.row.method
 
     @property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[FinishedRun, ...]:
         return self.row.runs
 
     @property
-    def units(self) -> list[list[Run]]:
+    def units(self) -> list[list[FinishedRun]]:
         """The runs by what its mean and spread are over: of every fold those of its seeds, or every one."""
         return list(self.row.by_fold.values()) if self.over == "fold" else [[run] for run in self.runs]
 
-    def of_units(self, value: Callable[[Run], float | None]) -> list[float] | None:
+    def of_units(self, value: Callable[[FinishedRun], float | None]) -> list[float] | None:
         """A number of every unit, the mean over its runs; None if one of them has none."""
         found = [[value(run) for run in unit] for unit in self.units]
         known = [[v for v in of_unit if v is not None] for of_unit in found]
@@ -79,7 +79,7 @@ class Line:
         return self.method, self.row.variant_text
 
 
-Shown = Sequence[Line] | Mapping[Any, Mapping[Any, Line]]
+Shown = Sequence[FigureLine] | Mapping[Any, Mapping[Any, FigureLine]]
 """All that a figure depends on, perhaps by what sets its lines apart; where nothing is shown, there is no figure."""
 
 
@@ -88,7 +88,7 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def basis(lines: Sequence[Line]) -> str:
+def basis(lines: Sequence[FigureLine]) -> str:
     """What means and spreads are over: "5 folds", "3 to 5 folds", "5 folds or 3 seeds"."""
     counts: dict[str, list[int]] = {}
     for line in lines:
@@ -97,27 +97,27 @@ def basis(lines: Sequence[Line]) -> str:
     return " or ".join(f"{ranges[unit]} {unit}{'' if ranges[unit] == '1' else 's'}" for unit in sorted(ranges))
 
 
-def place(run: Run) -> tuple[int, int, int]:
+def place(run: FinishedRun) -> tuple[int, int, int]:
     """A run's fold, seed and version of the results."""
     return run.fold, run.seed, run.version
 
 
-def over_folds(rows: Sequence[Row]) -> list[Line]:
+def over_folds(rows: Sequence[SelectedRow]) -> list[FigureLine]:
     """A line for each row, over its folds, but for those of sweeps and switches."""
     return named(standard(rows), "fold")
 
 
-def scored(rows: Sequence[Row]) -> list[Line]:
+def scored(rows: Sequence[SelectedRow]) -> list[FigureLine]:
     """Of `over_folds`, the lines whose every run has a perplexity."""
     return [line for line in over_folds(rows) if line.values("ppl")]
 
 
-def over_seeds(rows: Sequence[Row]) -> list[Line]:
+def over_seeds(rows: Sequence[SelectedRow]) -> list[FigureLine]:
     """A line for each row with several seeds of one fold."""
     return named(rows_over_seeds(standard(rows)), "seed")
 
 
-def named(rows: Sequence[Row], over: str) -> list[Line]:
+def named(rows: Sequence[SelectedRow], over: str) -> list[FigureLine]:
     """A line for each row, in the order of the methods; of a method's rows the first has its own look."""
     looks = looks_of([row.method for row in rows], METHODS)
     found = []
@@ -125,7 +125,7 @@ def named(rows: Sequence[Row], over: str) -> list[Line]:
         members = sorted((row for row in rows if row.method == method), key=lambda row: row.variant_text)
         tails = short([row.variant for row in members])
         for index, (row, tail) in enumerate(zip(members, tails, strict=True)):
-            found.append(Line(row=row, tail=tail, look=variant_look(looks[method], index), over=over))
+            found.append(FigureLine(row=row, tail=tail, look=variant_look(looks[method], index), over=over))
     most = max((len(line.units) for line in found), default=0)
     return [replace(line, fewer=len(line.units) < most) for line in found]
 
@@ -145,19 +145,19 @@ def short(variants: Sequence[Mapping[str, Any]]) -> list[str]:
     return [shown(variant) for variant in variants]
 
 
-def standard(rows: Sequence[Row]) -> list[Row]:
+def standard(rows: Sequence[SelectedRow]) -> list[SelectedRow]:
     """Without the rows that a sweep of N_s or tau, or a switch to the released code, added."""
     return own(rows, *SWEPT, *_switched())
 
 
-def own(rows: Sequence[Row], *fields: str) -> list[Row]:
+def own(rows: Sequence[SelectedRow], *fields: str) -> list[SelectedRow]:
     """Without the rows that set one of a method's fields, where the method was run without, too."""
     kept = [row for row in rows if not _sets(row, fields)]
     plain = {row.method for row in kept}
     return [row for row in rows if row in kept or row.method not in plain]
 
 
-def _sets(row: Row, fields: Sequence[str]) -> bool:
+def _sets(row: SelectedRow, fields: Sequence[str]) -> bool:
     keys = tuple(f"method.{field}" for field in fields)
     return any(key in keys or key.startswith(tuple(f"{k}." for k in keys)) for key in row.variant)
 
@@ -171,7 +171,7 @@ def _switched() -> tuple[str, ...]:
     return tuple(dict.fromkeys(field for path in files for field in yaml.safe_load(path.read_text(encoding="utf-8"))))
 
 
-def losses(run: Run, name: str) -> list[tuple[float, float]]:
+def losses(run: FinishedRun, name: str) -> list[tuple[float, float]]:
     """Steps and losses of a run.
 
     Training losses jump from batch to batch: they are averaged from validation to validation. Of a long run the record
@@ -188,7 +188,7 @@ def losses(run: Run, name: str) -> list[tuple[float, float]]:
     return found
 
 
-def curve(line: Line, name: str) -> list[Point]:
+def curve(line: FigureLine, name: str) -> list[Point]:
     """Mean and spread of the units' losses, taken in order and as far as every run went.
 
     Validations of different folds come after the same share of an epoch, not after the same step: the step is the mean.
@@ -212,12 +212,12 @@ def _averaged(runs: Sequence[list[tuple[float, float]]]) -> list[tuple[float, fl
     ]
 
 
-def with_curves(rows: Sequence[Row]) -> list[Line]:
+def with_curves(rows: Sequence[SelectedRow]) -> list[FigureLine]:
     """The rows with curves, over folds."""
     return [line for line in over_folds(rows) if curve(line, "validation")]
 
 
-def with_seeds(rows: Sequence[Row]) -> list[Line]:
+def with_seeds(rows: Sequence[SelectedRow]) -> list[FigureLine]:
     """The rows with curves of several seeds of one fold, where there are two to compare."""
     found = [line for line in over_seeds(rows) if curve(line, "validation")]
     return found if len(found) > 1 else []
@@ -235,13 +235,13 @@ class Sweep:
 NUM_SPECIALIZED = Sweep("num_specialized", "number of specialized CAMs", log=False)
 TAU = Sweep("tau", "temperature tau", log=True)
 
-Swept = dict[tuple[str, str], dict[float, Line]]
+Swept = dict[tuple[str, str], dict[float, FigureLine]]
 """For every method and variant, a line for each value."""
 
 
-def swept(rows: Sequence[Row], sweep: Sweep) -> Swept:
+def swept(rows: Sequence[SelectedRow], sweep: Sweep) -> Swept:
     """The variants that several values were tried of, with the values that have scores, two at least, in order."""
-    alike: dict[tuple[str, str], dict[float, Row]] = {}
+    alike: dict[tuple[str, str], dict[float, SelectedRow]] = {}
     for row in own(rows, *_switched()):
         value = row.runs[0].method_field(sweep.field)
         if isinstance(value, int | float):
@@ -256,7 +256,7 @@ def swept(rows: Sequence[Row], sweep: Sweep) -> Swept:
     return found
 
 
-def gain(run: Run) -> tuple[float, float, float, float] | None:
+def gain(run: FinishedRun) -> tuple[float, float, float, float] | None:
     """PPL before, PPL, the part of it that went away, the change of general text's PPL; None without."""
     before, after = run.score("ppl_before"), run.score("ppl")
     change = run.score("ppl_change", RETENTION)
@@ -265,17 +265,17 @@ def gain(run: Run) -> tuple[float, float, float, float] | None:
     return before, after, 1 - after / before, change
 
 
-def with_both(rows: Sequence[Row]) -> list[Line]:
+def with_both(rows: Sequence[SelectedRow]) -> list[FigureLine]:
     """The rows whose every run has a gain and a change of general text."""
     return [line for line in over_folds(rows) if all(gain(run) for run in line.runs)]
 
 
-def routed(rows: Sequence[Row]) -> list[Line]:
+def routed(rows: Sequence[SelectedRow]) -> list[FigureLine]:
     """The rows that route."""
     return [line for line in over_folds(rows) if line.runs[0].routing]
 
 
-def all_lines(shown: Shown) -> Iterable[Line]:
+def all_lines(shown: Shown) -> Iterable[FigureLine]:
     """Every line of what a figure shows."""
     if isinstance(shown, Mapping):
         return [line for by_value in shown.values() for line in by_value.values()]

@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import labels, style
-from hycam_exp.report.figures.lines import Line, basis, mean_and_spread, place
+from hycam_exp.report.figures.lines import FigureLine, basis, mean_and_spread, place
 from hycam_exp.report.figures.palette import GREY
 from hycam_exp.report.figures.picture import Picture
-from hycam_exp.report.frame import Run
+from hycam_exp.report.frame import FinishedRun
 
 COLUMNS = (
     "method", "variant", "fold", "seed", "version", "ppl", "parameters_trainable", "train_seconds", "peak_memory_bytes",
@@ -17,15 +17,15 @@ COLUMNS = (
 )  # fmt: skip
 GIB = 2**30
 
-Cost = Callable[[Run], float | None]
+Cost = Callable[[FinishedRun], float | None]
 
 
-def parameters(run: Run) -> float | None:
+def parameters(run: FinishedRun) -> float | None:
     """Trained parameters."""
     return run.parameters
 
 
-def draw(lines: Sequence[Line]) -> list[Picture]:
+def draw(lines: Sequence[FigureLine]) -> list[Picture]:
     """The figure of lines with scores. A setting that lacks a cost is left out of its panel."""
     kinds = sorted({str(run.memory_kind) for line in lines for run in line.runs})
     panels: list[tuple[str, Cost, float]] = [
@@ -52,13 +52,13 @@ def draw(lines: Sequence[Line]) -> list[Picture]:
     return [Picture(name="pareto", figure=figure, columns=COLUMNS, rows=rows)]
 
 
-def _costs(line: Line, cost: Cost, unit: float) -> tuple[float, float] | None:
+def _costs(line: FigureLine, cost: Cost, unit: float) -> tuple[float, float] | None:
     """Mean and spread; None if a run lacks it."""
     found = line.of_units(cost)
     return None if found is None else mean_and_spread([value / unit for value in found])
 
 
-def _panel(axes: Axes, lines: Sequence[Line], cost: Cost, unit: float) -> None:
+def _panel(axes: Axes, lines: Sequence[FigureLine], cost: Cost, unit: float) -> None:
     points = []
     for line in lines:
         at, score = _costs(line, cost, unit), mean_and_spread(line.values("ppl") or [])
@@ -87,7 +87,7 @@ def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return found
 
 
-def _named(lines: Sequence[Line], cost: Cost, unit: float) -> list[labels.Labelled]:
+def _named(lines: Sequence[FigureLine], cost: Cost, unit: float) -> list[labels.Labelled]:
     found = []
     for line in lines:
         at, score = _costs(line, cost, unit), mean_and_spread(line.values("ppl") or [])

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import labels, style
-from hycam_exp.report.figures.lines import Line, basis, gain, mean_and_spread, place
+from hycam_exp.report.figures.lines import FigureLine, basis, gain, mean_and_spread, place
 from hycam_exp.report.figures.palette import GREY
 from hycam_exp.report.figures.picture import Picture
 
 COLUMNS = ("method", "variant", "fold", "seed", "version", "ppl_before", "ppl", "gain", "general_text_change")
 
 
-def draw(lines: Sequence[Line]) -> list[Picture]:
+def draw(lines: Sequence[FigureLine]) -> list[Picture]:
     """The figure of lines with both."""
     figure = Figure(figsize=(style.COLUMN * 1.4, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -35,7 +35,7 @@ def draw(lines: Sequence[Line]) -> list[Picture]:
     return [Picture(name="retention", figure=figure, columns=COLUMNS, rows=rows)]
 
 
-def _percent(line: Line, part: int) -> tuple[float, float]:
+def _percent(line: FigureLine, part: int) -> tuple[float, float]:
     """Mean and spread of a part of `gain`."""
     found = line.of_units(lambda run: 100 * of_run[part] if (of_run := gain(run)) else None)
     assert found is not None, "of a line with both"

@@ -10,21 +10,21 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.lines import Line, place
+from hycam_exp.report.figures.lines import FigureLine, place
 from hycam_exp.report.figures.palette import TASKS, looks_of
 from hycam_exp.report.figures.picture import Picture
-from hycam_exp.report.frame import Run
+from hycam_exp.report.frame import FinishedRun
 
 COLUMNS = ("fold", "seed", "version", "task", "layer", "module", "weight", "entropy", "tokens")
 NAMED = 64  # of more layers than these, only the first of a block is named
 
 
-def draw(lines: Sequence[Line]) -> list[Picture]:
+def draw(lines: Sequence[FigureLine]) -> list[Picture]:
     """A figure for each line that routes."""
     return [_picture(line, line.runs[0]) for line in lines]
 
 
-def _picture(line: Line, run: Run) -> Picture:
+def _picture(line: FigureLine, run: FinishedRun) -> Picture:
     rows = run.routing
     layers = list(dict.fromkeys(row.layer for row in rows))
     routed = {row.task for row in rows}

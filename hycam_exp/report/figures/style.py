@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from hycam_exp.report.frame import Run
+from hycam_exp.report.frame import FinishedRun
 
 PNG_DPI = 200
 COLUMN, PAGE = 3.4, 7.0  # widths in inches: one column of a two-column page, and both
@@ -53,7 +53,7 @@ def applied() -> Iterator[None]:
         yield
 
 
-def generated(runs: Sequence[Run]) -> str:
+def generated(runs: Sequence[FinishedRun]) -> str:
     """What must be said where tasks are named and are the generated ones; else nothing."""
     return "; all tasks are generated" if all(run.is_generated for run in runs) else ""
 

@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.lines import Line, Sweep, Swept, basis, mean_and_spread, place, short
+from hycam_exp.report.figures.lines import FigureLine, Sweep, Swept, basis, mean_and_spread, place, short
 from hycam_exp.report.figures.palette import METHODS, Look, looks_of, variant_look
 from hycam_exp.report.figures.picture import Picture
 
@@ -40,7 +40,7 @@ def draw(found: Swept, sweep: Sweep) -> list[Picture]:
     return [Picture(name=sweep.field, figure=figure, columns=columns, rows=rows)]
 
 
-def _line(axes: Axes, lines: dict[float, Line], look: Look, label: str) -> None:
+def _line(axes: Axes, lines: dict[float, FigureLine], look: Look, label: str) -> None:
     """Every run as a dot, and through the values a line of means with bars of spreads."""
     for value, line in lines.items():
         axes.plot([value] * len(line.units), line.values("ppl") or [], ".", color=look.colour, alpha=0.35)

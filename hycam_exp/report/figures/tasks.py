@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from hycam_exp.report.figures import style
-from hycam_exp.report.figures.lines import Line, basis, mean_and_spread, place
+from hycam_exp.report.figures.lines import FigureLine, basis, mean_and_spread, place
 from hycam_exp.report.figures.palette import TASKS, looks_of
 from hycam_exp.report.figures.picture import Picture
 
 COLUMNS = ("task", "method", "variant", "fold", "seed", "version", "ppl")
 
 
-def draw(lines: Sequence[Line]) -> list[Picture]:
+def draw(lines: Sequence[FigureLine]) -> list[Picture]:
     """The figure of lines with scores."""
     tasks = list(dict.fromkeys(task for line in lines for task in line.runs[0].tasks))
     looks = looks_of(tasks, TASKS)

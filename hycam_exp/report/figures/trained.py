@@ -15,7 +15,7 @@ from hycam_exp.config.settings import DataSettings
 from hycam_exp.models import files
 from hycam_exp.records.record import RunRecord
 from hycam_exp.report.frame import parsed
-from hycam_exp.report.sources import Source
+from hycam_exp.report.sources import RecordSource
 
 REMADE = "outputs/remade"  # where the record of a run goes that is made again for its adapter
 _GROUPS = ("model", "data", "recipe", "method")
@@ -41,7 +41,7 @@ class Trained:
     """Its tasks are the generated ones, which have the names of data sets."""
 
 
-def load(run: str, outputs: Path, sources: Sequence[Source]) -> Trained:
+def load(run: str, outputs: Path, sources: Sequence[RecordSource]) -> Trained:
     """The model of a run, given by its id or folder.
 
     Raises:
@@ -72,7 +72,7 @@ def load(run: str, outputs: Path, sources: Sequence[Source]) -> Trained:
     )
 
 
-def _recorded(run_id: str, sources: Sequence[Source]) -> RunRecord | None:
+def _recorded(run_id: str, sources: Sequence[RecordSource]) -> RunRecord | None:
     """The record of a run; None where there is none."""
     path = next((path for source in sources if (path := source.record(run_id)).is_file()), None)
     return None if path is None else parsed(path)
@@ -96,7 +96,7 @@ def _test_rows(data: DataSettings, fold: int, tokenizer: Any, outputs: Path, rec
     return list(found.test)
 
 
-def _adapter(run: str, outputs: Path, sources: Sequence[Source]) -> Path:
+def _adapter(run: str, outputs: Path, sources: Sequence[RecordSource]) -> Path:
     try:
         return generate.adapter_folder(run, str(outputs))
     except ValueError as error:

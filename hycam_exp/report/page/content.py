@@ -8,8 +8,8 @@ from hycam_exp.report.claims.statements import Statement
 from hycam_exp.report.experiments import Progress
 from hycam_exp.report.frame import Problem
 from hycam_exp.report.page.sample_texts import SampleTexts
-from hycam_exp.report.select import Row
-from hycam_exp.report.sources import Source
+from hycam_exp.report.select import SelectedRow
+from hycam_exp.report.sources import RecordSource
 from hycam_exp.report.tables.table import Table
 
 
@@ -17,8 +17,8 @@ from hycam_exp.report.tables.table import Table
 class PageContent:
     """Everything on the page."""
 
-    source: Source
-    rows: Sequence[Row]
+    source: RecordSource
+    rows: Sequence[SelectedRow]
     samples: SampleTexts
     """Of every run of the rows."""
     tables: Sequence[Table] = ()

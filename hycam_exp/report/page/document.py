@@ -12,7 +12,7 @@ from markupsafe import Markup
 from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report import titles
-from hycam_exp.report.frame import Run
+from hycam_exp.report.frame import FinishedRun
 from hycam_exp.report.page import figure_view, run_list
 from hycam_exp.report.page.content import PageContent
 from hycam_exp.report.page.packing import Pool, inline_json, packed, rounded
@@ -80,7 +80,7 @@ def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _data(runs: Sequence[Run], samples: SampleTexts) -> dict[str, Any]:
+def _data(runs: Sequence[FinishedRun], samples: SampleTexts) -> dict[str, Any]:
     """What the script reads: every run by itself, so that one is unpacked when it is opened, and what they share."""
     pool = Pool()
     views = {run.id: packed(run_view(run, samples.runs[run.id], pool)) for run in runs}
@@ -94,7 +94,7 @@ def _data(runs: Sequence[Run], samples: SampleTexts) -> dict[str, Any]:
     return {"shared": packed({"pool": pool.values, "scores": scores, "titles": names}), "runs": views}
 
 
-def _totals(content: PageContent, runs: Sequence[Run]) -> list[tuple[str, str]]:
+def _totals(content: PageContent, runs: Sequence[FinishedRun]) -> list[tuple[str, str]]:
     """The overview's numbers."""
     hours = sum(run.seconds for run in runs) / 3600
     versions = {run.version for run in runs}
@@ -113,7 +113,7 @@ def _counted(number: int, noun: str, rest: str = "") -> tuple[str, str]:
     return f"{noun if number == 1 else f'{noun}s'} {rest}".rstrip(), f"{number:,}"
 
 
-def _choices(lines: Sequence[run_list.Line], runs: Sequence[Run]) -> Mapping[str, Mapping[str, str]]:
+def _choices(lines: Sequence[run_list.RunLine], runs: Sequence[FinishedRun]) -> Mapping[str, Mapping[str, str]]:
     """The options of the filters, with their titles."""
     tasks = dict.fromkeys(task for run in runs for task in run.tasks)
     return {

@@ -8,8 +8,8 @@ from hycam_exp.evaluation.metrics import SCORES as TITLES
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report import titles
-from hycam_exp.report.frame import Run
-from hycam_exp.report.select import Row
+from hycam_exp.report.frame import FinishedRun
+from hycam_exp.report.select import SelectedRow
 from hycam_exp.report.tables.table import DASH
 
 SCORES = tuple((name, metric, declared(metric).better) for metric, name in TITLES.items())
@@ -24,7 +24,7 @@ class Value:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class RunLine:
     """A run in the list."""
 
     run_id: str
@@ -46,22 +46,22 @@ class Line:
     seconds: Value
 
 
-def lines(rows: Sequence[Row]) -> Iterator[Line]:
+def lines(rows: Sequence[SelectedRow]) -> Iterator[RunLine]:
     """Every run, in the order of the rows and folds."""
     for row in rows:
         for run in (*row.runs, *row.further):
             yield _line(row, run)
 
 
-def task_scores(run: Run) -> dict[str, list[float | None]]:
+def task_scores(run: FinishedRun) -> dict[str, list[float | None]]:
     """The list's scores of every task and of their mean."""
     return {task: [run.score(m, task) for _, m, _ in SCORES] for task in ("mean", *run.tasks)}
 
 
-def _line(row: Row, run: Run) -> Line:
+def _line(row: SelectedRow, run: FinishedRun) -> RunLine:
     title = titles.method(row.method)
     words = " ".join((run.id, title, row.variant_text, *run.record.notes))
-    return Line(
+    return RunLine(
         run_id=run.id,
         link=f"#run={quote(run.id, safe='')}",
         model=row.model,

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from hycam_exp.report.frame import Run
+from hycam_exp.report.frame import FinishedRun
 from hycam_exp.report.page.packing import Pool, rounded
 from hycam_exp.report.page.sample_texts import Rows
 
@@ -11,7 +11,7 @@ MOST_POINTS = 150
 _REPEATED = ("counts", "data", "code", "versions")
 
 
-def run_view(run: Run, samples: dict[str, Rows], pool: Pool) -> dict[str, Any]:
+def run_view(run: FinishedRun, samples: dict[str, Rows], pool: Pool) -> dict[str, Any]:
     """The run's values; a whole number in the place of a section is that value's number in the pool."""
     record, whole = run.record, asdict(run.record)
     return {

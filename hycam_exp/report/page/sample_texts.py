@@ -8,7 +8,7 @@ from typing import Any
 from hycam_exp.evaluation.metrics import perplexity
 from hycam_exp.report.frame import Problem
 from hycam_exp.report.samples import read_table
-from hycam_exp.report.sources import Source
+from hycam_exp.report.sources import RecordSource
 
 LONGEST_TEXT = 1_500
 MOST_CHARACTERS = 12_000_000  # of predictions, over all runs: some 6 MB of the page
@@ -29,7 +29,7 @@ class SampleTexts:
     """The samples files that cannot be read."""
 
 
-def read(source: Source, run_ids: Sequence[str]) -> SampleTexts:
+def read(source: RecordSource, run_ids: Sequence[str]) -> SampleTexts:
     """The samples of these runs; a run whose file is not there, is damaged (a problem) or has no texts has none."""
     found: dict[str, dict[str, Rows]] = {}
     problems = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hycam_exp.report import titles
 from hycam_exp.report.tables import table as values
-from hycam_exp.report.tables.table import PLUS_MINUS, Cell, Column, Row, Table
+from hycam_exp.report.tables.table import PLUS_MINUS, Column, Table, TableCell, TableRow
 from hycam_exp.report.tables.text import forms
 
 _LEADING_NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
@@ -87,7 +87,7 @@ class TableViews:
             sections.setdefault(row.section, []).append(RowView(label=row.label, rule=rule, cells=cells))
         return TableView(table=table, sections=list(sections.items()), legend=values.legend(table))
 
-    def _cell(self, row: Row, cell: Cell, column: Column) -> CellView:
+    def _cell(self, row: TableRow, cell: TableCell, column: Column) -> CellView:
         return CellView(
             text=column.shown(cell.value),
             marks=values.signs(cell),
@@ -101,7 +101,7 @@ class TableViews:
             detail=self._detail(row, cell, column),
         )
 
-    def _detail(self, row: Row, cell: Cell, column: Column) -> Detail | None:
+    def _detail(self, row: TableRow, cell: TableCell, column: Column) -> Detail | None:
         """The same detail for all cells of which there is the same to say; None for nothing."""
         told = _lines(cell)
         if not told and not cell.command:
@@ -114,7 +114,7 @@ class TableViews:
         return self.details[key]
 
 
-def _lines(cell: Cell) -> Sequence[str]:
+def _lines(cell: TableCell) -> Sequence[str]:
     """What there is to say of a cell beyond what it shows, in sentences."""
     folds = None if not cell.num_folds or cell.is_complete else f"{cell.folds or 0} of {cell.num_folds} folds."
     found = (
@@ -137,7 +137,7 @@ def _lines(cell: Cell) -> Sequence[str]:
     return [sentence for holds, sentence in found if holds]
 
 
-def _compared(cell: Cell) -> Sequence[str]:
+def _compared(cell: TableCell) -> Sequence[str]:
     """How the cell differs from the best other PEFT row, over folds and over test samples."""
     c, resampled = cell.comparison, cell.resampled
     if c is None or c.difference is None:
@@ -154,7 +154,7 @@ def _compared(cell: Cell) -> Sequence[str]:
     return [over_folds, *([d_z] if c.effect is not None else []), *([f"p: {shown}."] if shown else []), over_samples]
 
 
-def _number(cell: Cell) -> float | None:
+def _number(cell: TableCell) -> float | None:
     """The cell's number; of a text the number at its beginning, as in `+0.12 (+3.4%)`."""
     if not isinstance(cell.value, str):
         return cell.value

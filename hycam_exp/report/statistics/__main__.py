@@ -20,8 +20,8 @@ from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.report.cache import held_in
 from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.frame import read
-from hycam_exp.report.select import OURS, Group, is_peft, select
-from hycam_exp.report.sources import Source, chosen_sources
+from hycam_exp.report.select import OURS, ComparableRows, is_peft, select
+from hycam_exp.report.sources import RecordSource, chosen_sources
 from hycam_exp.report.statistics.bootstrap import RESAMPLES, Resampled, resample_rows
 from hycam_exp.report.statistics.significance import Comparison, compare, lacks, with_holm
 from hycam_exp.report.titles import interval, number, p_value
@@ -34,7 +34,7 @@ _HYPHENS = {"corrected": "cor-\nrected", "bootstrap": "boot-\nstrap"}
 
 
 @dataclass(frozen=True)
-class Line:
+class ScoreComparison:
     """HyCAM against one other row in one score, the mean over tasks."""
 
     mix: str
@@ -43,7 +43,7 @@ class Line:
     """None where a score was not measured."""
 
 
-def lines(group: Group, source: Source, resamples: int) -> tuple[list[Line], list[str]]:
+def lines(group: ComparableRows, source: RecordSource, resamples: int) -> tuple[list[ScoreComparison], list[str]]:
     """The lines of a group with HyCAM and another PEFT row of all folds, and why others have none.
 
     Raises:
@@ -62,7 +62,7 @@ def lines(group: Group, source: Source, resamples: int) -> tuple[list[Line], lis
     pairs = [(index, row, metric) for index, row in enumerate(whole, start=1) for metric in SCORES]
     tested = with_holm([compare(ours, [row], metric) for _, row, metric in pairs])
     found = [
-        Line(group.name, c, drawn.compare(0, index, metric) if c.difference is not None else None)
+        ScoreComparison(group.name, c, drawn.compare(0, index, metric) if c.difference is not None else None)
         for (index, _, metric), c in zip(pairs, tested, strict=True)
     ]
     return found, left_out
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--resamples", type=int, default=RESAMPLES)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
-    found: list[Line] = []
+    found: list[ScoreComparison] = []
     problems: list[str] = []
     experiments = Experiments(held_in(chosen.outputs))
     for source in chosen_sources(chosen.results, chosen.study):
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if problems else 0
 
 
-def _print(found: Sequence[Line], left_out: Sequence[str]) -> None:
+def _print(found: Sequence[ScoreComparison], left_out: Sequence[str]) -> None:
     console = Console(markup=False, highlight=False)
     if found:
         terminal.show(console, _table(found), _narrow(found))
@@ -106,11 +106,11 @@ def _print(found: Sequence[Line], left_out: Sequence[str]) -> None:
         console.print(f"not compared: {reason}")
 
 
-def _title(found: Sequence[Line]) -> str:
+def _title(found: Sequence[ScoreComparison]) -> str:
     return f"{found[0].mix}: HyCAM minus the other, mean over folds; bootstrap: 95% over test samples by group"
 
 
-def _table(found: Sequence[Line]) -> Table:
+def _table(found: Sequence[ScoreComparison]) -> Table:
     """A line for each row and score."""
     table = Table(title=_title(found), title_justify="left")
     table.add_column("other")
@@ -120,7 +120,7 @@ def _table(found: Sequence[Line]) -> Table:
     return table
 
 
-def _narrow(found: Sequence[Line]) -> Table:
+def _narrow(found: Sequence[ScoreComparison]) -> Table:
     """The same in 80 columns: a score stands under its row, and an interval's ends under each other."""
     table = Table(title=_title(found), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
     table.add_column("other")
@@ -132,7 +132,7 @@ def _narrow(found: Sequence[Line]) -> Table:
     return table
 
 
-def _row(line: Line) -> list[str]:
+def _row(line: ScoreComparison) -> list[str]:
     c = line.comparison
     d_z = number(c.effect, ".1f") + (f", {interval(c.effect_interval, '.1f')}" if c.effect_interval else "")
     return [

@@ -19,8 +19,8 @@ from hycam_exp.evaluation.metrics import declared
 from hycam_exp.report.cache import Cache, digest
 from hycam_exp.report.frame import Problem
 from hycam_exp.report.samples import COLUMNS, RESAMPLED, Array, Samples, score, with_aggregates
-from hycam_exp.report.select import Row
-from hycam_exp.report.sources import Source
+from hycam_exp.report.select import SelectedRow
+from hycam_exp.report.sources import RecordSource
 from hycam_exp.report.statistics.significance import LEVEL
 
 RESAMPLES = 10_000
@@ -157,7 +157,9 @@ def _over_seeds(totals: Sequence[Array], seeds: Sequence[int]) -> Array:
     return np.stack([of_runs[:, :, a:b].mean(2) for a, b in pairwise(starts)], axis=2)
 
 
-def resample_rows(rows: Sequence[Row], source: Source, resamples: int = RESAMPLES, seed: int = 0) -> Resamples:
+def resample_rows(
+    rows: Sequence[SelectedRow], source: RecordSource, resamples: int = RESAMPLES, seed: int = 0
+) -> Resamples:
     """Resamples of rows of one group over the folds that all of them have.
 
     Raises:
@@ -177,7 +179,7 @@ def resample_rows(rows: Sequence[Row], source: Source, resamples: int = RESAMPLE
 class Bootstrap:
     """The bootstrap between two rows, remembered between reports for as long as their samples files are the same."""
 
-    source: Source
+    source: RecordSource
     cache: Cache
     resamples: int = RESAMPLES
     problems: list[Problem] = field(default_factory=list)
@@ -186,7 +188,7 @@ class Bootstrap:
     _files: dict[Path, str] = field(default_factory=dict)
     """A digest of each samples file."""
 
-    def compare(self, ours: Row, other: Row, metric: str, task: str) -> Resampled | None:
+    def compare(self, ours: SelectedRow, other: SelectedRow, metric: str, task: str) -> Resampled | None:
         """One row against another; None where a run has no samples file, or the score is not defined in a draw."""
         paths = [self.source.samples(run.id) for row in (ours, other) for run in row.runs]
         key = self._key(paths)
@@ -203,7 +205,7 @@ class Bootstrap:
         found = scores.get(f"{task} {metric}")
         return None if found is None else Resampled(**{**found, "interval": tuple(found["interval"])})
 
-    def _made(self, ours: Row, other: Row) -> dict[str, Any]:
+    def _made(self, ours: SelectedRow, other: SelectedRow) -> dict[str, Any]:
         """What two rows give, by task and metric."""
         drawn = resample_rows([ours, other], self.source, self.resamples)
         places = [(task, metric) for task in drawn.tasks for metric in RESAMPLED]

@@ -14,7 +14,8 @@ import numpy as np
 
 from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import declared
-from hycam_exp.report.select import Row, folds_text
+from hycam_exp.report.select import SelectedRow
+from hycam_exp.report.titles import folds_text
 
 LEVEL = 0.05
 TEST_SHARE = 1 / 7
@@ -203,7 +204,7 @@ def best(means: Array, better: str) -> Any:
     return means.argmin(-1) if better == "lower" else means.argmax(-1)
 
 
-def compare(ours: Row, rivals: Sequence[Row], metric: str, task: str = "mean") -> Comparison:
+def compare(ours: SelectedRow, rivals: Sequence[SelectedRow], metric: str, task: str = "mean") -> Comparison:
     """Ours against the best of the rivals; all must be rows of one group.
 
     Where a row lacks a fold or a score there is no p, no effect and no star, and the comparison says so.
@@ -258,7 +259,7 @@ def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [replace(c, p_corrected_holm=p) for c, p in zip(comparisons, corrected, strict=True)]
 
 
-def lacks(row: Row, metric: str, task: str = "mean") -> str | None:
+def lacks(row: SelectedRow, metric: str, task: str = "mean") -> str | None:
     """What a row lacks for a comparison in words: folds, or the score in some; None where nothing."""
     missing = [fold for fold in range(NUM_FOLDS) if fold not in row.folds]
     if missing:

@@ -13,17 +13,18 @@ from hycam_exp.report import published, settings, titles
 from hycam_exp.report.experiments import Expected, Experiments, command
 from hycam_exp.report.frame import Problem
 from hycam_exp.report.published import Published
-from hycam_exp.report.select import OURS, Row, Selection, elsewhere, folds_text, is_peft, mean_of, spread_of
+from hycam_exp.report.select import OURS, SelectedRow, Selection, elsewhere, is_peft, mean_of, spread_of
 from hycam_exp.report.tables import table
 from hycam_exp.report.tables.datasets import datasets
 from hycam_exp.report.tables.designs import DESIGNS, Design, Measure
-from hycam_exp.report.tables.table import BEST, Cell, Table
+from hycam_exp.report.tables.table import BEST, Table, TableCell
+from hycam_exp.report.titles import folds_text
 
 if TYPE_CHECKING:
     from hycam_exp.report.statistics.bootstrap import Bootstrap
     from hycam_exp.report.statistics.significance import Comparison
 
-PublishedCells = Mapping[tuple[str, str, str], Cell]
+PublishedCells = Mapping[tuple[str, str, str], TableCell]
 """Of the paper's files, by method, group's key and metric."""
 
 
@@ -36,11 +37,11 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class TableLine:
     """A line of a table on one backbone: what an experiment asks for, or a variant of it, and its runs."""
 
     expected: Expected
-    row: Row | None = None
+    row: SelectedRow | None = None
     """None where no run fits."""
     variant: str = ""
     """How it differs from what the experiment asks for; empty for just that."""
@@ -63,7 +64,7 @@ class Line:
         return "; ".join(filter(None, texts)) or None
 
 
-Lines = dict[str, dict[str, Line]]
+Lines = dict[str, dict[str, TableLine]]
 """By label, then by backbone."""
 
 
@@ -112,15 +113,15 @@ def _label(design: Design, expected: Expected) -> str:
     return f"+ {switches.split(',')[-1]}" if switches else "HyCAM (paper)"
 
 
-def _line(expected: Expected, experiments: Experiments, selection: Selection, allow_mixed: bool) -> Line:
+def _line(expected: Expected, experiments: Experiments, selection: Selection, allow_mixed: bool) -> TableLine:
     """The line of just what an experiment asks for; with `allow_mixed` other runs fill its missing folds."""
     if not any(run.names == expected.names for run in selection.frame.runs):
-        return Line(expected=expected)
+        return TableLine(expected=expected)
     variant, group = experiments.variant(expected), selection.group(expected)
     row = group.row(expected.names[1], variant) if group else None
     row = row if row is not None and _is_tested(row) else None
     if allow_mixed:
-        return Line(expected=expected, row=selection.filled(row, expected, variant), note=_own_note(row))
+        return TableLine(expected=expected, row=selection.filled(row, expected, variant), note=_own_note(row))
     lacking = [fold for fold in range(NUM_FOLDS) if row is None or fold not in row.folds]
     others = [r for r in selection.alike(expected, variant) if r is not row and _is_tested(r)]
     texts = [
@@ -132,19 +133,19 @@ def _line(expected: Expected, experiments: Experiments, selection: Selection, al
     in_part = row is not None and any(set(r.folds) & set(lacking) and _same_data(r, expected) for r in others)
     notes = (f"not mixed in: {mixing}" if mixing else None, selection.told_of(expected.names), _own_note(row))
     note = "; ".join(filter(None, notes)) or None
-    return Line(expected=expected, row=row, refused=mixing if in_part else None, note=note)
+    return TableLine(expected=expected, row=row, refused=mixing if in_part else None, note=note)
 
 
-def _is_tested(row: Row) -> bool:
+def _is_tested(row: SelectedRow) -> bool:
     return any(value is not None for value in row.values("ppl"))
 
 
-def _same_data(row: Row, expected: Expected) -> bool:
+def _same_data(row: SelectedRow, expected: Expected) -> bool:
     own = settings.values(row.runs[0].record.config)
     return not any(key.startswith("data.") for key in settings.differing(own, expected.values))
 
 
-def _own_note(row: Row | None) -> str | None:
+def _own_note(row: SelectedRow | None) -> str | None:
     """What was run more often than it counts, and unequal numbers of seeds."""
     if row is None:
         return None
@@ -156,7 +157,7 @@ def _own_note(row: Row | None) -> str | None:
     return "; ".join(filter(None, (f"also run, and not in the row: {again}" if again else None, seeds))) or None
 
 
-def _variants(expected: Expected, experiments: Experiments, selection: Selection) -> Iterator[Line]:
+def _variants(expected: Expected, experiments: Experiments, selection: Selection) -> Iterator[TableLine]:
     """Rows of the same group and method that differ from what the experiment asks for in their recipe alone."""
     group = selection.group(expected)
     asked = experiments.variant(expected) if group else {}
@@ -166,7 +167,7 @@ def _variants(expected: Expected, experiments: Experiments, selection: Selection
             own = settings.values(row.runs[0].record.config)
             if _is_tested(row):
                 text = settings.shown({key: own.get(key) for key in keys})
-                yield Line(expected=expected, row=row, variant=text, note=_own_note(row))
+                yield TableLine(expected=expected, row=row, variant=text, note=_own_note(row))
 
 
 def _table(design: Design, lines: Lines, papers: Published, bootstrap: "Bootstrap | None") -> Table:
@@ -187,7 +188,7 @@ def _table(design: Design, lines: Lines, papers: Published, bootstrap: "Bootstra
     if design.has_star:
         notes += _with_stars(cells, design, lines, keys, bootstrap)
     rows = [
-        table.Row(
+        table.TableRow(
             label=label, rule=label == titles.method("multi_lora"),
             cells=[cells[label, key, measure.name] for key, measure in places],
         )
@@ -218,7 +219,7 @@ def _backbone(model: str, lines: Lines) -> str:
     return titles.model(model) + titles.weights(origin)
 
 
-def _line_of(design: Design, of_label: Mapping[str, Line], key: str) -> Line | None:
+def _line_of(design: Design, of_label: Mapping[str, TableLine], key: str) -> TableLine | None:
     """A label's line in a group: one for all tasks, else that of the model; None where the row has no such model."""
     if design.by == "task":
         (of_all_tasks,) = of_label.values()
@@ -230,9 +231,11 @@ def _task(design: Design, measure: Measure, key: str) -> str:
     return key if design.by == "task" else measure.task
 
 
-def _cell(design: Design, measure: Measure, of_label: Mapping[str, Line], key: str, theirs: PublishedCells) -> Cell:
+def _cell(
+    design: Design, measure: Measure, of_label: Mapping[str, TableLine], key: str, theirs: PublishedCells
+) -> TableCell:
     line, any_of_label = _line_of(design, of_label, key), next(iter(of_label.values()))
-    cell = _value(measure, line, _task(design, measure, key)) if line else Cell()
+    cell = _value(measure, line, _task(design, measure, key)) if line else TableCell()
     found = theirs.get((any_of_label.expected.names[1], key if design.by else "", measure.metric))
     if found is None or any_of_label.variant:
         return cell
@@ -241,17 +244,17 @@ def _cell(design: Design, measure: Measure, of_label: Mapping[str, Line], key: s
     )
 
 
-def _value(measure: Measure, line: Line, task: str) -> Cell:
+def _value(measure: Measure, line: TableLine, task: str) -> TableCell:
     """The mean over folds; without runs a dash with the command that makes them, unless others were refused."""
     if line.row is None:
         missing = None if line.refused else line.expected.missing(())
-        return Cell(folds=0, num_folds=NUM_FOLDS, note=line.told, command=missing)
+        return TableCell(folds=0, num_folds=NUM_FOLDS, note=line.told, command=missing)
     values = measure.values(line.row, task)
     mean, note = mean_of(values), line.told
     if mean is None:
         note = "; ".join(filter(None, (note, f"no {measure.name} in some record")))
     constant = measure.value is not None and len(set(values)) == 1
-    return Cell(
+    return TableCell(
         value=mean,
         spread=None if constant else spread_of(values),
         folds=len(values),
@@ -267,16 +270,18 @@ def _published(design: Design, papers: Published) -> PublishedCells:
     if design.published == published.ABLATION:
         best = min(papers.ablation.values())
         return {
-            (method, "", "ppl"): Cell(published=ppl, published_mark=BEST if ppl == best else None)
+            (method, "", "ppl"): TableCell(published=ppl, published_mark=BEST if ppl == best else None)
             for method, ppl in papers.ablation.items()
         }
     return {
-        (c.method, c.column, c.metric): Cell(published=c.value, published_mark=c.mark or None, published_star=c.starred)
+        (c.method, c.column, c.metric): TableCell(
+            published=c.value, published_mark=c.mark or None, published_star=c.starred
+        )
         for c in papers.tables.get(design.published or "", ())
     }
 
 
-def _facts(design: Design, rows: Sequence[Row]) -> list[str]:
+def _facts(design: Design, rows: Sequence[SelectedRow]) -> list[str]:
     """What a caption must say of how the numbers came about."""
     if not rows:
         return []
@@ -300,7 +305,7 @@ def _facts(design: Design, rows: Sequence[Row]) -> list[str]:
 
 
 def _with_stars(
-    cells: dict[tuple[str, str, str], Cell],
+    cells: dict[tuple[str, str, str], TableCell],
     design: Design,
     lines: Lines,
     keys: Mapping[str, str],
@@ -312,7 +317,7 @@ def _with_stars(
 
     places = [(key, measure) for key in keys for measure in design.measures if measure.is_score]
     made: dict[tuple[str, str], Comparison] = {}
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[SelectedRow]] = {}
     notes: list[str] = []
     for key, measure in places:
         of_column = [line for of_label in lines.values() if (line := _line_of(design, of_label, key))]
@@ -329,7 +334,7 @@ def _with_stars(
     return list(dict.fromkeys(notes))
 
 
-def _compared(lines: Sequence[Line], measure: Measure, task: str) -> tuple["Comparison | None", list[str]]:
+def _compared(lines: Sequence[TableLine], measure: Measure, task: str) -> tuple["Comparison | None", list[str]]:
     """HyCAM against the other PEFT rows of a column, or None; and what a reader must know of it."""
     from hycam_exp.report.statistics.significance import compare, lacks
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from hycam_exp.data.measured import FILE, Counted, Measured
 from hycam_exp.data.published import Dataset
 from hycam_exp.report import titles
-from hycam_exp.report.frame import Run
-from hycam_exp.report.tables.table import Cell, Column, Row, Table
+from hycam_exp.report.frame import FinishedRun
+from hycam_exp.report.tables.table import Column, Table, TableCell, TableRow
 
 MIX = "paper_mix"
 _MEASURE = f"python -m data_prep stats --root DIR --tokenizer DIR --out results/{FILE}"
@@ -19,7 +19,7 @@ _COLUMNS = (
 )
 
 
-def datasets(runs: Sequence[Run], published: Sequence[Dataset], measured: Measured | None = None) -> Table:
+def datasets(runs: Sequence[FinishedRun], published: Sequence[Dataset], measured: Measured | None = None) -> Table:
     """Tokens as measured on disk; samples, too, or as runs on the mix read them."""
     rows = []
     for row in published:
@@ -28,11 +28,11 @@ def datasets(runs: Sequence[Run], published: Sequence[Dataset], measured: Measur
         values = (samples, counted.total_tokens if counted else None, counted.average if counted else None)
         theirs = (row.samples, row.total_tokens, row.average)
         cells = [
-            Cell(value=value, published=their, command=_MEASURE if value is None else None)
+            TableCell(value=value, published=their, command=_MEASURE if value is None else None)
             for value, their in zip(values, theirs, strict=True)
         ]
-        cells = [replace(cells[0], note=note), *cells[1:], Cell(value=row.domain, published=row.domain)]
-        rows.append(Row(label=titles.TASKS[row.task], cells=cells))
+        cells = [replace(cells[0], note=note), *cells[1:], TableCell(value=row.domain, published=row.domain)]
+        rows.append(TableRow(label=titles.TASKS[row.task], cells=cells))
     return Table(
         name="table1_datasets", title="Data set statistics.", corner="Dataset", columns=_COLUMNS, rows=rows,
         notes=[_tokens(measured), *dict.fromkeys(cell.note for row in rows for cell in row.cells if cell.note)],
@@ -50,7 +50,7 @@ def _tokens(measured: Measured | None) -> str:
     )
 
 
-def _samples(runs: Sequence[Run], task: str, counted: Counted | None) -> tuple[int | None, str | None]:
+def _samples(runs: Sequence[FinishedRun], task: str, counted: Counted | None) -> tuple[int | None, str | None]:
     """Records of a task that can be used: as measured, or of all runs on the mix; None where these do not agree."""
     counts = {run.usable[task] for run in runs if run.names[2] == MIX and task in run.usable}
     found = ", ".join(f"{count:,}" for count in sorted(counts))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from hycam_exp.evaluation.metrics import METRICS, declared
 from hycam_exp.evaluation.metrics import SCORES as TITLES
 from hycam_exp.evaluation.retention import TASK as RETENTION
-from hycam_exp.report.frame import Run
-from hycam_exp.report.select import Row
+from hycam_exp.report.frame import FinishedRun
+from hycam_exp.report.select import SelectedRow
 from hycam_exp.report.tables.table import Column
 
 
@@ -20,7 +20,7 @@ class Measure:
     """A metric of `METRICS`, or a name of its own for what `value` gives."""
     task: str = "mean"
     digits: str = ".3f"
-    value: Callable[[Run], float | None] | None = None
+    value: Callable[[FinishedRun], float | None] | None = None
     """What it shows of a run, where that is no score."""
 
     @property
@@ -33,7 +33,7 @@ class Measure:
         better = declared(self.metric).better if self.metric in METRICS else "none"
         return Column(group=group, name=self.name, better=better, digits=self.digits)
 
-    def values(self, row: Row, task: str | None = None) -> list[float | None]:
+    def values(self, row: SelectedRow, task: str | None = None) -> list[float | None]:
         """The value of every fold."""
         return row.of_folds(self.value) if self.value else row.values(self.metric, task or self.task)
 

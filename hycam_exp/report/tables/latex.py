@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hycam_exp.report.tables.table import BEST, SECOND, Cell, Column, Row, Table, folds, legend, signs
+from hycam_exp.report.tables.table import BEST, SECOND, Column, Table, TableCell, TableRow, folds, legend, signs
 
 _ESCAPES = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -71,7 +71,7 @@ def _is_crowded(table: Table) -> bool:
     return len(table.columns) > 9
 
 
-def _row(row: Row, columns: Sequence[Column], is_crowded: bool) -> list[str]:
+def _row(row: TableRow, columns: Sequence[Column], is_crowded: bool) -> list[str]:
     """A line; in a crowded table spreads and folds stand in a second one, below their values."""
     placed = list(zip(row.cells, columns, strict=True))
     if not is_crowded or not any(small_text(cell, column) for cell, column in placed):
@@ -85,12 +85,12 @@ def _line(cells: Sequence[str]) -> str:
     return rf"{' & '.join(cells)} \\"
 
 
-def cell_text(cell: Cell, column: Column) -> str:
+def cell_text(cell: TableCell, column: Column) -> str:
     """A value with its marks, then spread and folds in small."""
     return f"{value_text(cell, column)} {small_text(cell, column)}".rstrip()
 
 
-def value_text(cell: Cell, column: Column) -> str:
+def value_text(cell: TableCell, column: Column) -> str:
     """A value with its star inside its mark, as in the paper."""
     text = _MINUS.sub("$-$", escape(column.shown(cell.value) + signs(cell)))
     if cell.value is not None:
@@ -98,7 +98,7 @@ def value_text(cell: Cell, column: Column) -> str:
     return text
 
 
-def small_text(cell: Cell, column: Column) -> str:
+def small_text(cell: TableCell, column: Column) -> str:
     """Spread and folds; empty where there are none."""
     small = [] if cell.spread is None else [rf"$\pm${escape(column.spread_shown(cell.spread))}"]
     small += [folds(cell)] if folds(cell) else []

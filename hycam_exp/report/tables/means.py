@@ -10,7 +10,7 @@ from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import SCORES
 from hycam_exp.evaluation.retention import TASK as RETENTION
 from hycam_exp.report import titles
-from hycam_exp.report.select import Row, Selection
+from hycam_exp.report.select import SelectedRow, Selection
 from hycam_exp.report.titles import number
 from hycam_exp.runtime import terminal
 
@@ -28,7 +28,7 @@ def means(selection: Selection, console: Console) -> None:
             terminal.show(console, _table(rows, title), _narrow(rows, title))
 
 
-def _table(rows: Sequence[Row], title: str) -> Table:
+def _table(rows: Sequence[SelectedRow], title: str) -> Table:
     """A line for each row, mean +- standard deviation over its folds."""
     found = Table(title=title, title_justify="left")
     found.add_column("method")
@@ -38,7 +38,7 @@ def _table(rows: Sequence[Row], title: str) -> Table:
     return found
 
 
-def _narrow(rows: Sequence[Row], title: str) -> Table:
+def _narrow(rows: Sequence[SelectedRow], title: str) -> Table:
     """The same in 80 columns: standard deviations stand under their means."""
     found = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
     found.add_column("method")
@@ -49,13 +49,13 @@ def _narrow(rows: Sequence[Row], title: str) -> Table:
     return found
 
 
-def _line(row: Row) -> list[str]:
+def _line(row: SelectedRow) -> list[str]:
     change = number(row.mean("ppl_change", RETENTION), "+.1%")
     scores = [_cell(row, metric) for metric in SCORES]
     return [row.label, f"{len(row.folds)}/{NUM_FOLDS}", *scores, change, f"{row.runs[0].parameters:,}"]
 
 
-def _cell(row: Row, metric: str) -> str:
+def _cell(row: SelectedRow, metric: str) -> str:
     """Mean and sample standard deviation over folds; a dash where a fold has no such score."""
     mean, spread = row.mean(metric), row.spread(metric)
     return number(mean) if mean is None or spread is None else f"{number(mean)} +- {number(spread)}"

@@ -51,7 +51,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class TableCell:
     """A value with all that is known of it; what is absent is None."""
 
     value: Value | None = None
@@ -84,7 +84,7 @@ class Cell:
     resampled: "Resampled | None" = None
     """The same over test samples."""
 
-    def compared_with(self, comparison: "Comparison", resampled: "Resampled | None") -> "Cell":
+    def compared_with(self, comparison: "Comparison", resampled: "Resampled | None") -> "TableCell":
         """The cell with its comparison, and the marks that follow from it."""
         return replace(
             self, comparison=comparison, resampled=resampled, star=comparison.star,
@@ -113,11 +113,11 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """A line: its label and a cell for each column."""
 
     label: str
-    cells: Sequence[Cell]
+    cells: Sequence[TableCell]
     section: str = ""
     """The heading under which rows stand together; empty where there is none."""
     rule: bool = False
@@ -133,7 +133,7 @@ class Table:
     corner: str
     """The heading of the labels."""
     columns: Sequence[Column]
-    rows: Sequence[Row]
+    rows: Sequence[TableRow]
     notes: Sequence[str] = ()
     facts: Sequence[str] = ()
     """Sentences of the caption on how ours came about."""
@@ -201,7 +201,8 @@ def published(table: Table) -> Table:
         replace(
             row,
             cells=[
-                Cell(value=cell.published, mark=cell.published_mark, star=cell.published_star) for cell in row.cells
+                TableCell(value=cell.published, mark=cell.published_mark, star=cell.published_star)
+                for cell in row.cells
             ],
         )
         for row in table.rows
@@ -219,12 +220,12 @@ def compared(table: Table) -> Table:
     names = list(dict.fromkeys(column.name for column in table.columns if column.digits))
     first = {name: next(column for column in table.columns if column.name == name) for name in names}
     columns = [column for name in names for column in _compared_columns(first[name])]
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for group in dict.fromkeys(column.group for column in table.columns):
         places = [next(i for i, c in enumerate(table.columns) if (c.group, c.name) == (group, name)) for name in names]
         for place, row in enumerate(table.rows):
             cells = [part for place in places for part in _compared_cells(row.cells[place], table.columns[place])]
-            rows.append(Row(label=row.label, cells=cells, section=group, rule=place == 0 and bool(rows)))
+            rows.append(TableRow(label=row.label, cells=cells, section=group, rule=place == 0 and bool(rows)))
     title = f"{table.title} Ours beside published; difference = ours - published (share of the published value)."
     return replace(
         table, name=f"{table.name}_compared", title=title, columns=columns, rows=rows, group_heading="Metric",
@@ -238,28 +239,28 @@ def _compared_columns(column: Column) -> list[Column]:
     return [ours, published, replace(ours, name="difference", digits="")]
 
 
-def _compared_cells(cell: Cell, column: Column) -> list[Cell]:
+def _compared_cells(cell: TableCell, column: Column) -> list[TableCell]:
     ours = replace(cell, published=None, published_mark=None, published_star=False)
-    theirs = Cell(value=cell.published, mark=cell.published_mark, star=cell.published_star)
+    theirs = TableCell(value=cell.published, mark=cell.published_mark, star=cell.published_star)
     signed = column.digits.replace(",", "+,") if "," in column.digits else f"+{column.digits}"
     if cell.difference is None:
-        return [ours, theirs, Cell()]
+        return [ours, theirs, TableCell()]
     share = "" if cell.difference_share is None else f" ({number(cell.difference_share, '+.1%')})"
-    return [ours, theirs, Cell(value=f"{number(cell.difference, signed)}{share}")]
+    return [ours, theirs, TableCell(value=f"{number(cell.difference, signed)}{share}")]
 
 
 MIXED, WORSE = "\N{DAGGER}", "\N{BLACK DOWN-POINTING TRIANGLE}"
 STAR = "*"
 
 
-def signs(cell: Cell) -> str:
+def signs(cell: TableCell) -> str:
     """The signs behind a value; what holds without the corrections alone stands in brackets."""
     better = STAR if cell.star else f"({STAR})" if cell.star_uncorrected else ""
     worse = WORSE if cell.worse else f"({WORSE})" if cell.worse_uncorrected else ""
     return better + worse + MIXED * cell.is_mixed
 
 
-def folds(cell: Cell) -> str:
+def folds(cell: TableCell) -> str:
     """3/5 where a value is the mean of some folds only, else nothing."""
     return f"({cell.folds}/{cell.num_folds})" if cell.value is not None and not cell.is_complete else ""
 

@@ -11,10 +11,10 @@ from hycam_exp.report.tables.table import (
     BEST,
     PLUS_MINUS,
     SECOND,
-    Cell,
     Column,
-    Row,
     Table,
+    TableCell,
+    TableRow,
     Value,
     compared,
     folds,
@@ -80,7 +80,7 @@ def markdown(table: Table) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _cell(cell: Cell, column: Column) -> str:
+def _cell(cell: TableCell, column: Column) -> str:
     """A value with spread, folds and marks."""
     text = escape(column.shown(cell.value))
     if cell.value is not None:
@@ -113,7 +113,7 @@ def long_csv(table: Table) -> str:
     return stream.getvalue()
 
 
-def _values(row: Row, column: Column, cell: Cell) -> Sequence[Value | bool | None]:
+def _values(row: TableRow, column: Column, cell: TableCell) -> Sequence[Value | bool | None]:
     return [
         row.label, column.group, column.name, cell.value, cell.spread, cell.folds, cell.num_folds, cell.mark, cell.star,
         cell.star_uncorrected, cell.worse, cell.worse_uncorrected, cell.published, cell.published_mark,
@@ -121,7 +121,7 @@ def _values(row: Row, column: Column, cell: Cell) -> Sequence[Value | bool | Non
     ]  # fmt: skip
 
 
-def _compared(cell: Cell) -> Sequence[Value | None]:
+def _compared(cell: TableCell) -> Sequence[Value | None]:
     """What the cell is compared with, and how."""
     c, resampled = cell.comparison, cell.resampled
     if c is None:

@@ -8,7 +8,7 @@ import pytest
 from hycam_exp.records.record import Curves, RunRecord
 from hycam_exp.report.claims.cost import claims, mean_training_loss, parameters, steps_to
 from hycam_exp.report.claims.statements import FAILS, HOLDS, UNKNOWN, Finding, Statement
-from hycam_exp.report.frame import Run
+from hycam_exp.report.frame import FinishedRun
 from hycam_exp.report.published import read
 from tests.report.claims.test_evidence import evidence_of, of
 from tests.report.conftest import mini_records
@@ -49,7 +49,7 @@ def test_published_verdicts_follow_from_the_closed_forms() -> None:
     assert all(s.ours[0].verdict == UNKNOWN for s in statements([]))
 
 
-def curves(train: list[float], validation: list[tuple[int, float]]) -> Run:
+def curves(train: list[float], validation: list[tuple[int, float]]) -> FinishedRun:
     rows = Curves(
         train=[{"step": i + 1, "loss": loss} for i, loss in enumerate(train)],
         validation=[{"step": step, "loss": loss} for step, loss in validation],
@@ -76,7 +76,7 @@ def test_convergence_compares_runs_within_a_fold() -> None:
     fold, the steps that all have are compared; no curves tell nothing.
     """
 
-    def both(first: Run, second: Run) -> Finding:
+    def both(first: FinishedRun, second: FinishedRun) -> Finding:
         records = [
             dataclasses.replace(r, curves=run.record.curves)
             for method, run in (("hycam", first), ("lora", second))

@@ -8,7 +8,7 @@ import pytest
 from hycam_exp.records.record import RunRecord
 from hycam_exp.report import titles
 from hycam_exp.report.claims.evidence import BASELINES, PEFT_BASELINES, Evidence, Scoreboard, gather
-from hycam_exp.report.select import OURS, Row
+from hycam_exp.report.select import OURS, SelectedRow
 from tests.report.conftest import MINI, mini_records, mini_row
 from tests.report.toy import selection_of
 
@@ -105,7 +105,7 @@ def test_of_several_variants_that_stands_beside_hycam_which_is_as_its_yaml_sets_
     """Of RieMoE-LoRA the clipped one."""
     (mix,) = evidence_of(mini_records())
     (backbone,) = mix.backbones
-    beside: dict[str, Row] = backbone.beside_hycam((OURS, *BASELINES))
+    beside: dict[str, SelectedRow] = backbone.beside_hycam((OURS, *BASELINES))
     assert [row.label for row in beside.values()] == [OURS, *BASELINES]
 
 

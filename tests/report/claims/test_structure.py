@@ -13,7 +13,7 @@ from hycam_exp.report.claims.evidence import Evidence, gather
 from hycam_exp.report.claims.statements import FAILS, HOLDS, UNKNOWN, Finding
 from hycam_exp.report.claims.structure import claims, silhouette, smallest_share
 from hycam_exp.report.published import read
-from hycam_exp.report.sources import Source
+from hycam_exp.report.sources import RecordSource
 from tests.report.claims.test_evidence import evidence_of, of
 from tests.report.toy import known_experiments, record, run_of, selection_of
 
@@ -72,7 +72,7 @@ def test_silhouette_is_sklearns() -> None:
 def test_clusters_are_told_by_the_drawn_points(tmp_path: Path) -> None:
     """Further apart with CAM than without: it holds; the other way it does not; without a figure the command is
     named."""
-    source = Source(tmp_path / "records", tmp_path)
+    source = RecordSource(tmp_path / "records", tmp_path)
     path = tmp_path / "figures" / of("hycam")[0].run_id / "tsne.csv"
     path.parent.mkdir(parents=True)
 

@@ -17,7 +17,7 @@ from hycam_exp.report.figures.lines import over_folds
 from hycam_exp.report.figures.palette import METHODS, looks_of
 from hycam_exp.report.figures.palette import TASKS as LOOKS
 from hycam_exp.report.select import Selection, select
-from hycam_exp.report.sources import Source
+from hycam_exp.report.sources import RecordSource
 from tests.report.conftest import MINI, mini_frame, mini_rows
 from tests.report.figures.made import record
 from tests.report.toy import known_experiments, rows_of, selection_of
@@ -184,7 +184,7 @@ def test_a_record_more_draws_only_what_shows_it(tmp_path, monkeypatch):
         for run in runs:
             Store(tmp_path / "runs", tmp_path).write(run)
         cache = kept_in(tmp_path)
-        selection = selection_of(runs, Source.own(tmp_path))
+        selection = selection_of(runs, RecordSource.own(tmp_path))
         with catalogue.Drawing(selection, tmp_path / "figures", cache, processes=1) as drawing:
             found = {path.stem: path.stat().st_mtime_ns for path in paths(drawing.files())}
         cache.save()

@@ -125,7 +125,7 @@ def test_what_a_mean_is_over_is_said(counts, over, text):
     for number, unit in zip(counts, over, strict=True):
         records = [record(**({"fold": n} if unit == "fold" else {"seed": n})) for n in range(number)]
         (row,) = rows_of(records)
-        made.append(lines.Line(row=row, tail="", look=METHODS["lora"], over=unit))
+        made.append(lines.FigureLine(row=row, tail="", look=METHODS["lora"], over=unit))
     assert lines.basis(made) == text
 
 

@@ -13,7 +13,7 @@ from hycam_exp.report import settings
 from hycam_exp.report.figures import trained, tsne, weight_matrix
 from hycam_exp.report.figures.__main__ import main
 from hycam_exp.report.frame import parsed
-from hycam_exp.report.sources import Source
+from hycam_exp.report.sources import RecordSource
 from tests.report.conftest import MINI, RESULTS
 
 
@@ -68,7 +68,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     run = quick(folder, "method=hycam", "recipe.learning_rate=1e-2")
     run_id = run_cell(run).run_id
-    return folder, run_id, trained.load(run_id, folder / "outputs", [Source.own(folder / "results")])
+    return folder, run_id, trained.load(run_id, folder / "outputs", [RecordSource.own(folder / "results")])
 
 
 @pytest.mark.slow

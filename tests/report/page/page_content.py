@@ -14,8 +14,8 @@ from hycam_exp.report.claims.statements import Finding, Statement
 from hycam_exp.report.experiments import Progress
 from hycam_exp.report.frame import Problem
 from hycam_exp.report.page import PageContent, sample_texts
-from hycam_exp.report.sources import Source
-from hycam_exp.report.tables.table import Cell, Column, Row, Table, marked
+from hycam_exp.report.sources import RecordSource
+from hycam_exp.report.tables.table import Column, Table, TableCell, TableRow, marked
 from tests.made import COUNTS, RECORD
 from tests.report import toy
 
@@ -69,14 +69,14 @@ def table() -> Table:
     columns = [
         Column(group=group, name="PPL", better="lower") for group in ("Llama <i>2</i>", "a long name of a backbone")
     ]
-    missing = Cell(folds=0, num_folds=5, published=3.5, command=COMMAND)
-    part = Cell(value=1.9, spread=0.1, folds=3, num_folds=5, note=HOSTILE, command=COMMAND, published=3.0)
-    whole = Cell(value=1.5, spread=0.2, folds=5, num_folds=5, star=True, published=2.0)
-    best = Cell(value=1.25, spread=0.2, folds=5, num_folds=5, published=2.5)
+    missing = TableCell(folds=0, num_folds=5, published=3.5, command=COMMAND)
+    part = TableCell(value=1.9, spread=0.1, folds=3, num_folds=5, note=HOSTILE, command=COMMAND, published=3.0)
+    whole = TableCell(value=1.5, spread=0.2, folds=5, num_folds=5, star=True, published=2.0)
+    best = TableCell(value=1.25, spread=0.2, folds=5, num_folds=5, published=2.5)
     rows = [
-        Row(label="LoRA", cells=[missing, whole]),
-        Row(label=f"HyCAM {HOSTILE}", cells=[part, best]),
-        Row(label="Full Finetune", cells=[whole, part], rule=True),
+        TableRow(label="LoRA", cells=[missing, whole]),
+        TableRow(label=f"HyCAM {HOSTILE}", cells=[part, best]),
+        TableRow(label="Full Finetune", cells=[whole, part], rule=True),
     ]
     return marked(
         Table(name="t", title=f"A title {HOSTILE}", corner="Method", columns=columns, rows=rows, has_published=True)
@@ -93,7 +93,7 @@ def png() -> bytes:
 def content(results: Path, folds: int = 2) -> PageContent:
     """All that a page may have; the samples and the figure are written to the folder."""
     records = [record(method, fold) for method in METHODS for fold in range(folds)]
-    source = Source.own(results)
+    source = RecordSource.own(results)
     for made in records:
         path = source.samples(made.run_id)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,10 +20,10 @@ from hycam_exp.report.page.document import FOLDER, SCRIPTS
 from hycam_exp.report.page.packing import Pool, inline_json, rounded
 from hycam_exp.report.page.run_view import MOST_POINTS, run_view
 from hycam_exp.report.page.table_view import TableViews
-from hycam_exp.report.sources import Source
+from hycam_exp.report.sources import RecordSource
 from hycam_exp.report.statistics.bootstrap import Resampled
 from hycam_exp.report.statistics.significance import Comparison
-from hycam_exp.report.tables.table import Cell, Column, Row, Table
+from hycam_exp.report.tables.table import Column, Table, TableCell, TableRow
 from tests.report.page.page_content import COMMAND, HOSTILE, METHODS, TASKS, content, record, samples
 from tests.report.toy import run_of
 
@@ -149,8 +149,8 @@ def test_a_cell_says_what_it_is_compared_with() -> None:
     )  # fmt: skip
     resampled = Resampled(difference=-0.5, interval=(-0.75, -0.25), share_better=1.0, groups=1234)
     column = Column(group="", name="PPL")
-    cells = [Cell(value=1.0, comparison=comparison, resampled=of) for of in (resampled, None)]
-    table = Table(name="t", title="", corner="", columns=[column] * 2, rows=[Row(label="HyCAM", cells=cells)])
+    cells = [TableCell(value=1.0, comparison=comparison, resampled=of) for of in (resampled, None)]
+    table = Table(name="t", title="", corner="", columns=[column] * 2, rows=[TableRow(label="HyCAM", cells=cells)])
     found = [detail.lines for detail in TableViews(table).details.values()]
     over_folds = (
         "HyCAM minus RieMoE-LoRA (recipe.clip=null), the best other PEFT row: -0.5000, 95% -0.7500 to -0.2500.",
@@ -179,14 +179,14 @@ def test_a_cell_never_run_is_a_dash_with_its_command(page: Page, text: str) -> N
 def test_a_cell_says_on_demand_what_it_does_not_show() -> None:
     """A command alone, a star without correction and mixed records have a detail; a plain value has none."""
     cells = [
-        Cell(command=COMMAND),
-        Cell(value=1.0, worse_uncorrected=True, folds=5, num_folds=5),
-        Cell(value=1.0, star=True, star_uncorrected=True, folds=5, num_folds=5),
-        Cell(value=1.0, is_mixed=True),
-        Cell(value=1.0, spread=0.1, folds=5, num_folds=5),
+        TableCell(command=COMMAND),
+        TableCell(value=1.0, worse_uncorrected=True, folds=5, num_folds=5),
+        TableCell(value=1.0, star=True, star_uncorrected=True, folds=5, num_folds=5),
+        TableCell(value=1.0, is_mixed=True),
+        TableCell(value=1.0, spread=0.1, folds=5, num_folds=5),
     ]
     columns = [Column(group="", name=str(number)) for number in range(len(cells))]
-    made = Table(name="t", title="T", corner="M", columns=columns, rows=[Row(label="LoRA", cells=cells)])
+    made = Table(name="t", title="T", corner="M", columns=columns, rows=[TableRow(label="LoRA", cells=cells)])
     ((_, (row,)),) = TableViews(made).views[0].sections
     *told, plain = [cell.detail for cell in row.cells]
     other = "the best other PEFT row"
@@ -259,19 +259,19 @@ def test_texts_are_kept_to_what_a_page_can_hold(tmp_path: Path, monkeypatch: pyt
     """The first samples of every task that fit for all runs, and the page says how many; one too long is cut."""
     made = content(tmp_path)
     ids = [run.id for row in made.rows for run in row.runs]
-    whole = sample_texts.read(Source.own(tmp_path), [*ids, "absent"])
+    whole = sample_texts.read(RecordSource.own(tmp_path), [*ids, "absent"])
     assert (whole.per_task, whole.found_per_task, whole.runs["absent"]) == (3, 3, {})
     assert whole.runs[ids[0]]["dolly"][1]["ppl"] == pytest.approx(2.718281828 ** (2 / 4))
     firsts = len(HOSTILE) * len(TASKS) * len(ids)
     for most, kept in ((firsts, 1), (0, 1), (10 * firsts, 3)):
         monkeypatch.setattr(sample_texts, "MOST_CHARACTERS", most)
-        assert sample_texts.read(Source.own(tmp_path), ids).per_task == kept
+        assert sample_texts.read(RecordSource.own(tmp_path), ids).per_task == kept
     monkeypatch.setattr(sample_texts, "LONGEST_TEXT", 4)
-    first = sample_texts.read(Source.own(tmp_path), ids).runs[ids[0]]["dolly"][0]["prediction"]
+    first = sample_texts.read(RecordSource.own(tmp_path), ids).runs[ids[0]]["dolly"][0]["prediction"]
     assert first == f"</sc [{len(HOSTILE) - 4} characters more in the samples file]"
     monkeypatch.setattr(sample_texts, "MOST_CHARACTERS", 1)
     assert "On this page are the first 1 of 3 texts of each task and run" in document(
-        replace(made, samples=sample_texts.read(Source.own(tmp_path), ids))
+        replace(made, samples=sample_texts.read(RecordSource.own(tmp_path), ids))
     )
 
 
@@ -280,8 +280,8 @@ def test_a_perplexity_that_no_float_holds_is_none(tmp_path: Path) -> None:
     made = content(tmp_path)
     run_id = made.rows[0].runs[0].id
     rows = [row | {"nats": nats} for row, nats in zip(samples(run_id)[:3], (60.0 * 4, 1e4, None), strict=True)]
-    pq.write_table(pa.Table.from_pylist(rows), Source.own(tmp_path).samples(run_id))
-    (shown,) = sample_texts.read(Source.own(tmp_path), [run_id]).runs[run_id].values()
+    pq.write_table(pa.Table.from_pylist(rows), RecordSource.own(tmp_path).samples(run_id))
+    (shown,) = sample_texts.read(RecordSource.own(tmp_path), [run_id]).runs[run_id].values()
     assert [row["ppl"] for row in shown] == [math.exp(60), None, None]
 
 

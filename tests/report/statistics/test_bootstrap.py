@@ -17,8 +17,8 @@ from scipy import stats
 from hycam_exp.report.cache import Cache, kept_in
 from hycam_exp.report.frame import read
 from hycam_exp.report.samples import COLUMNS, RESAMPLED, Samples, score
-from hycam_exp.report.select import Row, select
-from hycam_exp.report.sources import Source
+from hycam_exp.report.select import SelectedRow, select
+from hycam_exp.report.sources import RecordSource
 from hycam_exp.report.statistics import bootstrap
 from hycam_exp.report.statistics.bootstrap import Bootstrap, check_paired, draws, resample
 from tests.report.conftest import MINI
@@ -26,13 +26,13 @@ from tests.report.toy import known_experiments
 
 
 @cache
-def study_rows() -> tuple[Row, ...]:
+def study_rows() -> tuple[SelectedRow, ...]:
     """The committed rows, with the names that tasks have in their samples files."""
     (group,) = select(read(MINI, known_experiments()), known_experiments()).groups
     return group.rows
 
 
-def mini_row(method: str) -> Row:
+def mini_row(method: str) -> SelectedRow:
     return next(row for row in study_rows() if row.label == method)
 
 
@@ -263,27 +263,27 @@ def test_unreadable_samples_are_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Source:
+def source(tmp_path: Path) -> RecordSource:
     """The samples of two rows."""
-    found = Source(tmp_path / "records", tmp_path)
+    found = RecordSource(tmp_path / "records", tmp_path)
     found.records.mkdir()
     for run in (run for method in ("hycam", "lora") for run in mini_row(method).runs):
         shutil.copy(MINI.samples(run.id), found.records)
     return found
 
 
-def compare(source: Source, cache: Cache, resamples: int = 50) -> Bootstrap:
+def compare(source: RecordSource, cache: Cache, resamples: int = 50) -> Bootstrap:
     """A bootstrap that has compared the two rows."""
     found = Bootstrap(source, cache, resamples)
     found.compare(mini_row("hycam"), mini_row("lora"), "ppl", "mean")
     return found
 
 
-def sampled(source: Source, row: Row) -> Path:
+def sampled(source: RecordSource, row: SelectedRow) -> Path:
     return source.samples(row.runs[0].id)
 
 
-def test_it_is_that_of_the_two_rows(source: Source) -> None:
+def test_it_is_that_of_the_two_rows(source: RecordSource) -> None:
     """By score and task; of what is not defined there is none."""
     hycam, lora = mini_row("hycam"), mini_row("lora")
     drawn = bootstrap.resample_rows([hycam, lora], MINI, 50)
@@ -293,7 +293,7 @@ def test_it_is_that_of_the_two_rows(source: Source) -> None:
     assert found.compare(hycam, lora, "ppl", "absent") is None
 
 
-def test_it_is_remembered_until_a_samples_file_changes(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_remembered_until_a_samples_file_changes(source: RecordSource, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or another number of resamples is asked for."""
     calls: list[object] = []
     whole = bootstrap.resample_rows
@@ -310,7 +310,7 @@ def test_it_is_remembered_until_a_samples_file_changes(source: Source, monkeypat
     assert len(calls) == 3
 
 
-def test_samples_that_cannot_be_compared_are_named_in_every_report(source: Source) -> None:
+def test_samples_that_cannot_be_compared_are_named_in_every_report(source: RecordSource) -> None:
     """Other test records are a problem, once; no samples file is none, and there is no bootstrap."""
     path = sampled(source, mini_row("lora"))
     pq.write_table(pq.read_table(path).slice(1), path)

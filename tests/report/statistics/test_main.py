@@ -8,24 +8,24 @@ import pytest
 
 from hycam_exp.records.record import RunRecord
 from hycam_exp.records.store import Store
-from hycam_exp.report.select import Group, select
+from hycam_exp.report.select import ComparableRows, select
 from hycam_exp.report.statistics import __main__ as command
-from hycam_exp.report.statistics.__main__ import Line, lines
+from hycam_exp.report.statistics.__main__ import ScoreComparison, lines
 from tests.report.conftest import MINI, RESULTS, WORDS, mini_frame, mini_records
 from tests.report.toy import known_experiments, selection_of
 
 
-def group_of(records: list[RunRecord]) -> Group:
+def group_of(records: list[RunRecord]) -> ComparableRows:
     (group,) = selection_of(records, MINI).groups
     return group
 
 
 @pytest.fixture(scope="module")
-def found() -> list[Line]:
+def found() -> list[ScoreComparison]:
     return lines(group_of(mini_records()), MINI, 200)[0]
 
 
-def test_every_other_row_and_score_has_a_line(found: list[Line]) -> None:
+def test_every_other_row_and_score_has_a_line(found: list[ScoreComparison]) -> None:
     """Eight rows but for full fine-tuning, three scores each, corrected together."""
     assert len({line.comparison.baseline for line in found}) == 8
     assert len(found) == 24
@@ -34,7 +34,7 @@ def test_every_other_row_and_score_has_a_line(found: list[Line]) -> None:
         assert line.comparison.p_corrected_holm >= line.comparison.p_corrected_resampled
 
 
-def test_both_ways_see_the_same_difference(found: list[Line]) -> None:
+def test_both_ways_see_the_same_difference(found: list[ScoreComparison]) -> None:
     """The bootstrap starts from the difference over folds, and its interval holds it."""
     for line in found:
         assert line.bootstrap.difference == pytest.approx(line.comparison.difference, abs=1e-9)
@@ -55,7 +55,7 @@ def test_a_row_without_all_folds_has_no_line_and_is_named() -> None:
     assert lines(group_of(cut("hycam")), MINI, 20) == ([], ["tiny_llama-mini: hycam lacks fold 4"])
 
 
-def test_a_sweeps_values_are_neither_ours_nor_rivals(found: list[Line]) -> None:
+def test_a_sweeps_values_are_neither_ours_nor_rivals(found: list[ScoreComparison]) -> None:
     """Of all committed records the lines are those of the methods alone."""
     (group,) = select(mini_frame(), known_experiments()).groups
     assert [line.comparison for line in lines(group, MINI, 20)[0]] == [line.comparison for line in found]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hycam_exp.evaluation.metrics import Score
-from hycam_exp.report.select import Row
+from hycam_exp.report.select import SelectedRow
 from hycam_exp.report.statistics import significance as statistics
 from hycam_exp.report.statistics.significance import (
     Comparison,
@@ -31,7 +31,7 @@ A, B = [1.80, 1.71, 1.93, 1.85, 1.79], [1.62, 1.60, 1.63, 1.68, 1.51]
 fold_values = st.lists(st.floats(-10, 10), min_size=5, max_size=5)
 
 
-def settings(method: str, values: Sequence[float | None], metric: str = "ppl") -> Row:
+def settings(method: str, values: Sequence[float | None], metric: str = "ppl") -> SelectedRow:
     """A row whose folds, counted from 0, have these values."""
     records = [
         dataclasses.replace(record(fold, None, method), scores=[Score(task="mean", metric=metric, value=value, n=5)])
@@ -155,7 +155,7 @@ def test_compare_takes_the_best_rival_in_the_metrics_direction() -> None:
 def test_seeds_are_averaged_within_a_fold_before_it_is_paired() -> None:
     """Two seeds of each fold count as their mean: the comparison is that of the means, with five differences."""
 
-    def seeded(method: str, values: list[float]) -> Row:
+    def seeded(method: str, values: list[float]) -> SelectedRow:
         made = [record(f, v + d, method, seed=s) for f, v in enumerate(values) for s, d in ((f, -0.25), (10 + f, 0.25))]
         (row,) = rows_of(made)
         return row

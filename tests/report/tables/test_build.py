@@ -17,7 +17,7 @@ from hycam_exp.report.experiments import Expected, Experiments
 from hycam_exp.report.tables import text
 from hycam_exp.report.tables.build import Report
 from hycam_exp.report.tables.build import build as build_tables
-from hycam_exp.report.tables.table import Cell, Table
+from hycam_exp.report.tables.table import Table, TableCell
 from tests.made import COUNTS
 from tests.report.conftest import mini_records
 from tests.report.toy import TASKS, known_experiments, record, selection_of
@@ -37,7 +37,7 @@ def tables(report: Report) -> dict[str, Table]:
     return {table.name: table for table in report.tables}
 
 
-def cell(table: Table, label: str, name: str, group: str = "") -> Cell:
+def cell(table: Table, label: str, name: str, group: str = "") -> TableCell:
     (row,) = [row for row in table.rows if row.label == label]
     (place,) = [i for i, c in enumerate(table.columns) if (c.group, c.name) == (group, name)]
     return row.cells[place]

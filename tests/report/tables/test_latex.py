@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hycam_exp.report.tables.latex import document, latex
-from hycam_exp.report.tables.table import Column, Row, compared, published
+from hycam_exp.report.tables.table import Column, TableRow, compared, published
 from tests.report.toy import toy_table
 
 
@@ -83,7 +83,7 @@ def test_every_sign_survives(tmp_path: Path) -> None:
     """All printable ASCII, in label, note and title, compiles and comes out as it went in."""
     signs = "".join(c for c in string.printable if c.isprintable() and c != " ")
     table = toy_table()
-    row = Row(label=f"X{signs}X", cells=table.rows[2].cells)
+    row = TableRow(label=f"X{signs}X", cells=table.rows[2].cells)
     source = document([latex(replace(table, rows=[row], columns=table.columns, notes=[signs], title=signs))])
     text = compiled(tmp_path, source)
     for fancy, plain in (

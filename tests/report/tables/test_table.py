@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from hycam_exp.report.tables.table import Cell, Column, Row, Table, compared, marked, published
+from hycam_exp.report.tables.table import Column, Table, TableCell, TableRow, compared, marked, published
 from tests.report.toy import toy_table
 
 
 def one_column(values: list[float | None], better: str = "lower", folds: int = 5) -> Table:
-    rows = [Row(label=str(i), cells=[Cell(value=v, folds=5, num_folds=5)]) for i, v in enumerate(values)]
+    rows = [TableRow(label=str(i), cells=[TableCell(value=v, folds=5, num_folds=5)]) for i, v in enumerate(values)]
     rows[0] = replace(rows[0], cells=[replace(rows[0].cells[0], folds=folds)])
     return Table(name="t", title="", corner="", columns=[Column(group="", name="PPL", better=better)], rows=rows)
 
@@ -39,11 +39,11 @@ def test_a_mean_of_some_folds_is_not_ranked() -> None:
 
 def test_the_difference_is_ours_minus_published() -> None:
     """Its share is of the published value; without either there is none."""
-    cell = Cell(value=1.5, published=2.0)
+    cell = TableCell(value=1.5, published=2.0)
     assert (cell.difference, cell.difference_share) == (-0.5, -0.25)
-    for other in (Cell(value=1.5), Cell(published=2.0), Cell(value="a", published="b")):
+    for other in (TableCell(value=1.5), TableCell(published=2.0), TableCell(value="a", published="b")):
         assert (other.difference, other.difference_share) == (None, None)
-    assert Cell(value=1.0, published=0.0).difference_share is None
+    assert TableCell(value=1.0, published=0.0).difference_share is None
 
 
 def test_the_published_form_holds_the_papers_values_and_marks() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hycam_exp.report.statistics.bootstrap import Resampled
 from hycam_exp.report.statistics.significance import Comparison
 from hycam_exp.report.tables import table as table_module
-from hycam_exp.report.tables.table import Cell, compared, legend, published, signs
+from hycam_exp.report.tables.table import TableCell, compared, legend, published, signs
 from hycam_exp.report.tables.text import FIELDS, contents, escape, long_csv, markdown
 from tests.report.toy import toy_table
 
@@ -63,10 +63,10 @@ def test_no_text_can_break_a_table() -> None:
 def test_worse_is_marked_as_visibly_as_better() -> None:
     """Each with a sign, in brackets where it holds without the corrections alone, and a sentence."""
     down = SIGNS["WORSE"]
-    assert signs(Cell(star=True, star_uncorrected=True)) == "*"
-    assert signs(Cell(worse=True, worse_uncorrected=True)) == down
-    assert [signs(Cell(star_uncorrected=True)), signs(Cell(worse_uncorrected=True))] == ["(*)", f"({down})"]
-    row = replace(toy_table().rows[0], cells=[Cell(worse_uncorrected=True, value=1.0)] * 2)
+    assert signs(TableCell(star=True, star_uncorrected=True)) == "*"
+    assert signs(TableCell(worse=True, worse_uncorrected=True)) == down
+    assert [signs(TableCell(star_uncorrected=True)), signs(TableCell(worse_uncorrected=True))] == ["(*)", f"({down})"]
+    row = replace(toy_table().rows[0], cells=[TableCell(worse_uncorrected=True, value=1.0)] * 2)
     assert any(s.startswith(f"({down}): worse") for s in legend(replace(toy_table(), rows=[row])))
 
 
@@ -103,7 +103,7 @@ def test_what_a_cell_is_compared_with_stands_behind_it() -> None:
     resampled = Resampled(difference=-0.5, interval=(-0.625, -0.375), share_better=1.0, groups=9)
     table = toy_table()
     bare = replace(comparison, interval=None, effect=None, effect_interval=None)
-    cells = [Cell().compared_with(comparison, resampled), Cell().compared_with(bare, None)]
+    cells = [TableCell().compared_with(comparison, resampled), TableCell().compared_with(bare, None)]
     assert (cells[0].star, cells[0].star_uncorrected, cells[0].worse) == (True, True, False)
     table = replace(table, rows=[replace(table.rows[0], cells=cells)])
     found = [[row[name] for name in COMPARED] for row in csv.DictReader(io.StringIO(long_csv(table)))]
