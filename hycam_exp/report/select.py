@@ -228,7 +228,7 @@ class Selection:
         """The rows of an experiment's backbone, method and data with the same values of the method's own, by folds:
         they differ in recipe, evaluation or what the data mix is at most."""
         named = [row for row in self.rows if (row.model, row.method, row.data) == expected.names]
-        same = [r for r in named if not settings.apart(_of_method(r.variant), _of_method(variant))]
+        same = [r for r in named if not settings.apart(settings.of_method(r.variant), settings.of_method(variant))]
         return sorted(same, key=lambda row: (-len(row.folds), row.label))
 
     def told_of(self, names: tuple[str, str, str]) -> str | None:
@@ -251,10 +251,6 @@ class Selection:
         return SelectedRow(
             model=model, method=method, data=data, variant=variant, runs=runs, frame=self.frame, mixed=texts
         )
-
-
-def _of_method(variant: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in variant.items() if key.startswith("method.")}
 
 
 def elsewhere(run: FinishedRun, expected: Expected) -> str:

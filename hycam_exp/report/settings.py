@@ -53,6 +53,11 @@ def variant(of: Values, usual: Values) -> dict[str, Any]:
     return {key: of[key] for key in names if key in usual and not same(of[key], usual[key])}
 
 
+def of_method(of: Values) -> dict[str, Any]:
+    """The values that are the method's own."""
+    return {key: value for key, value in of.items() if key.startswith("method.")}
+
+
 def commonest(settings: Sequence[Values]) -> dict[str, Any]:
     """Of every name the value that at least half of the settings have, and no other so many."""
     found: dict[str, Any] = {}
