@@ -1,5 +1,6 @@
 """The SLURM launcher, with submitit's own executors: on a small imitation of SLURM's commands, and on this machine."""
 
+import os
 import re
 import shlex
 import time
@@ -195,8 +196,10 @@ def test_a_mistake_is_one_line_before_anything_is_submitted(
     assert not fake_slurm.exists()
 
 
-def test_without_slurm_the_launcher_says_so(tmp_path: Path) -> None:
+def test_without_slurm_the_launcher_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine without sbatch one line names the way out."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    monkeypatch.setenv("PATH", os.pathsep.join(folder for folder in folders if not Path(folder, "sbatch").exists()))
     done = command("-m", "fold=0,1", "hydra/launcher=slurm", cwd=tmp_path)
     expected = "error: hydra.launcher.cluster=slurm: there is no sbatch on this machine: start it on a login node, "
     assert (done.returncode, done.stdout) == (1, "")
