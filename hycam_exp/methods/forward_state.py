@@ -20,8 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hycam_exp.methods.hycam_forward import _share as share_of_step
-from hycam_exp.methods.hycam_forward import _with_loss as with_loss
+from hycam_exp.methods.hycam_forward import share_of_step, with_loss
 
 TASK_INDEX = "task_index"
 UNKNOWN = -1

@@ -105,7 +105,7 @@ class ForwardHooks:
             outputs["aux_loss"] = zero if auxiliary is None else auxiliary
         if labels is None or auxiliary is None:
             return outputs
-        return _with_loss(outputs, _share(labels, given.get("num_items_in_batch")) * auxiliary)
+        return with_loss(outputs, share_of_step(labels, given.get("num_items_in_batch")) * auxiliary)
 
     def _trained_layers(self) -> list[HyCAMLayer]:
         """The layers with something to balance, if this forward is one that can be trained."""
@@ -167,7 +167,7 @@ def _floats(outputs: Any) -> list[Tensor]:
     return [value for value in values if isinstance(value, Tensor) and value.is_floating_point()]
 
 
-def _with_loss(outputs: Any, auxiliary: Tensor) -> Any:
+def with_loss(outputs: Any, auxiliary: Tensor) -> Any:
     """The outputs with the loss that labels gave them and the auxiliary loss; a tuple's first is its loss."""
     if isinstance(outputs, tuple):
         return (outputs[0] + auxiliary, *outputs[1:])
@@ -176,7 +176,7 @@ def _with_loss(outputs: Any, auxiliary: Tensor) -> Any:
     return outputs
 
 
-def _share(labels: Tensor, num_items: Tensor | int | None) -> Tensor | float:
+def share_of_step(labels: Tensor, num_items: Tensor | int | None) -> Tensor | float:
     """A micro-batch's share of the tokens of its optimiser step, where HF's Trainer says how many those are.
 
     Its loss is then a sum over the step's tokens, so that the shares of the micro-batches add up to one.

@@ -21,7 +21,7 @@ from hycam_exp.methods.adapter_file import require
 from hycam_exp.methods.bridge import register
 from hycam_exp.methods.gating import gate_weights
 from hycam_exp.methods.routed import RoutedLinear, RoutedModel, attach_stack, in_pefts_words, mix
-from hycam_exp.methods.stacked import StackedConfig, kaiming
+from hycam_exp.methods.stacked import StackedConfig, initialise_experts
 
 
 @dataclass
@@ -63,12 +63,8 @@ class MoLALinear(RoutedLinear):
         return (num, r, d_in), (num, d_out, r), (num, d_in)
 
     def initialise(self, adapter_name: str) -> None:
-        """A and the router Kaiming uniform; B stays zero, so that the output starts as W x."""
         a, b, gate = self.parameters_of(adapter_name)
-        kaiming(a)
-        kaiming(gate.unsqueeze(0))
-        if not self.config[adapter_name].init_weights:
-            kaiming(b)
+        initialise_experts(a, b, gate, self.config[adapter_name].init_weights)
 
     def update(self, adapter_name: str, x: Tensor) -> Tensor:
         a, b, gate = self.parameters_of(adapter_name)

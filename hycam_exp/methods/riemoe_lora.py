@@ -19,7 +19,7 @@ from hycam_exp.methods.adapter_file import require
 from hycam_exp.methods.bridge import register
 from hycam_exp.methods.gating import gate_weights, mix_experts
 from hycam_exp.methods.riemannian import precondition
-from hycam_exp.methods.stacked import StackedConfig, StackedLinear, StackedModel, kaiming, side_by_side
+from hycam_exp.methods.stacked import StackedConfig, StackedLinear, StackedModel, initialise_experts, side_by_side
 from hycam_exp.methods.width import warn_above_width
 
 
@@ -57,12 +57,8 @@ class RieMoELoRALinear(StackedLinear):
         return (num, r, d_in), (num, d_out, r), (num, d_in)
 
     def initialise(self, adapter_name: str) -> None:
-        """A and the gate Kaiming uniform; B stays zero, so that the output starts as W x."""
         a, b, gate = self.parameters_of(adapter_name)
-        kaiming(a)
-        kaiming(gate.unsqueeze(0))
-        if not self.config[adapter_name].init_weights:
-            kaiming(b)
+        initialise_experts(a, b, gate, self.config[adapter_name].init_weights)
 
     def update(self, adapter_name: str, x: Tensor) -> Tensor:
         a, b, gate = self.parameters_of(adapter_name)

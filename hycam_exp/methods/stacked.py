@@ -197,6 +197,14 @@ def kaiming(stack: Tensor) -> None:
         nn.init.kaiming_uniform_(matrix.data, a=math.sqrt(5))
 
 
+def initialise_experts(a: Tensor, b: Tensor, gate: Tensor, init_weights: bool) -> None:
+    """A and the gate Kaiming uniform; B stays zero, so that the output starts as W x, but without `init_weights`."""
+    kaiming(a)
+    kaiming(gate.unsqueeze(0))
+    if not init_weights:
+        kaiming(b)
+
+
 def side_by_side(b: Tensor) -> Tensor:
     """Up-projections (N, out, r) as one (out, N r) matrix, which sums over modules as it multiplies."""
     return b.transpose(0, 1).flatten(1)
