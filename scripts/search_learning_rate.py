@@ -2,7 +2,7 @@
 
 python -m scripts.search_learning_rate [--methods lora hycam] [--overrides data.max_per_task=150] [--study NAME]
 
-Half-decade steps from 1e-5 to 3e-2, extended where the best is at an edge; the best two again with a second seed; the
+Half-decade steps from 1e-3 to 3e-2, extended where the best is at an edge; the best two again with a second seed; the
 choice is the one with the lower mean. Cells that are finished are not run again.
 """
 
@@ -24,10 +24,10 @@ from hycam_exp.runtime.command_line import Parser, as_errors
 from hycam_exp.runtime.files import write_atomically
 from hycam_exp.runtime.require import require_plain_name
 
-GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+GRID = (1e-3, 3e-3, 1e-2, 3e-2)
 SEEDS = (0, 1)
 WIDEST = 4  # steps beyond an edge of the grid
-FIXED = ("experiment=mini", "fold=0", "evaluation.test=false", "evaluation.generate=false")
+FIXED = ("experiment=mini", "fold=0", "repetition=0", "evaluation.test=false", "evaluation.generate=false")
 Cell = tuple[float, int]
 """Learning rate and seed."""
 Losses = dict[Cell, float | None]

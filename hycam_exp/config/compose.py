@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hycam_exp.config.errors import explain
 from hycam_exp.config.methods import METHODS
-from hycam_exp.config.settings import Run
+from hycam_exp.config.settings import Run, crossed_seed
 
 
 def config_dir() -> Path:
@@ -36,6 +36,9 @@ def read(cfg: DictConfig) -> Run:
     schema.method = OmegaConf.structured(METHODS[name].settings)
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        assert isinstance(plain, dict), "a config has names"
+        if plain.get("seed") is None and {type(plain.get(key)) for key in ("repetition", "fold")} == {int}:
+            plain["seed"] = crossed_seed(plain["repetition"], plain["fold"])
         run = OmegaConf.to_object(OmegaConf.merge(schema, plain))
     except OmegaConfBaseException as error:
         raise ValueError(explain(error)) from error

@@ -25,11 +25,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hycam_exp.config.compose import config_dir, read
 from hycam_exp.config.errors import explain
-from hycam_exp.config.settings import ModelSettings, Run
+from hycam_exp.config.identity import REPEATED
+from hycam_exp.config.settings import ModelSettings, Run, crossed_seed
 from hycam_exp.runtime.command_line import noting
 
-REPEATED = ("fold", "seed")  # what the cells of one line of a table differ in
-_REFERS = re.compile(r"\$\{[^}]*\b(fold|seed)\b")
+_REFERS = re.compile(r"\$\{[^}]*\b(fold|repetition|seed)\b")
 _REFERS_TO_MODEL = re.compile(r"\$\{[^}]*\bmodel\b")
 
 
@@ -109,6 +109,8 @@ class Composer:
     def __init__(self) -> None:
         self.composed: dict[tuple[str, ...], DictConfig] = {}
         self.runs: dict[tuple[str, ...], Run] = {}
+        self.crossed: set[tuple[str, ...]] = set()
+        """Of `runs`, whose seed follows from fold and repetition."""
         self.models: dict[str, ModelSettings] = {}
         self.others: dict[str, Run] = {}
         """Runs by all that their configs hold but for the model."""
@@ -142,9 +144,14 @@ class Composer:
             cfg = self._config(groups)
             if self.varying or any(_REFERS.search(_line(o)) for o in scalars):
                 return read(_overridden(cfg, scalars))
-            self.runs[key] = self._read(_overridden(cfg, early))
-        changed: dict[str, Any] = {o.key_or_group: o.value() for o in late}
-        return replace(self.runs[key], **changed)
+            cfg = _overridden(cfg, early)
+            self.runs[key] = self._read(cfg)
+            if cfg.seed is None:
+                self.crossed.add(key)
+        run, changed = self.runs[key], {o.key_or_group: o.value() for o in late}
+        if key in self.crossed and "seed" not in changed:
+            changed["seed"] = crossed_seed(changed.get("repetition", run.repetition), changed.get("fold", run.fold))
+        return replace(run, **changed)
 
     def _read(self, cfg: DictConfig) -> Run:
         """As `read`; where the model's values and all other values were read before, from these."""

@@ -11,8 +11,10 @@ from typing import Any
 
 from hycam_exp.config.settings import Run
 
-INCIDENTAL = ("trainer", "logger", "paths", "study", "overwrite", "retry", "resume")
-"""Hardware, places and switches of the command line: they decide nothing."""
+INCIDENTAL = ("trainer", "logger", "paths", "study", "overwrite", "retry", "resume", "repetition")
+"""Hardware, places, switches of the command line, and what the seed is made of: they decide nothing."""
+REPEATED = ("fold", "repetition", "seed")
+"""In what the runs of one row of a table differ."""
 _CONTENT = {"data": ("root", "fields"), "model": ("path", "retention_text")}  # what lies there decides, by its hash
 _CHECKS = {"recipe": ("learning_rates",), "model": ("tokenizer",)}  # a choice that was taken; a fact that is compared
 
@@ -24,24 +26,10 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         for section, fields in dropped.items():
             kept = values.get(section, {})
             values[section] = {key: value for key, value in kept.items() if key not in fields}
-    model, data = values["model"], values["data"]
-    for section, field in ((model, "quantize"), (data, "eos")):
-        if section.get(field) is None:  # the ids of runs from before there was this field stay
-            section.pop(field, None)
-    values["method"] = _without_router_init(values["method"])
+    model = values["model"]
     if model.get("source") != "random":  # elsewhere revision or content decides, and the architecture is a check
         model["architecture"] = None
     return values
-
-
-def _without_router_init(method: Mapping[str, Any]) -> dict[str, Any]:
-    """The method's values without the router's start where that is the paper's: ids from before the field stay."""
-    kept = dict(method)
-    if kept.get("routing", {}).get("init") == "kaiming_uniform":
-        kept["routing"] = {key: value for key, value in kept["routing"].items() if key != "init"}
-    if "match" in kept:
-        kept["match"] = _without_router_init(kept["match"])
-    return kept
 
 
 def run_id(run: Run, content: Mapping[str, str | None]) -> str:

@@ -229,6 +229,11 @@ class PathSettings:
     data: str
 
 
+def crossed_seed(repetition: int, fold: int) -> int:
+    """The seed of a cell that is given none: another one in every fold, so that no single seed's luck is in all."""
+    return 10 * repetition + fold
+
+
 @dataclass(kw_only=True)
 class Run:
     """One cell: a backbone, a method, a data mix, a fold and a seed, and how it is run."""
@@ -244,6 +249,8 @@ class Run:
     paths: PathSettings
     seed: int
     fold: int
+    repetition: int = 0
+    """The number of this training of the fold; it decides nothing but the seed, where none is given."""
     study: str | None = None
     """The study in results/studies that the record is read from and written to; null: the user's own results/runs."""
     overwrite: bool
@@ -256,6 +263,7 @@ class Run:
 
     def __post_init__(self) -> None:
         require(0 <= self.fold < NUM_FOLDS, "fold", self.fold, f"must be in 0..{NUM_FOLDS - 1}")
+        require(self.repetition >= 0, "repetition", self.repetition, "must not be negative")
         require(self.seed >= 0, "seed", self.seed, "must not be negative")
         require_one_of(("auto", "never", "always"), "resume", self.resume)
         if self.study is not None:

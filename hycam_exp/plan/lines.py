@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from hycam_exp.config.identity import REPEATED
 from hycam_exp.config.settings import Run
 from hycam_exp.launch.cell_status import DONE, FAILED, MISSING, Inputs, standing
 from hycam_exp.plan.devices import Accelerator
@@ -13,7 +14,7 @@ from hycam_exp.plan.workload import Workload, workload
 from hycam_exp.records.store import Store
 
 STATUSES = (DONE, FAILED, MISSING, "unknown data", "unreadable")
-NAMED = ("model", "method", "data", "fold", "seed")  # overrides that a line or its cells tell by themselves
+NAMED = ("model", "method", "data", *REPEATED)  # overrides that a line or its cells tell by themselves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +63,8 @@ def lines(
     """
     grouped: dict[str, list[tuple[Sequence[str], Run]]] = {}
     for overrides, run in zip(cells, runs, strict=True):
-        but_for_fold_and_seed = {**asdict(run), "fold": None, "seed": None}
-        grouped.setdefault(json.dumps(but_for_fold_and_seed, sort_keys=True), []).append((overrides, run))
+        shared = {**asdict(run), **dict.fromkeys(REPEATED)}
+        grouped.setdefault(json.dumps(shared, sort_keys=True), []).append((overrides, run))
     inputs, loads = Inputs(), dict[str, Workload | None]()
     found = []
     for members in grouped.values():
@@ -82,7 +83,7 @@ def lines(
                 data=run.data.name,
                 recipe=run.recipe.name,
                 overrides=tuple(o for o in overrides if o.partition("=")[0] not in NAMED),
-                cells=tuple(status(run, inputs) for _, run in members),
+                cells=tuple(dict.fromkeys(status(run, inputs) for _, run in members)),
                 forecast=planned,
                 remedied=remedied,
             )

@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hycam_exp.config.compose import config_dir
+from hycam_exp.config.identity import REPEATED
 from hycam_exp.config.settings import Run
 from hycam_exp.report import settings
 from hycam_exp.report.cache import Cache
-from hycam_exp.report.settings import REPEATED, Values
+from hycam_exp.report.settings import Values
 
 if TYPE_CHECKING:
     from hycam_exp.config.grid import Composer

@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hycam_exp.config.identity import identity
+from hycam_exp.config.identity import REPEATED, identity
 
 Values = Mapping[str, Any]
 
 ASIDE = ("recipe.generate_before", "recipe.compare_single", "evaluation.generate_before", "evaluation.compare_single")
 """What the scores after adaptation do not depend on."""
-REPEATED = ("fold", "seed", "repetition")
-"""In what the runs of one row differ."""
+
 VARIED = ("method.", "recipe.")
 """In what the rows of one comparison may differ; all else is the same for them."""
 
@@ -23,9 +22,6 @@ VARIED = ("method.", "recipe.")
 def values(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configured values that decide the result, but for what runs of one row differ in."""
     found = flat({key: value for key, value in identity(config).items() if key not in REPEATED})
-    for method in ("method", "method.match"):  # `identity` has no name for the start of the paper's router
-        if any(name.startswith(f"{method}.routing.") for name in found):
-            found.setdefault(f"{method}.routing.init", "kaiming_uniform")
     model = config["model"]
     if model.get("source") == "folder" and not model.get("hub_id"):  # one's own is known by its path alone
         found["model.path"] = model.get("path")

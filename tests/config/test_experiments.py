@@ -21,7 +21,7 @@ def cells_of(experiment: str) -> list[list[str]]:
     chosen = OmegaConf.load(config_dir() / "experiment" / f"{experiment}.yaml")
     params: dict[str, str] = dict(chosen.hydra.sweeper.params)
     if "mini" in chosen.get("defaults", []):
-        params = {"fold": "0,1,2,3,4", **params}
+        params = {"fold": "0,1,2,3,4", "repetition": "0,1", **params}
     overrides = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
     return BasicSweeper.split_arguments(overrides, None)[0]
 
@@ -29,7 +29,7 @@ def cells_of(experiment: str) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("experiment", "num_forms"),
     [
-        ("mini", 5),
+        ("mini", 6),
         pytest.param("mini_ablation", 5, marks=pytest.mark.slow),
         pytest.param("mini_num_specialized", 8, marks=pytest.mark.slow),
         pytest.param("mini_tau", 5, marks=pytest.mark.slow),
@@ -37,12 +37,15 @@ def cells_of(experiment: str) -> list[list[str]]:
     ],
 )
 def test_an_experiments_cells_are_all_different_and_compose(experiment: str, num_forms: int) -> None:
-    """So many forms over five folds, in the setting that they share; HyCAM's cells are those of both mini grids."""
+    """So many forms over five folds, twice with seeds of their own, in the setting that they share; HyCAM's cells are
+    those of both mini grids."""
     runs = runs_of([[f"experiment={experiment}", *overrides] for overrides in cells_of(experiment)])
-    assert len({run_id(run, {}) for run in runs}) == len(runs) == 5 * num_forms
-    assert {run.fold for run in runs} == set(range(5))
+    assert len({run_id(run, {}) for run in runs}) == len(runs) == 10 * num_forms
+    assert {(run.fold, run.seed) for run in runs} == {(fold, 10 * k + fold) for fold in range(5) for k in (0, 1)}
     shared = [run_id(run, {}) for run in runs if run.method == compose("experiment=mini").method]
-    assert shared == [run_id(compose("experiment=mini", f"fold={fold}"), {}) for fold in range(5)]
+    assert shared == [
+        run_id(compose("experiment=mini", f"fold={fold}", f"repetition={k}"), {}) for fold in range(5) for k in (0, 1)
+    ]
 
 
 GRIDS = {
@@ -64,7 +67,11 @@ def test_a_table_or_figure_of_the_paper_has_its_cells(experiment: str) -> None:
 
 def test_the_ladder_ends_at_the_released_form() -> None:
     """Each step of paper_vs_released turns on one switch more, and the last is `method=hycam_released`."""
-    steps = [compose(*overrides).method for overrides in cells_of("paper_vs_released") if "fold=0" in overrides]
+    steps = [
+        compose(*overrides).method
+        for overrides in cells_of("paper_vs_released")
+        if {"fold=0", "repetition=0"} <= {*overrides}
+    ]
     assert replace(steps[-1], name="hycam_released") == compose("method=hycam_released").method
     changes = [sum(a != b for a, b in zip(*(_flat(s) for s in pair), strict=True)) for pair in pairwise(steps)]
     assert changes == [1, 1, 1, 1, 1, 1, 2, 1, 1, 1]

@@ -11,18 +11,18 @@ from hycam_exp.config.grid import Composer, expand, runs, sweep
 
 
 def test_an_experiments_sweep_is_expanded_in_its_order():
-    """Every method, and for each every fold; what is given besides stands in every cell."""
-    cells = expand(["experiment=mini", "seed=3"])
-    assert len(cells) == 25
-    assert cells[0] == ["method=full_ft", "fold=0", "experiment=mini", "seed=3"]
-    assert cells[1][1] == "fold=1"
+    """Every method, for each every fold, and that twice; what is given besides stands in every cell."""
+    cells = expand(["experiment=mini", "recipe.clip=null"])
+    assert len(cells) == 60
+    assert cells[0] == ["method=full_ft", "fold=0", "repetition=0", "experiment=mini", "recipe.clip=null"]
+    assert (cells[1][2], cells[2][1]) == ("repetition=1", "fold=1")
 
 
 def test_the_command_line_replaces_a_sweep_of_the_same_key():
     """method=lora narrows the experiment to LoRA."""
-    assert expand(["experiment=mini", "method=lora", "fold=1,2"]) == [
-        ["method=lora", "fold=1", "experiment=mini"],
-        ["method=lora", "fold=2", "experiment=mini"],
+    assert expand(["experiment=mini", "method=lora", "fold=1,2", "repetition=0"]) == [
+        ["method=lora", "fold=1", "repetition=0", "experiment=mini"],
+        ["method=lora", "fold=2", "repetition=0", "experiment=mini"],
     ]
 
 
@@ -51,7 +51,7 @@ def test_without_a_sweep_there_is_one_cell():
     """The bare command is the mini cell; an experiment's sweep needs a multirun."""
     assert expand([]) == [[]]
     assert len(expand(["experiment=mini", "hydra.mode=RUN"])) == 1
-    assert len(expand(["experiment=mini", "hydra.mode=RUN"], multirun=True)) == 25
+    assert len(expand(["experiment=mini", "hydra.mode=RUN"], multirun=True)) == 60
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,9 @@ def test_without_a_sweep_there_is_one_cell():
     [
         [],
         ["method=lora", "fold=3", "experiment=mini"],
+        ["fold=3", "repetition=1"],
+        ["fold=2", "repetition=1", "seed=4"],
+        ["fold=2", "seed=null"],
         ["model=llama3_8b", "method=hycam_released", "seed=2"],
         ["method=hycam", "released=[m2_hard_routing]", "method.tau=0.25", "fold=1"],
         ["paths.outputs=out/${fold}", "fold=4"],

@@ -19,6 +19,7 @@ def test_the_identity_ignores_where_and_how_a_run_is_made():
         compose("logger=tensorboard"),
         compose("paths.results=/r", "paths.outputs=/o", "paths.data=/d"),
         compose("overwrite=true", "retry=true", "resume=never", "study=mine"),
+        compose("repetition=0"),
         compose("recipe.learning_rates.lora=1"),
     ]
     assert {run_id(other, CONTENT) for other in same} == {run_id(run, CONTENT)}
@@ -48,17 +49,15 @@ def test_a_run_id_reads_as_model_method_data_fold_seed():
 
 
 def test_the_identity_holds_the_methods_settings():
-    """The method's dataclass is part of the identity, field by field; the router's start where it is not ours."""
+    """The method's dataclass is part of the identity, field by field."""
     run = compose("released=[m11_router_init]")
     assert identity(asdict(run))["method"] == asdict(run.method)
-    method = asdict(compose().method)
-    del method["routing"]["init"]
-    assert identity(asdict(compose()))["method"] == method
-    assert identity(asdict(compose("method=lora_matched")))["method"]["match"]["routing"] == method["routing"]
     assert identity(asdict(replace(run, seed=9)))["seed"] == 9
 
 
-def test_ids_of_runs_from_before_quantisation_stay():
-    """null leaves no trace in the identity; nf4 is part of it."""
-    assert "quantize" not in identity(asdict(compose()))["model"]
-    assert identity(asdict(compose("model.quantize=nf4")))["model"]["quantize"] == "nf4"
+def test_the_repetition_decides_the_seed_alone():
+    """A fold has a seed of its own, and each repetition another; the same seed given by hand is the same run."""
+    assert [compose(f"fold={fold}", f"repetition={k}").seed for fold in (0, 4) for k in (0, 1)] == [0, 10, 4, 14]
+    assert compose("fold=2", "repetition=1", "seed=5").seed == 5
+    crossed, given = compose("fold=2", "repetition=1"), compose("fold=2", "seed=12")
+    assert run_id(crossed, CONTENT) == run_id(given, CONTENT)

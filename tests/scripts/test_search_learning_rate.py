@@ -32,19 +32,19 @@ def test_steps_are_half_decades(rate: float, up: float, down: float) -> None:
 
 def test_grid_is_run_once_and_the_best_two_again() -> None:
     """With the best inside the grid nothing is added but the second seed of the best two."""
-    losses = searched(lambda rate, seed: abs(rate - 1.1e-3) + seed)
+    losses = searched(lambda rate, seed: abs(rate - 4e-3) + seed)
     assert {rate for rate, seed in losses if seed == 0} == set(GRID)
-    assert {rate for rate, seed in losses if seed == 1} == {1e-3, 3e-4}
-    assert choice(losses) == 1e-3
+    assert {rate for rate, seed in losses if seed == 1} == {3e-3, 1e-3}
+    assert choice(losses) == 3e-3
 
 
 def test_second_seed_can_change_the_choice() -> None:
     """The mean of both seeds decides between the best two."""
-    losses = searched(lambda rate, seed: abs(rate - 1e-3) + (10 if (rate, seed) == (1e-3, 1) else 0))
-    assert choice(losses) == 3e-4
+    losses = searched(lambda rate, seed: abs(rate - 4e-3) + (10 if (rate, seed) == (3e-3, 1) else 0))
+    assert choice(losses) == 1e-3
 
 
-@pytest.mark.parametrize(("best", "side"), [(1e-1, max), (3e-6, min)])
+@pytest.mark.parametrize(("best", "side"), [(1e-1, max), (3e-4, min)])
 def test_grid_is_extended_beyond_an_edge_that_is_best(best: float, side) -> None:
     """Steps are added until the best has a neighbour on both sides."""
     losses = searched(lambda rate, seed: abs(math.log(rate / best)))
@@ -59,8 +59,8 @@ def test_extension_ends() -> None:
 
 def test_rate_that_diverges_is_never_chosen() -> None:
     """A cell without a loss is no candidate, and where all diverge there is no choice."""
-    losses = searched(lambda rate, seed: None if rate > 1e-3 else 1 - rate)
-    assert choice(losses) == 1e-3
+    losses = searched(lambda rate, seed: None if rate > 1e-2 else 1 - rate)
+    assert choice(losses) == 1e-2
     assert choice(searched(lambda rate, seed: None)) is None
 
 
@@ -84,22 +84,22 @@ def test_losses_are_those_of_the_very_cells(tmp_path: Path, monkeypatch: pytest.
 
     def start(method: str, cells: list[tuple[float, int]], overrides: object) -> None:
         for rate, seed in cells:
-            cell, loss = (rate, seed), abs(math.log10(rate) + 3 + seed / 100)
+            cell, loss = (rate, seed), abs(math.log10(rate) + 2.4 + seed / 100)
             _write(tmp_path, method, cell, loss / 1000, "data.max_length=100")
             if rate > 1e-2:
                 run_id, store = _place(tmp_path, method, cell)
                 store.add_failure(run_id, NonFiniteLossError("the loss is nan"))
             else:
-                _write(tmp_path, method, cell, loss, version=1 if rate < 1e-3 else 2)
+                _write(tmp_path, method, cell, loss, version=1 if rate < 3e-3 else 2)
 
     monkeypatch.setattr(search_learning_rate, "start", start)
     paths = [f"paths.results={tmp_path}", f"paths.outputs={tmp_path}/outputs"]
     found = search("lora", [*SMALL, *paths])
-    assert found["choice"] == 1e-3
+    assert found["choice"] == 3e-3
     rows = {(row["learning_rate"], row["seed"]): row for row in found["cells"]}
     assert sorted({rate for rate, _ in rows}) == list(GRID)
-    assert rows[1e-4, SEEDS[0]]["validation_loss"] == pytest.approx(1)
-    assert [rows[rate, SEEDS[0]]["version"] for rate in (1e-5, 1e-3, 3e-2)] == [1, 2, None]
+    assert rows[1e-3, SEEDS[0]]["validation_loss"] == pytest.approx(0.6)
+    assert [rows[rate, SEEDS[0]]["version"] for rate in (1e-3, 3e-3, 3e-2)] == [1, 2, None]
     assert rows[3e-2, SEEDS[0]]["validation_loss"] is None
 
 
