@@ -11,8 +11,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from hycam_exp.data.measured import FILE
-from hycam_exp.data.measured import read as read_measured
+from hycam_exp.data.table1 import FILE, read_measured
 from hycam_exp.records.version import HISTORY, RESULTS_VERSION
 from hycam_exp.report import published, settings, titles
 from hycam_exp.report.cache import Cache, kept_in

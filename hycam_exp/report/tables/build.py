@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hycam_exp.config.settings import NUM_FOLDS
-from hycam_exp.data.measured import Measured
+from hycam_exp.data.table1 import Measured
 from hycam_exp.report import published, settings, titles
 from hycam_exp.report.experiments import Expected, Experiments, command
 from hycam_exp.report.frame import Problem

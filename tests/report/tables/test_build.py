@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hycam_exp.data.measured import Counted, Measured
+from hycam_exp.data.table1 import Counted, Measured
 from hycam_exp.evaluation.metrics import Score
 from hycam_exp.records.record import RunRecord
 from hycam_exp.report import titles
