@@ -28,7 +28,7 @@ FLOORS = (
     ("records",),
     ("cell",),
     ("launch",),
-    ("__main__", "generate", "lm_eval"),
+    ("__main__", "generate", "push", "lm_eval"),
 )
 """A room imports itself and rooms below it; two rooms of one floor may know each other."""
 BESIDE = {
