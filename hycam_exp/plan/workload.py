@@ -7,10 +7,11 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from hycam_exp.config.settings import DataSettings, ModelSettings, Run
-from hycam_exp.data import published, splits
+from hycam_exp.data import splits
 from hycam_exp.data.batches import Schedule, StepSizes
 from hycam_exp.data.prompts import CHAT, render
 from hycam_exp.data.records import Record
+from hycam_exp.data.table1 import datasets
 from hycam_exp.launch.cell_status import Data
 from hycam_exp.models import files
 
@@ -67,7 +68,7 @@ def workload(run: Run, data: Data) -> Workload | None:
 
 def _published(mix: DataSettings) -> Workload | None:
     """By the paper's Table 1, split 7:2:1; its token counts are those of Llama 2's tokenizer, prompt included."""
-    rows = {row.task: row for row in published.datasets()}
+    rows = {row.task: row for row in datasets()}
     if not set(mix.tasks) <= set(rows):
         return None
     sizes = {task: min(rows[task].samples, mix.max_per_task or 10**9) for task in mix.tasks}
