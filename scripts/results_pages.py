@@ -88,9 +88,10 @@ class Study:
 
     @property
     def tables(self) -> list[Table]:
-        """The tables of scores in which its records fill two rows at least: one alone compares nothing."""
+        """The tables of scores of which its records fill several rows, and half of all: fewer compare nothing."""
         scored = [table for table in self.report.tables if table.name != "table1_datasets"]
-        return [t for t in scored if sum(any(cell.folds for cell in row.cells) for row in t.rows) > 1]
+        filled = {t.name: sum(any(cell.folds for cell in row.cells) for row in t.rows) for t in scored}
+        return [t for t in scored if filled[t.name] > 1 and 2 * filled[t.name] >= len(t.rows)]
 
 
 def studies(results: Path, cache: Cache) -> list[Study]:

@@ -23,12 +23,12 @@ from hycam_exp.runtime.files import write_atomically
 
 
 def nothing() -> None:
-    """Keep nothing beside the predictions."""
+    """Do nothing: what `keep` is unless the caller has something to keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """A decoded response; `capped`: it reached its most new tokens without EOS."""
+    """A decoded response; `capped` says that it reached its limit of new tokens without EOS."""
 
     id: str
     task: str
@@ -47,12 +47,12 @@ class Decoder:
     positions: int | None
     pad_id: int
     lockstep: bool = False
-    """No rank can compute alone: each makes as many steps as the longest response of all ranks needs."""
+    """Ranks compute together: each decodes as many steps as the longest response of all ranks needs."""
     withheld: bool = False
-    """A method that is told the task is told of none."""
+    """Whether a method that is told the task is told none."""
 
     def limit(self, row: Tokens) -> int:
-        """The most new tokens of one prompt: the cap, or what the model's positions leave."""
+        """The limit of new tokens of one prompt: the cap, or what the model's positions leave."""
         left = self.max_new_tokens if self.positions is None else self.positions - row.prompt_length
         return max(1, min(self.max_new_tokens, left))
 
@@ -137,7 +137,7 @@ def _digest(fields: dict[str, Any]) -> str:
 
 
 def _prediction(line: bytes) -> Prediction | None:
-    """The prediction of a line; None where the line is not what was written."""
+    """The prediction of a line; None where the line is not as it was written."""
     try:
         fields = json.loads(line)
         intact = fields.pop("digest") == _digest(fields)
@@ -171,7 +171,7 @@ def _read(path: Path) -> list[Prediction]:
 
 @contextmanager
 def _plain(model: Any) -> Iterator[None]:
-    """Without the backbone's own generation config, whose penalties and limits would change greedy decoding."""
+    """Decode without the backbone's own generation config, whose penalties and limits would change greedy decoding."""
     from transformers import GenerationConfig
 
     backbone = backbone_of(model)

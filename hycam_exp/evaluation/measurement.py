@@ -24,12 +24,12 @@ class Measurement:
     nats: list[SampleNats]
     retention: list[SampleNats]
     withheld: list[SampleNats] = field(default_factory=list)
-    """As `nats`, of a method that is told the task, with the task withheld."""
+    """The same as `nats` for a method that is told the task, scored with the task withheld."""
     predictions: list[Prediction] = field(default_factory=list)
     withheld_predictions: list[Prediction] = field(default_factory=list)
     """As `predictions`, where `withheld` was measured."""
     differing: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """By task: how many of the compared predictions differ when decoded one by one, and how many were compared."""
+    """By task, how many of the compared predictions differ when decoded one by one, and how many were compared."""
 
     @cached_property
     def overlaps(self) -> list[Overlap]:
@@ -63,7 +63,7 @@ class Measurement:
         return rows
 
     def _caps(self, suffix: str) -> list[Score]:
-        """The share of predictions that reached the most new tokens, per task and pooled."""
+        """The share of predictions that reached the limit of new tokens, per task and pooled."""
         groups = {task: [p for p in self.predictions if p.task == task] for task in sorted({r.task for r in self.rows})}
         groups["pooled"] = self.predictions
         return [

@@ -22,7 +22,7 @@ _CORRECT, _TOTAL = [f"bleu_correct_{n}" for n in _ORDERS], [f"bleu_total_{n}" fo
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What a record keeps of a metric: `better` is lower, higher, or none where neither is."""
+    """What a record keeps of a metric: `better` is lower, higher, or none where neither is better."""
 
     better: str
     aggregation: str
@@ -34,18 +34,18 @@ class Metric:
     """A metric: what it is, and how it follows from summed statistics."""
 
     better: str
-    """lower, higher, or none where neither is."""
+    """Which values are better: lower, higher, or none where neither are."""
     aggregation: str
     version: str
     low: float
     high: float = math.inf
-    """The values that it can have; a record with another one is refused by the report."""
+    """The smallest and the largest value that it can have; the report refuses a record with another one."""
     title: str | None = None
     """Its name at the head of a column of every table of scores; None for a metric that stands in none."""
     statistics: tuple[str, ...] = ()
-    """The columns of a samples file that it follows from; none where they do not say it."""
+    """The columns of a samples file that it follows from; empty where no columns give it."""
     of_texts: Callable[[str, str], Mapping[str, float | None]] | None = None
-    """Those columns of one sample from its prediction and reference, for a metric that is computed by this alone."""
+    """Computes those columns of one sample from prediction and reference, for a metric that needs nothing else."""
     counted: "Mapping[str, Callable[[Sums], Array]]" = field(default_factory=dict)
     """Further numbers of each sample that are summed with them, by name, from its statistics."""
     from_sums: "Callable[[Sums], Array] | None" = None
@@ -110,7 +110,8 @@ def _mean_rouge(sums: "Sums") -> "Array":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One number of a run; `value` is None where it was not measured or is undefined, `n` how much it is over."""
+    """One number of a run; `value` is None where it was not measured or is undefined, `n` is the number of samples or
+    tasks that it is over."""
 
     task: str
     metric: str
@@ -160,7 +161,7 @@ _BEFORE = "_before"
 
 
 def declare(name: str, metric: Metric) -> None:
-    """Add a metric; with `of_texts` and `from_sums` it is computed, recorded, resampled and shown by that alone."""
+    """Add a metric; with `of_texts` and `from_sums` it is computed, recorded, resampled and shown by that."""
     METRICS[name] = metric
     if metric.title:
         SCORES[name] = metric.title

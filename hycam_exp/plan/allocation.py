@@ -46,7 +46,7 @@ class AllocationRequest:
 
     @property
     def disturbance(self) -> Disturbance:
-        """The same in hours."""
+        """What may disturb the jobs, in hours."""
         limit = math.inf if self.time_limit is None else self.time_limit
         return Disturbance(rate=self.preemptions_per_day / 24, requeue=self.requeue_minutes / 60, limit=limit)
 
@@ -76,15 +76,15 @@ class AllocationRow:
     nodes: int
     policy: str
     lower_bound: float | None
-    """None, as all that follows: some job has no room on so few GPUs."""
+    """No schedule is shorter. None, like all that follows, where a job has no room on so few GPUs."""
     makespan: float | None = None
-    """Without preemption."""
+    """Hours until the last job is done, without preemption."""
     mean: float | None = None
-    """Over repetitions with preemption, as all that follows; without preemption of the one schedule there is."""
+    """The mean over repetitions with preemption, like all that follows; without, that of the only schedule."""
     low: float | None = None
-    """The 5% quantile."""
+    """The 5% quantile of the makespan."""
     high: float | None = None
-    """The 95% quantile."""
+    """The 95% quantile of the makespan."""
     gpu_hours_used: float | None = None
     gpu_hours_lost: float | None = None
     utilisation: float | None = None
@@ -96,7 +96,7 @@ class Allocation:
 
     jobs: int
     gpu_hours: float
-    """Of all jobs, undisturbed."""
+    """GPU-hours of all jobs, undisturbed."""
     longest: float
     """Hours of the longest job."""
     rows: list[AllocationRow]
@@ -186,7 +186,7 @@ def submissions(jobs: Sequence[SimulatedJob], request: AllocationRequest) -> lis
 
 
 def _clock(hours: float, step: int) -> str:
-    """As SLURM reads it, rounded up to so many minutes."""
+    """A time as SLURM reads it, rounded up to a multiple of so many minutes."""
     minutes = step * math.ceil(hours * 60 / step - 1e-9)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
 

@@ -18,9 +18,10 @@ from hycam_exp.plan.sizes import Bytes, Shape
 
 GIB = 2**30
 RESERVED = GIB
-"""Of a GPU's memory, for the CUDA context, cuBLAS's workspaces and what the allocator cannot use."""
+"""Bytes of a GPU that the CUDA context and cuBLAS's workspaces take, or that the allocator cannot use."""
 UTILISATION = 0.4
-"""Of the peak: between the 0.3 to 0.46 of PaLM's table 3 (Chowdhery et al. 2022, arXiv 2204.02311); --utilisation."""
+"""The share of a device's peak that training reaches, unless --utilisation says otherwise: PaLM's table 3 has 0.3 to
+0.46 (Chowdhery et al. 2022, arXiv 2204.02311)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ class Sharding:
 
     @property
     def zero(self) -> bool:
-        """It is DeepSpeed's."""
+        """Whether the strategy is one of DeepSpeed's."""
         return self.strategy.startswith("zero")
 
     def split(self, size: int, part: str) -> int:

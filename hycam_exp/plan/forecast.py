@@ -28,7 +28,7 @@ class Work:
     forward: int
     backward: int
     recomputed: int
-    """Of the blocks, again, under activation checkpointing."""
+    """Operations of the blocks' forward pass that activation checkpointing repeats."""
 
     @property
     def total(self) -> int:
@@ -60,7 +60,7 @@ class Hours:
     train: float | None
     validate: float | None
     generate: float | None
-    """At most: every response as long as it may be."""
+    """An upper bound: every response is as long as it may be."""
 
     @property
     def total(self) -> float | None:
@@ -83,7 +83,7 @@ class Forecast:
     """Bytes of a node's own memory that the strategy fills; 0 without offload."""
     strategy: str
     devices: int
-    """Of all nodes."""
+    """Devices of all nodes together."""
     num_nodes: int
     offload: bool
     quantize: str | None
@@ -91,7 +91,7 @@ class Forecast:
     refusal: str | None
     """Why the method cannot run under the strategy."""
     rows: int
-    """Of a micro-batch."""
+    """Rows of a micro-batch."""
     accumulation: int
     length: int
     """Tokens of the longest row that memory is counted for."""
@@ -109,7 +109,7 @@ class Forecast:
 
     @property
     def memory(self) -> MemoryParts | None:
-        """At the peak, as the cell is configured."""
+        """Peak memory of the cell as it is configured."""
         return self.memory_checkpointed if self.checkpointing else self.memory_plain
 
     @property

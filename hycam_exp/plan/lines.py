@@ -19,7 +19,7 @@ NAMED = ("model", "method", "data", *REPEATED)  # overrides that a line or its c
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedCell:
-    """Where a cell stands."""
+    """A cell of the plan, and its status."""
 
     run_id: str | None
     """None where its data cannot be read, whose hash is part of it."""
@@ -28,7 +28,7 @@ class PlannedCell:
     status: str
     """One of `STATUSES`."""
     reason: str | None
-    """Of a failure, of unknown data, or of an unreadable record."""
+    """Why it failed, why its data are not known, or why its record cannot be read."""
     runs: bool
     """The same grid, started now, runs it: it is missing, or failed and is tried again."""
 
@@ -46,10 +46,10 @@ class PlanLine:
     cells: tuple[PlannedCell, ...]
     forecast: Forecast
     remedied: Forecast | None
-    """With the forecast's remedy, where it has one."""
+    """The forecast with the remedy of `forecast`, where it has one."""
 
     def count(self, status: str) -> int:
-        """Cells of that status."""
+        """The number of cells of a status."""
         return sum(cell.status == status for cell in self.cells)
 
 
@@ -92,7 +92,7 @@ def lines(
 
 
 def status(run: Run, inputs: Inputs) -> PlannedCell:
-    """Where a cell stands, by its record and its failures."""
+    """A cell's status, by its record and its failures."""
     data = inputs.data(run.data)
     place = {"fold": run.fold, "seed": run.seed}
     if data.hash is None:

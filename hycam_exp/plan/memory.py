@@ -45,7 +45,7 @@ class MemoryParts:
     buffers: int = 0
     """What the strategy gathers, and what it reduces gradients in."""
     host: int = 0
-    """Of the host's memory, for one device; not in the sum."""
+    """Bytes of the host's memory for one device; not in the sum."""
 
     @property
     def total(self) -> int:
@@ -63,7 +63,7 @@ class TrainingStep:
     batch: MicroBatch
     attention: str = "sdpa"
     checkpointing: bool
-    """Of activations: every block's are computed again in the backward pass."""
+    """Whether activations are checkpointed: every block's are computed again in the backward pass."""
     accumulation: int = 1
     """Micro-batches in the step."""
     foreach: bool
@@ -229,7 +229,7 @@ class TrainingStep:
 
     @cached_property
     def _buffers(self) -> tuple[int, int]:
-        """Before the update, and in it, when only DDP's buckets are left."""
+        """Bytes of the strategy's buffers before the update, and during it, when only DDP's buckets are left."""
         root = self._vocabulary * (1 if self.shape.tied else 2)
         largest = max(root, *(tape.trained for tape in self.tapes))
         buckets = self.sharding.buckets(self.gradients, largest)

@@ -86,7 +86,7 @@ class LoRAMatchedCosts(LoRACosts):
 
     @property
     def rank(self) -> int:
-        """It follows from the backbone."""
+        """The rank that matches the budget on this backbone."""
         return int(self.settings.rank(self.shape.dimensions))
 
 
@@ -183,7 +183,7 @@ class HyCAMCosts(MethodCosts):
         return Op(name=layer.name, passing=layer.passing, working=working)
 
     def modulation(self, tokens: int, width: Bytes, held: int) -> Sequence[Op]:
-        """As `Modulation` says."""
+        """The operations of `Modulation`, behind the attention."""
         return Modulation(settings=self.settings, tokens=tokens, d=self.shape.width, width=width).ops(held)
 
     def work(self, tokens: int) -> tuple[int, int]:

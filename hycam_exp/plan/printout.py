@@ -72,7 +72,7 @@ def _statuses(line: PlanLine) -> str:
 
 
 def _devices(line: PlanLine) -> str:
-    """As in "8 fsdp", "2 x 8 zero3 offload"."""
+    """The devices in words, as in "8 fsdp", "2 x 8 zero3 offload"."""
     found = line.forecast
     nodes = f"{found.num_nodes} x " if found.num_nodes > 1 else ""
     return f"{nodes}{found.devices // found.num_nodes} {found.strategy}{' offload' * found.offload}"

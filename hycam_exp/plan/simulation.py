@@ -24,9 +24,9 @@ class JobProgress:
     """What an interrupted job does not have to do again."""
 
     checkpoints: int = 0
-    """Of training."""
+    """How many checkpoints of training were reached."""
     decoded: float = 0.0
-    """Hours of decoding: responses are kept as they come."""
+    """Hours of decoding that were done: responses are kept as they come."""
 
 
 BEGINNING = JobProgress()
@@ -38,15 +38,15 @@ class SimulatedJob:
 
     name: str
     gpus: int = 1
-    """Of each of its nodes."""
+    """GPUs on each of its nodes."""
     nodes: int = 1
     train: float
-    """Validation included."""
+    """Hours of training, validation included."""
     decode: float = 0.0
     checkpoint: float = math.inf
-    """Training between two checkpoints."""
+    """Hours of training between two checkpoints."""
     start: float = 0.0
-    """From every start until work goes on: imports, loading, what is measured again."""
+    """Hours from every start until work goes on: imports, loading, what is measured again."""
 
     @property
     def width(self) -> int:
@@ -55,7 +55,7 @@ class SimulatedJob:
 
     @property
     def undisturbed(self) -> float:
-        """From its start to its end."""
+        """Hours from its start to its end if nothing disturbs it."""
         return self.start + self.train + self.decode
 
     @property
@@ -69,12 +69,12 @@ class SimulatedJob:
         return max(0, math.ceil(self.train / self.checkpoint - 1e-9) - 1)
 
     def left(self, progress: JobProgress) -> float:
-        """Work left; only decoding that was done is not done again once training is over."""
+        """Hours of work that are left; once training is over, responses that were decoded are not decoded again."""
         done = progress.checkpoints * self.interval
         return self.train - done + self.decode - progress.decoded
 
     def after(self, progress: JobProgress, worked: float) -> JobProgress:
-        """What is kept of so much work from there on, if the job is interrupted then."""
+        """The progress that is kept if the job is interrupted after so many hours of work from there on."""
         if worked <= 0:
             return progress
         training = self.train - progress.checkpoints * self.interval
@@ -86,29 +86,29 @@ class SimulatedJob:
 
 @dataclass
 class Cluster:
-    """So many GPUs, in nodes of `per_node`; the last node has what is over."""
+    """A number of GPUs, in nodes of `per_node`; the last node has the remainder."""
 
     gpus: int
     per_node: int
     free: list[int] = field(init=False)
-    """Of every node."""
+    """The free GPUs of every node."""
 
     def __post_init__(self) -> None:
         full, over = divmod(self.gpus, self.per_node)
         self.free = [self.per_node] * full + [over] * bool(over)
 
     def holds(self, jobs: Sequence[SimulatedJob]) -> bool:
-        """Each of them could start now, alone."""
+        """Whether each of the jobs could start now, if it were alone."""
         shapes = {(job.gpus, job.nodes): job for job in jobs}
         return all(place(self.free, job) is not None for job in shapes.values())
 
     def take(self, job: SimulatedJob, nodes: Sequence[int]) -> None:
-        """Its GPUs are in use from now on."""
+        """Put a job's GPUs into use."""
         for node in nodes:
             self.free[node] -= job.gpus
 
     def give_back(self, job: SimulatedJob, nodes: Sequence[int]) -> None:
-        """They are free again."""
+        """Free a job's GPUs."""
         for node in nodes:
             self.free[node] += job.gpus
 
@@ -130,9 +130,9 @@ class Disturbance:
     rate: float = 0.0
     """Preemptions an hour of a running job: a Poisson process."""
     requeue: float = 0.0
-    """After an interruption, until the job may start again; after a preemption its GPUs are away as long."""
+    """Hours from an interruption until the job may start again; after a preemption its GPUs are away as long."""
     limit: float = math.inf
-    """Of one start."""
+    """The time limit of one start."""
 
 
 UNDISTURBED = Disturbance()
@@ -167,7 +167,7 @@ class JobSchedule:
 
     @property
     def lost(self) -> float:
-        """Of them, what went on work that was done again and on starting again."""
+        """GPU-hours among them that went into work done again and into starting again."""
         return self.used - sum(a.job.undisturbed * a.job.width for a in self.attempts if a.ended == DONE)
 
     @property
@@ -205,7 +205,7 @@ class _Reservation:
     spare: list[int]
 
     def allows(self, job: SimulatedJob, nodes: Sequence[int], end: float) -> bool:
-        """The job would not delay it; if it runs into that time, it takes of what is spare."""
+        """Whether a job would not delay it; one that runs into that time takes GPUs that are spare then."""
         if end <= self.time:
             return True
         if any(self.spare[node] < job.gpus for node in nodes):
@@ -225,9 +225,9 @@ class _Simulation:
     now: float = 0.0
     progress: list[JobProgress] = field(init=False)
     ready: list[tuple[float, int]] = field(default_factory=list)
-    """Order of the policy, number of the job."""
+    """The jobs that may start, as (order by the policy, number of the job)."""
     events: list[tuple[float, int, int | None, int | None]] = field(default_factory=list)
-    """When, a number that breaks ties, the attempt whose GPUs are free then, the job that is ready then."""
+    """What comes, as (hours, a number that breaks ties, the attempt that frees its GPUs, the job that is ready)."""
     planned: list[float] = field(init=False)
     """Hours of every job's next attempt, if it is not preempted."""
     expected: dict[int, float] = field(default_factory=dict)

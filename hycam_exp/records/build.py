@@ -40,7 +40,7 @@ def record_of(
     run: Run, run_id: str, collection: Collection, fold: Fold, fit: Fit, before: Measurement, after: Measurement,
     seconds: dict[str, float], parameters: dict[str, int], notes: list[str],
 ) -> RunRecord:  # fmt: skip
-    """The record of a run that went through; nothing in it is estimated, what is absent is None."""
+    """The record of a finished run; nothing in it is estimated, and what was not measured is None."""
     scores = after.scores() + before.scores("_before")
     if after.rows:
         scores.append(_retention_change(scores, len(after.retention)))
@@ -82,8 +82,8 @@ def record_of(
 
 
 def windows(curve: Sequence[dict[str, float]], most: int = MOST_ROWS) -> list[dict[str, float]]:
-    """A training curve as it is; of more than so many rows, the means over windows of as many steps, the last perhaps
-    shorter, each under the number of its last step. The CSV in outputs/ has every step.
+    """A training curve of at most so many rows: a longer one as means over windows of equal numbers of steps (the last
+    may have fewer), each at its last step. The CSV in outputs/ has every step.
     """
     width = -(-len(curve) // most) if curve else 1
     if width == 1:
@@ -95,7 +95,7 @@ def windows(curve: Sequence[dict[str, float]], most: int = MOST_ROWS) -> list[di
 
 
 def _clipped_share(run: Run, fit: Fit) -> float | None:
-    """The share of optimiser steps whose gradient was clipped; None where none may be."""
+    """The share of optimiser steps whose gradient was clipped; None where the recipe clips none."""
     if run.recipe.clip is None:
         return None
     return sum(row["gradient_norm"] > run.recipe.clip for row in fit.train_curve) / len(fit.train_curve)

@@ -54,8 +54,8 @@ class Holder:
         return f"process {self.process} on {self.host}" + (f" (SLURM job {self.job})" if self.job else "")
 
     def has_ended_for(self, other: "Holder") -> bool:
-        """Known without waiting to one who has the cell's flock: it is of the same kernel, or an earlier start of the
-        same job."""
+        """Whether another process that has the cell's flock knows at once that this one has ended: both are of the same
+        kernel, or this is an earlier start of the same job."""
         requeued = self.job is not None and self.job == other.job and self.restarts < other.restarts
         return self.kernel == other.kernel or requeued
 
@@ -232,7 +232,7 @@ def held(folder: Path, name: str) -> Iterator[None]:
 
 @contextmanager
 def in_turn(path: Path) -> Iterator[None]:
-    """Hold a lock of the file system, as soon as whoever has it gives it back."""
+    """Hold a lock of the file system, waiting for whoever has it to give it back."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _opened(path) as stream:
         while not _flocked(stream, patience=STALE):
@@ -277,7 +277,7 @@ def _flocked(stream: IO[str], patience: float = 0.0) -> bool:
 
 @contextmanager
 def _kept(lease: Lease, name: str) -> Iterator[None]:
-    """Beat while the cell is run, and give the lease back."""
+    """Beat while the cell is run, and give the lease back at its end."""
     ended = threading.Event()
     keeper = threading.Thread(target=_keep, args=(lease, name, ended), name="lease", daemon=True)
     keeper.start()
@@ -312,7 +312,7 @@ def _taken(folder: Path, name: str) -> Lease | None:
 
 
 def _keep(lease: Lease, name: str, ended: threading.Event) -> None:
-    """Beat until the cell has ended. One who has lost the lease stops at once: as after SIGKILL, nothing is half."""
+    """Beat until the cell has ended. A process that has lost its lease ends at once, as by SIGKILL."""
     while not ended.wait(BEAT):
         if not lease.beat():
             lost = f"{name}: the lease is lost: this process stood still, or cannot write"

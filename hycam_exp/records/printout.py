@@ -88,7 +88,7 @@ def finished(record: RunRecord, store: Store, remark: str | None = None) -> None
 
 
 def note(text: str) -> None:
-    """Print what is to be known before training."""
+    """Print what a user should know before training."""
     Console(stderr=True, markup=False, emoji=False, highlight=False).print(f"note: {visible(text)}", soft_wrap=True)
 
 

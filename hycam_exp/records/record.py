@@ -34,7 +34,7 @@ class FitFacts:
     """Nats a target token."""
     stopped_early: bool
     clipped_share: float | None
-    """The share of optimiser steps whose gradient was clipped; None where none may be."""
+    """The share of optimiser steps whose gradient was clipped; None where the recipe clips none."""
     step_task_entropy: float | None
     """The mean entropy of a step's tasks over that of the mix; None for a single task."""
     padding_share: float | None
@@ -61,9 +61,9 @@ class TaskCounts:
     rows: int
     rejected: int
     left_out: int
-    """By the cap on records a task, or by a weight below one."""
+    """Left out by the limit on records of a task, or by a weight below one."""
     too_long: int
-    """Whose prompt leaves no token for a response."""
+    """Records whose prompt leaves no token for a response."""
     train: int
     validation: int
     test: int
@@ -86,7 +86,7 @@ class Counts:
     """By task and reason."""
     too_long_ids: list[str]
     chosen: dict[str, int]
-    """What the method decided by the backbone: the rank of a matched budget, and the number that it matches."""
+    """What the method chose for this backbone: the rank of a matched budget, and the number that it matches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ class DataFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Code:
-    """Where the code stood: provenance, which decides nothing."""
+    """The state of the code: provenance, which decides nothing."""
 
     commit: str | None
     dirty: bool | None

@@ -16,7 +16,7 @@ from hycam_exp.runtime.files import FULL, disk_error, sweep, write_atomically
 
 MAX_FAILURES = 2
 WRITTEN_BY_OTHERS = (".lease.", ".job.json.")
-"""Temporary names in a cell's folder of those who do not hold it: who would hold it, and a launcher."""
+"""Temporary files that others than the cell's holder write into its folder: who waits for it, and a launcher."""
 ABANDONED = 3600.0  # seconds
 
 
@@ -69,7 +69,7 @@ class Store:
                 raise ValueError(f"{name}: cannot write in {folder}: {error.strerror}; {way_out}") from error
 
     def unwritable(self, run_id: str, error: OSError) -> ValueError:
-        """What a person needs to know when a cell could not write on."""
+        """The error of a cell that can no longer write: what failed, where, and what helps."""
         where = f" ({error.filename})" if error.filename else ""  # perhaps a library's temporary file
         if disk_error(error) is None:
             return ValueError(f"{run_id}: {error}")
@@ -98,7 +98,7 @@ class Store:
             raise ValueError(f"{path}: not a whole run record ({error}); move it away to run the cell again") from error
 
     def stamp(self, run_id: str) -> str | None:
-        """What tells a cell's record from one that is written in its place; None where there is none."""
+        """A stamp that changes when a cell's record is written anew; None where there is no record."""
         try:
             found = self.record_path(run_id).stat()
         except FileNotFoundError:

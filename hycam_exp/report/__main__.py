@@ -8,6 +8,7 @@ statements, `statistics` tests HyCAM against the others, `figures` draws; with s
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,36 +132,20 @@ def pictures(folder: Path, drawn: Sequence[Path], run_ids: Sequence[str]) -> lis
     return [*(path for path in drawn if path.suffix == ".png"), *sorted(of_runs)]
 
 
-def _claims(arguments: Sequence[str]) -> int:
-    from hycam_exp.report.claims.__main__ import main
+def _command(name: str) -> Callable[[Sequence[str]], int]:
+    def run(arguments: Sequence[str]) -> int:
+        return int(import_module(f"hycam_exp.report.{name}.__main__").main(arguments) or 0)
 
-    return main(arguments)
-
-
-def _figures(arguments: Sequence[str]) -> int:
-    from hycam_exp.report.figures.__main__ import main
-
-    main(arguments)
-    return 0
+    return run
 
 
-def _statistics(arguments: Sequence[str]) -> int:
-    from hycam_exp.report.statistics.__main__ import main
-
-    return main(arguments)
-
-
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    "claims": _claims,
-    "figures": _figures,
-    "statistics": _statistics,
-}
-"""Sub-commands by name; without one everything is written."""
+COMMANDS = {name: _command(name) for name in ("claims", "figures", "statistics")}
+"""Sub-commands by name, imported where one is asked for; without one everything is written."""
 
 
 @ended_by_signals()
 def main() -> None:
-    """Hand over to a sub-command; what a user can mend ends in one line."""
+    """Run a sub-command; an error that a user can mend ends in one line."""
     name, *rest = sys.argv[1:] or [""]
     is_option = not name or name.startswith("-") or "=" in name
     if not is_option and name not in COMMANDS:

@@ -1,4 +1,4 @@
-"""The one memory of a report: what is slow to make and follows from files alone, kept until conf/ or a source changes.
+"""The cache of a report: what is slow to make and follows from files alone, kept until conf/ or a source changes.
 
 Cache(Path("outputs/report")).get("settings", "mini", make)  # made once, then read from cache.json
 """
@@ -16,7 +16,7 @@ from hycam_exp.runtime.files import write_atomically
 
 
 class Cache:
-    """Values of JSON by section and key; a key says by hashes of contents what a value follows from."""
+    """JSON values by section and key; a key has hashes of the contents that a value follows from."""
 
     def __init__(self, folder: Path | None) -> None:
         self.path = folder / "cache.json" if folder else None

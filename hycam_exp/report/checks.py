@@ -35,7 +35,7 @@ def _faults(record: RunRecord) -> Iterator[str]:
 
 
 def _name(field: str, name: str) -> Iterator[str]:
-    """It names folders and files."""
+    """Check a name, after which folders and files are called."""
     try:
         require_plain_name(field, name)
     except ValueError as error:
@@ -60,7 +60,7 @@ def _scores(record: RunRecord) -> Iterator[str]:
 
 
 def _is_as_declared(record: RunRecord, metric: str) -> bool:
-    """It is the metric that this software computes, and not one of another version."""
+    """Whether a record's metric is the one that this software computes, and not another version of it."""
     of = record.metrics.get(metric)
     return is_declared(metric) and (of is None or of.version == declared(metric).version)
 

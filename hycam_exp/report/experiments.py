@@ -23,7 +23,7 @@ _SECTION = "settings"  # of the cache
 
 
 def command(experiment: str, *overrides: str) -> str:
-    """What runs the cells of an experiment that have no record."""
+    """The command that runs the cells of an experiment that have no record."""
     return shlex.join(["python", "-m", "hycam_exp", "-m", f"experiment={experiment}", *overrides])
 
 
@@ -33,7 +33,7 @@ class Expected:
 
     experiment: str
     overrides: tuple[str, ...]
-    """Of the cell, without experiment, fold and seed."""
+    """The cell's overrides, without experiment, fold and seed."""
     names: tuple[str, str, str]
     """Model, method and data."""
     cells: tuple[tuple[int, int], ...]
@@ -56,11 +56,11 @@ class Expected:
         return settings.fixed(self.values)
 
     def command(self, folds: Sequence[int]) -> str:
-        """What runs these folds."""
+        """The command that runs these folds."""
         return command(self.experiment, *self.overrides, f"fold={','.join(map(str, folds))}")
 
     def missing(self, done: Container[tuple[int, int]]) -> str | None:
-        """What runs the cells, by fold and seed, that are not among these; None where all are."""
+        """The command that runs the cells, by fold and seed, that are not among these; None where all are."""
         lacking = sorted({fold for fold, seed in self.cells if (fold, seed) not in done})
         return self.command(lacking) if lacking else None
 
@@ -103,15 +103,15 @@ class Experiments:
             self.cache.put(_SECTION, e.key, settings.values(asdict(run)))
 
     def asked(self, names: tuple[str, str], fixed: str) -> frozenset[tuple[int, int]]:
-        """Fold and seed of the cells of each row of the first table whose experiment asks for runs of a model and data
-        with all that such runs share; none where none does."""
+        """The cells, by fold and seed, that a table's experiment asks for in every row on a model and data, if the runs
+        share all of `fixed`; none where no experiment asks for such runs."""
         row = self._table_row(names, fixed)
         return frozenset(row.cells if row else ())
 
     def usual(self, own: Values, rates: Mapping[str, float]) -> Values:
-        """What method and recipe of a run with these values have unless it sets them otherwise: what a table's
-        experiment asks for, or the YAML files where none asks for such runs; nothing for a method or a recipe without
-        a file of its own. `rates` are the learning rates of its recipe by method.
+        """The usual values of method and recipe for a run with these values: those that a table's experiment asks for,
+        or those of the YAML files where none asks for such runs; nothing for a method or a recipe without a file of
+        its own. `rates` are the learning rates of its recipe by method.
         """
         method, recipe = own["method.name"], own.get("recipe.name")
         if not all(_has_file(group, name) for group, name in (("method", method), ("recipe", recipe))):

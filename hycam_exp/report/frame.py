@@ -1,7 +1,9 @@
 """The one frame of a report: every usable run and, tidily, every score; what is wrong with the others is named.
 
 A folder of records is read and checked once, here; tables, statistics, claims, figures and the page select from it by
-`select.py`. E.g. `read(Source.of_study(Path("results"), "mini"), Experiments(cache)).scores.query("metric == 'ppl'")`.
+`select.py`.
+
+read(RecordSource.study(Path("results"), "mini"), Experiments(cache)).scores.query("metric == 'ppl'")
 """
 
 import hashlib
@@ -28,7 +30,7 @@ COLUMNS = (
     "run", "model", "method", "data", "fold", "seed", "variant", "task", "metric", "value", "n", "version", "split",
     "content", "parameters", "seconds", "train_seconds", "memory", "memory_kind", "device",
 )  # fmt: skip
-"""Of the frame: a line for each score, with what its run is and cost. What is absent is null."""
+"""The columns of the frame, which has a line for each score, with what its run is and cost. What is absent is null."""
 
 
 @dataclass(frozen=True, order=True)
@@ -77,7 +79,7 @@ class FinishedRun:
 
     @property
     def version(self) -> int:
-        """What its numbers mean."""
+        """The version of the results, which says what its numbers mean."""
         return self.record.results_version
 
     @property
@@ -97,7 +99,7 @@ class FinishedRun:
 
     @cached_property
     def aside(self) -> str:
-        """What was set of what decides no score after adaptation."""
+        """Its settings that decide no score after adaptation, in words."""
         values = settings.values(self.record.config)
         return settings.shown({key: values[key] for key in settings.ASIDE if values.get(key) is not None})
 
@@ -125,7 +127,7 @@ class FinishedRun:
 
     @property
     def is_generated(self) -> bool:
-        """Its tasks are the generated ones, which lie nowhere."""
+        """Whether its tasks are generated ones, whose data lie in no folder."""
         return self.record.config["data"].get("root") is None
 
     @property
@@ -135,12 +137,12 @@ class FinishedRun:
 
     @property
     def seconds(self) -> float:
-        """Of all phases."""
+        """Seconds of all phases together."""
         return float(sum(self.record.cost.seconds.values()))
 
     @property
     def train_seconds(self) -> float | None:
-        """Of training alone."""
+        """Seconds of training alone."""
         return self.record.cost.seconds.get("train")
 
     @property
@@ -197,7 +199,7 @@ class FinishedRun:
         return self.record.config["trainer"].get(name, getattr(TrainerSettings, name, None))
 
     def line(self) -> dict[str, Any]:
-        """What every score of it has in the frame."""
+        """The values that all its scores share in the frame."""
         model, method, data = self.names
         return {
             "run": self.id, "model": model, "method": method, "data": data, "fold": self.fold, "seed": self.seed,
@@ -263,8 +265,8 @@ def read(source: RecordSource, experiments: Experiments) -> Frame:
 
 
 def runs_of(records: Iterable[RunRecord], experiments: Experiments) -> list[FinishedRun]:
-    """The runs of usable records, each with what sets it apart: from the YAML files, and in a field that these have not
-    from most runs of its method."""
+    """The runs of usable records, each with its variant: what differs from the YAML files, or from most runs of
+    its method in a field that these lack."""
     of_method: dict[tuple[str, str], list[tuple[RunRecord, settings.Values]]] = {}
     for record in records:
         values: settings.Values = settings.values(record.config)

@@ -57,7 +57,7 @@ def read_table(path: Path, needed: Collection[str], wanted: Collection[str] | No
 
 
 def _is_of(type_: Any, expected: str) -> bool:
-    """A column of nothing but nulls is of every kind."""
+    """Whether a column holds values of a kind; a column of nothing but nulls is of every kind."""
     from pyarrow import types
 
     of_values = type_.value_type if types.is_dictionary(type_) else type_

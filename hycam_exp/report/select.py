@@ -49,10 +49,10 @@ class SelectedRow:
     frame: Frame
     """The frame that its runs are of."""
     mixed: str | None = None
-    """How runs differ that stand in it because the user allowed it."""
+    """How runs differ that are in the row only because the user allowed it."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process: with no other runs than its own."""
+        """What another process gets: the row with no other runs than its own."""
         return {**self.__dict__, "frame": Frame((*self.runs, *self.further))}
 
     @property
@@ -76,12 +76,12 @@ class SelectedRow:
 
     @property
     def is_complete(self) -> bool:
-        """All folds are there."""
+        """Whether all folds are there."""
         return self.folds == tuple(range(NUM_FOLDS))
 
     @property
     def is_scored(self) -> bool:
-        """It was tested in every fold."""
+        """Whether it was tested in every fold."""
         return self.mean("ppl") is not None
 
     @property
@@ -146,11 +146,11 @@ class ComparableRows:
     """What all its runs share."""
     rows: tuple[SelectedRow, ...]
     is_asked_for: bool
-    """A table's experiment asks for such runs."""
+    """Whether a table's experiment asks for such runs."""
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of its folder."""
         return f"{self.model}-{self.data}"
 
     @property
@@ -170,12 +170,12 @@ class ComparableRows:
     @property
     def ours(self) -> SelectedRow | None:
         """HyCAM as its YAML sets it, of any rank: the row with the fewest other values, then that of most folds."""
-        found = [row for row in self.rows if row.method == OURS and row.is_scored and _is_papers(row)]
+        found = [
+            row
+            for row in self.rows
+            if row.method == OURS and row.is_scored and set(settings.of_method(row.variant)) <= set(RANKS)
+        ]
         return min(found, key=lambda row: (len(row.variant), -len(row.folds), row.label), default=None)
-
-
-def _is_papers(row: SelectedRow) -> bool:
-    return not any(key.startswith("method.") and key not in RANKS for key in row.variant)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +185,7 @@ class Selection:
     frame: Frame
     groups: tuple[ComparableRows, ...]
     left_out: tuple[tuple[FinishedRun, str], ...]
-    """Runs that were read otherwise than those of their group, with the difference."""
+    """Runs on other data, other weights or another split than most of their group, with the difference."""
 
     @cached_property
     def main(self) -> dict[str, ComparableRows]:
@@ -232,7 +232,7 @@ class Selection:
         return sorted(same, key=lambda row: (-len(row.folds), row.label))
 
     def told_of(self, names: tuple[str, str, str]) -> str | None:
-        """What was left out of a row by these names."""
+        """Why runs of these names were left out of their row; None where none were."""
         place = " x ".join(names)
         return "; ".join(problem.reason for problem in self.problems if problem.place == place) or None
 

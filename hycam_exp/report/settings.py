@@ -13,10 +13,10 @@ from hycam_exp.config.identity import REPEATED, identity
 Values = Mapping[str, Any]
 
 ASIDE = ("recipe.generate_before", "recipe.compare_single", "evaluation.generate_before", "evaluation.compare_single")
-"""What the scores after adaptation do not depend on."""
+"""Settings that the scores after adaptation do not depend on."""
 
 VARIED = ("method.", "recipe.")
-"""In what the rows of one comparison may differ; all else is the same for them."""
+"""Settings in which the rows of one comparison may differ; all others are the same for them."""
 
 
 def values(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,14 +29,14 @@ def values(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def known(of: Values) -> dict[str, Any]:
-    """Without what is null, as a field is that there was not yet when a record was written."""
+    """The values that are not null: null is also a field that did not exist when a record was written."""
     return {key: value for key, value in of.items() if value is not None}
 
 
 def fixed(of: Values) -> str:
     """What all rows of one comparison share, as JSON: the backbone, the data mix, the evaluation.
 
-    From where a backbone of the hub is read is left out: an experiment file leaves it open.
+    Where a backbone of the hub was read from is left out, for an experiment file leaves it open.
     """
     left_out = (*ASIDE, *(("model.source",) if of.get("model.hub_id") else ()))
     kept = {key: value for key, value in known(of).items() if key not in left_out and not key.startswith(VARIED)}
@@ -55,7 +55,7 @@ def of_method(of: Values) -> dict[str, Any]:
 
 
 def commonest(settings: Sequence[Values]) -> dict[str, Any]:
-    """Of every name the value that at least half of the settings have, and no other so many."""
+    """For every name the value that at least half of the settings have, if no other has as many."""
     found: dict[str, Any] = {}
     for key in sorted(set().union(*settings)):
         counts = Counter(json.dumps(of.get(key)) for of in settings)
@@ -66,7 +66,7 @@ def commonest(settings: Sequence[Values]) -> dict[str, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Written as the same JSON: 1, 1.0 and true are three values."""
+    """Whether two values are the same JSON: 1, 1.0 and true are three values."""
     if type(one) is not type(other):
         return False
     return bool(one == other) if one is None or isinstance(one, str | int) else json.dumps(one) == json.dumps(other)

@@ -18,7 +18,7 @@ class RecordSource:
 
     records: Path
     out: Path
-    """Gets tables/, figures/ and report.html."""
+    """The folder that gets tables/, figures/ and report.html."""
 
     @classmethod
     def own(cls, results: Path) -> "RecordSource":

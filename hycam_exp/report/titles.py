@@ -29,7 +29,7 @@ def model(name: str) -> str:
 
 
 def weights(origin: str) -> str:
-    """What stands behind a backbone's title where its weights are not those of its name: they were dequantised."""
+    """What follows a backbone's title where its weights are not those of its name, but were dequantised."""
     bits = re.match(r"GGUF \D*(\d)", origin)
     return f" ({bits[1]}-bit weights, dequantised)" if bits else ""
 
@@ -50,7 +50,7 @@ def label(name: str) -> str:
     return " (".join([method(of_method), *variant])
 
 
-_NOTHING = re.compile(r"-(?=[0.,]*%?$)")  # the sign of what rounds to nought
+_NOTHING = re.compile(r"-(?=[0.,]*%?$)")  # the sign of a number that rounds to zero
 
 
 def number(value: float | None, form: str = ".3f") -> str:
@@ -62,7 +62,7 @@ def number(value: float | None, form: str = ".3f") -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A probability in four digits, and below that as such: never 0.0000."""
+    """A probability to four decimals, and <0.0001 below them: never 0.0000."""
     return "-" if p is None else "<0.0001" if p < 0.0001 else format(p, ".4f")
 
 

@@ -33,13 +33,10 @@ def wrong_marks(cells: Sequence[PublishedCell], board: Scoreboard) -> list[Wrong
             possible = {_PLACES.get(place, "") for place in range(first, last + 1)}
             text = f"{name} is marked {cell.mark or 'nothing'}, not {right or 'nothing'}"
             found.append(WrongMark(text, cell.mark not in possible))
-        if cell.starred and not _improves(cell, board):
+        improves = cell.method == OURS and board.better(PEFT_BASELINES).get((cell.column, cell.metric), False)
+        if cell.starred and not improves:
             found.append(WrongMark(f"{name} is starred, and not above the best PEFT baseline", True))
     return found
-
-
-def _improves(cell: PublishedCell, board: Scoreboard) -> bool:
-    return cell.method == OURS and board.better(PEFT_BASELINES).get((cell.column, cell.metric), False)
 
 
 def _marks(name: str) -> Callable[[Published], Finding]:
@@ -140,7 +137,7 @@ _WAYS: dict[str, Callable[[Sequence[_Task]], float]] = {
 CLAIMS = [
     Claim(
         id="sample_counts",
-        statement="numbers of samples, tokens, and tokens of a sample",
+        statement="The numbers of samples, of tokens, and of tokens of a sample",
         where="Table 1",
         definition="samples = total tokens / average, within the rounding of the average",
         published=_sample_counts,
@@ -148,7 +145,7 @@ CLAIMS = [
     *(
         Claim(
             id=f"marks_{name.split('_')[0]}",
-            statement="the best results are bold, the second-best underlined, improvements starred",
+            statement="The best results are bold, the second-best underlined, improvements starred",
             where=f"Table {name.removeprefix('table')[0]}",
             definition="no mark is certainly wrong: whatever the digits behind the printed values",
             published=_marks(name),
@@ -157,14 +154,14 @@ CLAIMS = [
     ),
     Claim(
         id="tables_2_and_3",
-        statement="one set of results for the backbones that Tables 2 and 3 share",
+        statement="Tables 2 and 3 have one set of results for the backbones that they share",
         where="Tables 2 and 3",
         definition="the same value in both",
         published=_common_backbone,
     ),
     Claim(
         id="tables_2_and_6",
-        statement="the ablation's HyCAM is the HyCAM of Table 2 on Llama2-7B",
+        statement="The ablation's HyCAM is the HyCAM of Table 2 on Llama2-7B",
         where="Tables 2 and 6",
         definition="the same PPL in both",
         published=_common_ablation,

@@ -15,7 +15,7 @@ SHOWN = ("llama2_7b", "qwen2_5_14b")
 """The backbones whose trained parameters are shown."""
 _SHARED_ONLY = "hycam_shared_only"
 SHARED = ("strategy", "devices", "num_nodes", "offload", "micro_batch_size", "activation_checkpointing")
-"""Of the trainer: what seconds and memory depend on, and so must be one value where they are compared."""
+"""Settings of the trainer on which seconds and memory depend: they must be the same where these are compared."""
 Trained = Mapping[str, Mapping[str, int]]
 """Trained parameters by backbone and method."""
 
@@ -36,7 +36,7 @@ def claims(cache: Cache) -> list[Claim]:
         _parameters(
             closed,
             "parameters_against_lora",
-            "minimal additional trainable parameters",
+            "HyCAM needs minimal additional trainable parameters",
             "introduction",
             "no more trained parameters than LoRA on all linear layers at the same rank",
             "lora",
@@ -181,7 +181,7 @@ def _steps(run: FinishedRun, of_fold: Sequence[FinishedRun]) -> float:
 def _resources(backbone: BackboneEvidence) -> Finding:
     rows = backbone.beside_hycam((OURS, "full_ft", "lora"))
     runs = [run for row in rows.values() for run in row.runs]
-    if not {"full_ft", "lora"} <= rows.keys() or not all(map(_is_measured, runs)):
+    if not {"full_ft", "lora"} <= rows.keys() or any(run.train_seconds is None for run in runs):
         return unknown("full fine-tuning or LoRA was not run, or its cost not measured")
     if len({(run.device, run.memory_kind) for run in runs}) > 1:
         return unknown("measured on different hardware")
@@ -189,7 +189,7 @@ def _resources(backbone: BackboneEvidence) -> Finding:
         return unknown(f"measured with different {', '.join(unlike)}")
     measures: dict[str, Callable[[FinishedRun], float]] = {
         "seconds of training": lambda run: float(run.train_seconds or 0),
-        f"peak memory in MB ({runs[0].memory_kind})": lambda run: float(run.memory or 0) / 1e6,
+        f"peak memory in MB ({runs[0].memory_kind})": lambda run: run.memory / 1e6,
     }
     of_measure = {
         name: {
@@ -201,7 +201,3 @@ def _resources(backbone: BackboneEvidence) -> Finding:
     text = "; ".join(f"{name}: {listed(values, '.1f', '')}" for name, values in of_measure.items())
     flat = {f"{name} {method}": v for name, values in of_measure.items() for method, v in values.items()}
     return told(cheaper, f"{text}; on {runs[0].device}", flat)
-
-
-def _is_measured(run: FinishedRun) -> bool:
-    return run.train_seconds is not None and run.memory is not None and run.device is not None

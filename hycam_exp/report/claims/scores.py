@@ -191,7 +191,7 @@ CLAIMS = [
     ),
     Claim(
         id="significance",
-        statement="the improvements over the best PEFT baseline are significant (two-sided t-test, p < 0.05)",
+        statement="The improvements over the best PEFT baseline are significant (two-sided t-test, p < 0.05)",
         where="4.2, Table 2",
         definition="a star in every cell, as docs/statistics.md defines it",
         published="the tables have means alone, and no spread; the pairs are not stated",
@@ -232,7 +232,7 @@ CLAIMS = [
     ),
     Claim(
         id="hard_tasks",
-        statement="results on iCliniq and Dolly are lower than on the other tasks",
+        statement="Results on iCliniq and Dolly are lower than on the other tasks",
         where="4.4, Table 5",
         definition="in the mean over methods these two are the two worst tasks by every metric",
         published=lambda published: _hard_tasks([published.scoreboard(TASKS)]),
@@ -240,7 +240,7 @@ CLAIMS = [
     ),
     Claim(
         id="ablation",
-        statement="each component and design choice contributes positively",
+        statement="Each component and design choice contributes positively",
         where="4.5, Table 6",
         definition="every variant has a higher PPL than HyCAM",
         published=lambda published: _ablation(published.ablation),

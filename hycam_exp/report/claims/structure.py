@@ -1,7 +1,6 @@
 """The paper's claims about how things are built and behave: parameters, routing, clusters, cross-validation."""
 
 import csv
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,6 @@ def shares() -> dict[str, float]:
         feed_forward = [p for i, p in enumerate(sizes.linears) if i % of_block >= of_block - 3]  # gate, up and down
         found[model] = 100 * sum(a * b for a, b in feed_forward) / sizes.parameters
     return found
-
-
-def _feed_forward(found: Mapping[str, float]) -> Finding:
-    return told(all(abs(share - 90) <= 100 * ABOUT for share in found.values()), listed(found, ".0f"), found)
 
 
 def smallest_share(run: FinishedRun) -> tuple[float, str] | None:
@@ -127,12 +122,13 @@ def _folds(backbone: BackboneEvidence) -> Finding:
 def claims(cache: Cache) -> list[Claim]:
     """What the paper says of how things are built and behave."""
     found = cache.get("settings", "feed-forward shares", shares)
+    about_90 = all(abs(share - 90) <= 100 * ABOUT for share in found.values())
     feed_forward = Claim(
         id="feed_forward_share",
         statement="FFNs hold about 90% of a model's parameters",
         where="introduction",
         definition="gate, up and down projections over all parameters, by the backbones' architectures, are 85 to 95%",
-        published=lambda _: _feed_forward(found),
+        published=lambda _: told(about_90, listed(found, ".0f"), found),
     )
     return [feed_forward, *_OF_RUNS]
 
@@ -140,7 +136,7 @@ def claims(cache: Cache) -> list[Claim]:
 _OF_RUNS = [
     Claim(
         id="balanced_utilisation",
-        statement="the load-balancing loss keeps the use of the specialized CAMs balanced",
+        statement="The load-balancing loss keeps the use of the specialized CAMs balanced",
         where="3.3, 3.4",
         definition="in no fold and layer is a module's mean weight over all tokens below a twentieth of an even share",
         published="no weights are given",
@@ -157,7 +153,7 @@ _OF_RUNS = [
     ),
     Claim(
         id="cross_validation",
-        statement="a 7:2:1 split for training, validation and testing, and five-fold cross-validation",
+        statement="There is a 7:2:1 split for training, validation and testing, and five-fold cross-validation",
         where="4.1",
         definition="the test parts of the five folds together hold every record once",
         published=_folds_of_paper,

@@ -15,7 +15,7 @@ VERMILION, PURPLE, OLIVE, WINE = "#D55E00", "#CC79A7", "#7A7A1F", "#882255"
 
 @dataclass(frozen=True)
 class Look:
-    """What a method or a task is known by."""
+    """The name, colour, marker and line that a method or a task has in every figure."""
 
     name: str
     colour: str

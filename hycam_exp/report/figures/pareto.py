@@ -79,7 +79,7 @@ def _panel(axes: Axes, lines: Sequence[FigureLine], cost: Cost, unit: float) -> 
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats in both, from cheap to dear."""
+    """The points that no other beats in both, from the cheapest on."""
     found: list[tuple[float, float]] = []
     for point in sorted(points):
         if not found or point[1] < found[-1][1]:

@@ -41,7 +41,7 @@ def draw(found: Swept, sweep: Sweep) -> list[Picture]:
 
 
 def _line(axes: Axes, lines: dict[float, FigureLine], look: Look, label: str) -> None:
-    """Every run as a dot, and through the values a line of means with bars of spreads."""
+    """Every fold as a dot, and through the values a line of means with bars of spreads."""
     for value, line in lines.items():
         axes.plot([value] * len(line.units), line.values("ppl") or [], ".", color=look.colour, alpha=0.35)
     means, spreads = zip(*(mean_and_spread(line.values("ppl") or []) for line in lines.values()), strict=True)

@@ -38,7 +38,7 @@ class Trained:
     """The run's test split, as `Tokens`."""
     tasks: list[str]
     is_generated: bool = False
-    """Its tasks are the generated ones, which have the names of data sets."""
+    """Whether its tasks are generated ones."""
 
 
 def load(run: str, outputs: Path, sources: Sequence[RecordSource]) -> Trained:
@@ -122,7 +122,7 @@ def command(config: Mapping[str, Any], outputs: Path = Path("outputs")) -> str:
 
 
 def _is_elsewhere(key: str) -> bool:
-    """Decides nothing, or is said by the choice of a group."""
+    """Whether a value decides nothing, or is said by the choice of a group."""
     return key.split(".")[0] in INCIDENTAL or key.endswith((".name", "recipe.learning_rates"))
 
 

@@ -45,6 +45,6 @@ def _curve(points: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def _sample(row: dict[str, Any], pool: Pool) -> list[Any]:
-    """Number of (id, reference) in the pool, prediction, PPL, ROUGE-L, whether it was cut at the most tokens."""
+    """Number of (id, reference) in the pool, prediction, PPL, ROUGE-L, whether it reached its limit of new tokens."""
     shared = pool.number([row["id"], row["reference"]])
     return [shared, row["prediction"], *rounded([row["ppl"], row["rouge_l"]], 4), row["capped"]]

@@ -33,7 +33,7 @@ class Resampled:
 
     difference: float
     interval: tuple[float, float]
-    """95%, percentiles."""
+    """The 95% interval of percentiles."""
     share_better: float
     """The share of resamples in which ours is better; a tie counts half."""
     groups: int
@@ -213,7 +213,7 @@ class Bootstrap:
         return {f"{task} {metric}": None if one is None else asdict(one) for (task, metric), one in found.items()}
 
     def _key(self, paths: Sequence[Path]) -> str:
-        """Of the samples files in the order of rows and folds."""
+        """The cache's key: the contents of the samples files in the order of rows and folds."""
         for path in paths:
             if path not in self._files:
                 self._files[path] = digest(path)

@@ -234,6 +234,9 @@ def _tested(found: Comparison, a: list[float], b: list[float], better: str) -> C
     reference = abs(float(np.mean(b)))
     effect = effect_size(a, b) if sign > 0 else effect_size(b, a)
     p = paired_t(a, b)
+    reason = "the values of the folds are identical" if a == b else None
+    if p is None:
+        reason = "the differences of the folds do not vary: there is nothing to test against"
     return replace(
         found,
         difference=difference,
@@ -243,14 +246,8 @@ def _tested(found: Comparison, a: list[float], b: list[float], better: str) -> C
         p_corrected_resampled=corrected_resampled_t(a, b),
         effect=None if effect is None else effect[0],
         effect_interval=None if effect is None else effect[1],
-        reason=found.reason or _undefined(a, b, p),
+        reason=found.reason or reason,
     )
-
-
-def _undefined(a: list[float], b: list[float], p: float | None) -> str | None:
-    if p is None:
-        return "the differences of the folds do not vary: there is nothing to test against"
-    return "the values of the folds are identical" if a == b else None
 
 
 def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -48,7 +48,7 @@ class TableLine:
     refused: str | None = None
     """Runs that could be taken for a part of the row, and are none."""
     note: str | None = None
-    """What else a reader must know."""
+    """Anything else that a reader must know."""
 
     @property
     def place(self) -> str:
@@ -146,7 +146,7 @@ def _same_data(row: SelectedRow, expected: Expected) -> bool:
 
 
 def _own_note(row: SelectedRow | None) -> str | None:
-    """What was run more often than it counts, and unequal numbers of seeds."""
+    """A note on cells that were run twice, and on folds with unequal numbers of seeds."""
     if row is None:
         return None
     chosen = {(run.fold, run.seed) for run in row.runs}

@@ -40,7 +40,7 @@ def datasets(runs: Sequence[FinishedRun], published: Sequence[Dataset], measured
 
 
 def _tokens(measured: Measured | None) -> str:
-    """By what they were counted."""
+    """A note on how tokens were counted."""
     if measured is None:
         return "tokens: by the Llama-3 tokenizer; a run's record has none, so that ours have a command of their own"
     return (

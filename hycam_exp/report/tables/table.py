@@ -76,9 +76,9 @@ class TableCell:
     note: str | None = None
     """What a reader must know of it, in a sentence."""
     command: str | None = None
-    """What runs the folds that are missing."""
+    """The command that runs the folds that are missing."""
     is_mixed: bool = False
-    """Of records that differ in more than their fold; only where the user allowed it."""
+    """Whether its records differ in more than their fold, which the user must have allowed."""
     comparison: "Comparison | None" = None
     """With the best other PEFT row of its column, over folds; None where it is compared with nothing."""
     resampled: "Resampled | None" = None
@@ -145,7 +145,7 @@ class Table:
     is_wide: bool = True
     """Over both columns of a page."""
     command: str | None = None
-    """What runs all of it, skipping what is finished."""
+    """The command that runs all of its cells and skips those that are finished."""
 
     def __post_init__(self) -> None:
         assert all(len(row.cells) == len(self.columns) for row in self.rows), self.name
@@ -219,7 +219,14 @@ def compared(table: Table) -> Table:
     """
     names = list(dict.fromkeys(column.name for column in table.columns if column.digits))
     first = {name: next(column for column in table.columns if column.name == name) for name in names}
-    columns = [column for name in names for column in _compared_columns(first[name])]
+    columns: list[Column] = []
+    for column in first.values():
+        ours = Column(group=column.heading, name="ours", digits=column.digits)
+        columns += [
+            ours,
+            replace(ours, name="published", is_published=True),
+            replace(ours, name="difference", digits=""),
+        ]
     rows: list[TableRow] = []
     for group in dict.fromkeys(column.group for column in table.columns):
         places = [next(i for i, c in enumerate(table.columns) if (c.group, c.name) == (group, name)) for name in names]
@@ -231,12 +238,6 @@ def compared(table: Table) -> Table:
         table, name=f"{table.name}_compared", title=title, columns=columns, rows=rows, group_heading="Metric",
         column_heading="",
     )  # fmt: skip
-
-
-def _compared_columns(column: Column) -> list[Column]:
-    ours = Column(group=column.heading, name="ours", digits=column.digits)
-    published = replace(ours, name="published", is_published=True)
-    return [ours, published, replace(ours, name="difference", digits="")]
 
 
 def _compared_cells(cell: TableCell, column: Column) -> list[TableCell]:
