@@ -1,5 +1,7 @@
 """What the report's tests share: the study of the mini grids, and experiment files composed once."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -32,14 +34,24 @@ def mini_frame() -> Frame:
 
 @cache
 def mini_rows() -> tuple[SelectedRow, ...]:
-    """The rows of the methods and ablations on the mini set, without sweeps and switches."""
-    (group,) = select(mini_frame(), known_experiments()).groups
+    """The rows of the methods and ablations on the mini set, of the first training of each fold, without sweeps and
+    switches."""
+    first = [run.record for run in mini_frame().runs if run.seed == run.fold]
+    (group,) = select(frame_of(first, MINI), known_experiments()).groups
     return tuple(row for row in group.rows if not any(key.startswith("method.") for key in row.variant))
 
 
 def mini_records() -> list[RunRecord]:
     """Their records."""
     return [run.record for row in mini_rows() for run in row.runs]
+
+
+def unclipped(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Records as if they had been made without clipping, as a variant of their method."""
+    return [
+        replace(r, run_id=f"{r.run_id}-u", config={**r.config, "recipe": {**r.config["recipe"], "clip": None}})
+        for r in records
+    ]
 
 
 def mini_row(method: str) -> SelectedRow:

@@ -53,17 +53,18 @@ def test_the_command_runs_what_is_missing(experiments: Experiments) -> None:
     """Fold by fold, quoted for a shell."""
     e = experiments.rows("table2_main")[4]
     command = "python -m hycam_exp -m experiment=table2_main model=llama2_7b method=hycam fold="
-    every = {(fold, 0) for fold in range(5)}
+    every = {(fold, fold) for fold in range(5)}
     assert e.missing(()) == f"{command}0,1,2,3,4"
-    assert e.missing({(0, 0), (1, 0), (4, 0)}) == f"{command}2,3"
+    assert e.missing({(0, 0), (1, 1), (4, 4)}) == f"{command}2,3"
     assert e.missing(every) is None
     assert e.missing({(fold, seed + 1) for fold, seed in every}) == e.missing(())
     assert "'released=[m1_residual_stream]'" in experiments.rows("paper_vs_released")[1].command([0])
 
 
 def test_a_row_has_the_cells_of_its_grid(experiments: Experiments) -> None:
-    """Fold and seed of each: several folds of one seed, or several seeds of the default fold."""
-    assert experiments.rows("mini")[0].cells == tuple((fold, 0) for fold in range(5))
+    """Fold and seed of each: several folds with seeds of their own, or several seeds of the default fold."""
+    assert experiments.rows("table2_main")[0].cells == tuple((fold, fold) for fold in range(5))
+    assert experiments.rows("mini")[0].cells == tuple((fold, 10 * k + fold) for fold in range(5) for k in (0, 1))
     assert experiments.rows("figure_loss_curves")[0].cells == tuple((0, seed) for seed in (100, 200, 300, 400, 500))
     assert experiments.rows("figure_tsne")[0].cells == ((0, 0),)
     assert len(experiments.rows("figure_loss_curves")) == 5
@@ -117,7 +118,7 @@ def test_the_committed_study_is_a_whole_grid(experiments: Experiments) -> None:
     """Every cell of experiment=mini has its record, and none of the paper's."""
     selection = select(mini_frame(), experiments)
     found = {grid.experiment: grid for grid in progress(experiments, row_cells(selection, experiments))}
-    assert (found["mini"].done, found["mini"].total, found["table2_main"].done) == (25, 25, 0)
+    assert (found["mini"].done, found["mini"].total, found["table2_main"].done) == (60, 60, 0)
 
 
 def test_what_was_made_is_kept_until_conf_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from hycam_exp.records.record import RunRecord
 from hycam_exp.report import settings
 from hycam_exp.report.select import SelectedRow, is_peft, over_seeds
 from hycam_exp.report.titles import folds_text
-from tests.report.conftest import mini_records
+from tests.report.conftest import mini_records, unclipped
 from tests.report.toy import record, rows_of, selection_of
 
 
@@ -50,8 +50,8 @@ def test_rows_are_told_apart_by_what_is_not_as_usual() -> None:
 def test_a_committed_row_is_named_by_its_yaml_whatever_else_there_is() -> None:
     """Its clip is the recipe's, though as many runs have none; the other variant is named by what it sets."""
     riemoe = [r for r in mini_records() if r.config["method"]["name"] == "riemoe_lora"]
-    without = [r for r in riemoe if r.config["recipe"]["clip"] is None]
-    assert [row.label for row in rows_of(riemoe)] == ["riemoe_lora", "riemoe_lora (recipe.clip=null)"]
+    without = unclipped(riemoe)
+    assert [row.label for row in rows_of([*riemoe, *without])] == ["riemoe_lora", "riemoe_lora (recipe.clip=null)"]
     assert [row.label for row in rows_of(without)] == ["riemoe_lora (recipe.clip=null)"]
 
 
@@ -96,10 +96,10 @@ def test_a_seed_of_one_fold_does_not_fill_a_gap_of_a_table() -> None:
         return [replace(r, run_id=f"{r.run_id}-{seed}", config={**r.config, "seed": seed}) for r in records]
 
     (row,) = rows_of([*mini[1:], *seeded(mini[:1], 100), *seeded(mini[:1], 200)])
-    assert places(row) == [(fold, 0) for fold in (1, 2, 3, 4)]
+    assert places(row) == [(fold, fold) for fold in (1, 2, 3, 4)]
     assert [run.seed for run in row.further] == [100, 200]
-    (row,) = rows_of([*mini, *seeded(mini, 1), *seeded(mini[:1], 100)])
-    assert places(row) == [(fold, seed) for fold in range(5) for seed in (0, 1)]
+    (row,) = rows_of([*mini, *seeded(mini, 77), *seeded(mini[:1], 100)])
+    assert places(row) == [(fold, seed) for fold in range(5) for seed in (fold, 77)]
 
 
 @pytest.mark.parametrize("name", settings.ASIDE)

@@ -9,7 +9,7 @@ from hycam_exp.records.record import RunRecord
 from hycam_exp.report import titles
 from hycam_exp.report.claims.evidence import BASELINES, PEFT_BASELINES, Evidence, Scoreboard, gather
 from hycam_exp.report.select import OURS, SelectedRow
-from tests.report.conftest import MINI, mini_records, mini_row
+from tests.report.conftest import MINI, mini_records, mini_row, unclipped
 from tests.report.toy import selection_of
 
 BOARD = Scoreboard(
@@ -44,7 +44,7 @@ def test_the_papers_baselines() -> None:
 
 def test_the_committed_records_are_one_data_mix() -> None:
     """Labelled as the mini set with its backbone and folds; every baseline in every variant has its scores."""
-    (mix,) = evidence_of(mini_records())
+    (mix,) = evidence_of([*mini_records(), *unclipped(of("riemoe_lora"))])
     assert mix.setting == "the mini set; tiny_llama; 5 of 5 folds"
     board = mix.scoreboard()
     assert board.values[OURS, "tiny_llama", "ppl"] == mini_row(OURS).mean("ppl")
