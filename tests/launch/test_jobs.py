@@ -1,7 +1,5 @@
 """The cells of a multirun before the first of them starts."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 from hycam_exp.launch.jobs import jobs_of
 from hycam_exp.launch.local import LocalJob
 from hycam_exp.records.record import SCHEMA_VERSION
-from tests.launch.test_local import WRITE
+from tests.made import made
 
 
 @pytest.mark.parametrize(
@@ -32,7 +30,7 @@ def test_a_record_that_cannot_be_read_is_named_and_left_alone(
     found = jobs_of(LocalJob, cells)
     broken = []
     for cell in found[:2]:
-        subprocess.run([sys.executable, "-c", WRITE % {"folder": tmp_path, "run_id": cell.run_id}], check=True)
+        cell.store.write(made(run_id=cell.run_id))
         broken.append(cell.store.record_path(cell.run_id))
         broken[-1].write_text(change(broken[-1].read_text()))
     before = [path.read_bytes() for path in broken]
