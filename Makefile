@@ -30,7 +30,7 @@ tables: $(VENV)/.ready  ## the tables of every study, and of your runs (ARGS="--
 	$(RUN) -m hycam_exp.report $(ARGS)
 
 test: $(VENV)/.ready  ## the tests: at most 8 minutes, no network, no GPU
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 # A test that takes ten minutes says where it stands and ends; neither it nor what it has started holds up the rest.
 test-slow: $(VENV)/.ready  ## the slower laws: kill and resume, several ranks, the wheel, the browser, TRL, lm_eval (PART=1 to 4)

@@ -74,8 +74,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return finish(tmp_path_factory.mktemp("undisturbed"))
 
 
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_interrupted_and_killed_it_goes_on_and_ends_with_the_same_bits(
-    tmp_path: Path, undisturbed: dict[str, Any]
+    tmp_path: Path, undisturbed: dict[str, Any], number: signal.Signals, status: int
 ) -> None:
     """Inside an allocation of four tasks with srun at hand: after Ctrl-C as after SIGTERM one line alone, a shell's
     status, no failure, and the step that was made in the checkpoint. In the second epoch another process is told which
@@ -83,16 +86,15 @@ def test_interrupted_and_killed_it_goes_on_and_ends_with_the_same_bits(
     (tmp_path / "srun").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "srun").chmod(0o755)
     slurm = {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "cells", "SLURM_NNODES": "2"}
-    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        process = start(tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}", **slurm)
-        made = next(steps(process))
-        process.send_signal(number)
-        _, errors = process.communicate()
-        assert process.returncode == status
-        assert errors == f"error: interrupted ({number.name}); the same command goes on from what is finished\n"
-        (path,) = tmp_path.glob("outputs/*/training/last.ckpt")
-        assert torch.load(path, weights_only=True)["global_step"] >= made
-        assert list(tmp_path.glob("outputs/*/failures*")) == []
+    process = start(tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}", **slurm)
+    made = next(steps(process))
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == status
+    assert errors == f"error: interrupted ({number.name}); the same command goes on from what is finished\n"
+    (path,) = tmp_path.glob("outputs/*/training/last.ckpt")
+    assert torch.load(path, weights_only=True)["global_step"] >= made
+    assert list(tmp_path.glob("outputs/*/failures*")) == []
     process = start(tmp_path)
     made = next(step for step in steps(process) if step > STEPS / 2 + 1)
     process.send_signal(signal.SIGSTOP)
