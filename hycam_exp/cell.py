@@ -313,7 +313,7 @@ class Cell:
         """The model with the method attached, and its numbers of parameters."""
         import torch
 
-        from hycam_exp.methods import attach
+        from hycam_exp.methods import attach, remarks
         from hycam_exp.methods.recognition import dimensions, size_of
 
         torch.manual_seed(self.run.seed)
@@ -321,6 +321,7 @@ class Cell:
         adapted = attach(model, self.run.method)
         if self.run.trainer.whole_weights and not METHODS[self.run.method.name].trains_backbone:
             causality.check_method(adapted.to(self.device), self.run.method.name)
+            self.notes += [f"{self.run.method.name} on this backbone: {remark}" for remark in remarks(adapted)]
         sizes = [(size_of(p), p.requires_grad) for p in adapted.parameters()]
         trainable, total = sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
         return adapted, {"parameters_trainable": trainable, "parameters_total": total, **chosen}
