@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import psutil
+import pytest
+
+RUN, TEST = "PYTEST_XDIST_TESTRUNUID", "PYTEST_CURRENT_TEST"
+"""The variables that say of which run and test a process is."""
 
 
 def started_by(nodeid: str, run: str) -> Iterator[psutil.Process]:
@@ -15,11 +19,11 @@ def started_by(nodeid: str, run: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):  # ended meanwhile, or another user's
             inherited = process.environ()
-            of_run = inherited.get("PYTEST_XDIST_TESTRUNUID") == run
-            if of_run and inherited.get("PYTEST_CURRENT_TEST", "").startswith(f"{nodeid} ("):
+            if inherited.get(RUN) == run and inherited.get(TEST, "").startswith(f"{nodeid} ("):
                 yield process
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str, report: Any) -> None:
     """End what the test that ended its worker has left; pytest-xdist calls this in the process that has the workers."""
     for process in started_by(crashitem, report.node.workerinput["testrunuid"]):

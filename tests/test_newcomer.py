@@ -11,6 +11,7 @@ from hycam_exp.report.cache import Cache
 from hycam_exp.report.experiments import Experiments
 from hycam_exp.report.frame import read
 from hycam_exp.report.sources import RecordSource
+from tests.leftovers import RUN, TEST
 
 ROOT = Path(__file__).parents[1]
 SLURM = ("srun", "sbatch", "squeue", "sinfo", "sacct", "scontrol", "scancel")
@@ -44,10 +45,10 @@ def status(clone: Path) -> str:
 
 def make(clone: Path, environment: dict[str, str], target: str) -> str:
     """What a target prints; of one that fails the last lines are in the test's failure."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "HYDRA"))}
+    kept = [key for key in os.environ if not key.startswith(("PYTEST", "HYDRA")) or key in (RUN, TEST)]
     done = subprocess.run(
         ["make", "--assume-old=.venv/.ready", target], cwd=clone,
-        env={**inherited, "PYTHONPATH": str(clone), **environment},
+        env={**{key: os.environ[key] for key in kept}, "PYTHONPATH": str(clone), **environment},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert done.returncode == 0, f"make {target}\n" + "\n".join(done.stdout.splitlines()[-60:])
