@@ -249,6 +249,8 @@ def _value(measure: Measure, line: TableLine, task: str) -> TableCell:
     if line.row is None:
         missing = None if line.refused else line.expected.missing(())
         return TableCell(folds=0, num_folds=NUM_FOLDS, note=line.told, command=missing)
+    if measure.word:
+        return TableCell(value=measure.word(line.row), folds=len(line.row.folds), num_folds=NUM_FOLDS, note=line.told)
     values = measure.values(line.row, task)
     mean, note = mean_of(values), line.told
     if mean is None:
