@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ALONE = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
 BLOCK = re.compile(r"```\w+ (file|append)=(\S+)\n(.*?)```", re.DOTALL)
 
 
@@ -30,7 +31,7 @@ def test_examples_pass_the_battery(extended: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/methods/test_contract.py"]
     chosen = ["-k", "ia3 or bottleneck or every_family", "-m", "not slow"]
     done = subprocess.run(
-        [*command, *chosen], cwd=extended, env={"PYTHONPATH": str(extended), "PATH": "/usr/bin:/bin"},
+        [*command, *chosen], cwd=extended, env={**ALONE, "PYTHONPATH": str(extended)},
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
@@ -56,17 +57,12 @@ import pyarrow.parquet as pq
 
 from hycam_exp.evaluation.overlap import overlap, scores
 from hycam_exp.report import published
-from hycam_exp.report.cache import Cache
-from hycam_exp.report.frame import Frame
 from hycam_exp.report.page import document
 from hycam_exp.report.samples import RESAMPLED
-from hycam_exp.report.select import select
-from hycam_exp.report.statistics.bootstrap import Bootstrap
 from hycam_exp.report.tables.build import build
 from hycam_exp.report.tables.text import contents
-from tests.report.conftest import mini_frame
 from tests.report.page.page_content import content
-from tests.report.toy import known_experiments
+from tests.report.toy import known_experiments, record, selection_of
 
 found = scores([overlap(id=str(n), task="t", prediction=p, reference="a b") for n, p in enumerate(("a b ", "a", "b"))])
 assert {s.task: (s.value, s.n) for s in found if s.metric == "exact_match"} == {
@@ -74,7 +70,7 @@ assert {s.task: (s.value, s.n) for s in found if s.metric == "exact_match"} == {
 }
 assert published.read().tables
 assert "exact_match" in RESAMPLED
-report = build(select(mini_frame(), known_experiments()), known_experiments())
+report = build(selection_of([record(0, 2.0)]), known_experiments())
 tables = {table.name: contents(table) for table in report.tables}
 assert "| Exact match" in tables["table2_main"]["table2_main.md"]
 assert "| peak GB |" in tables["mini"]["mini.md"]
@@ -86,9 +82,9 @@ assert page.count("Exact match") >= 1
 def test_a_metric_and_a_column_are_one_file_each(extended: Path, tmp_path: Path) -> None:
     """The page's metric is scored from texts, and stands in tables, bootstrap and page without another change; the
     paper's tables are read as before. The page's column stands in its table."""
-    shutil.copytree(ROOT / "results", extended / "results", ignore=shutil.ignore_patterns("figures", "*.html"))
+    shutil.copytree(ROOT / "results" / "published", extended / "results" / "published")
     done = subprocess.run(
         [sys.executable, "-c", SHOWS, str(tmp_path)], cwd=extended, capture_output=True, text=True,
-        env={"PYTHONPATH": str(extended), "PATH": "/usr/bin:/bin"},
+        env={**ALONE, "PYTHONPATH": str(extended)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -42,7 +42,8 @@ def test_an_experiments_cells_are_all_different_and_compose(experiment: str, num
     runs = runs_of([[f"experiment={experiment}", *overrides] for overrides in cells_of(experiment)])
     assert len({run_id(run, {}) for run in runs}) == len(runs) == 10 * num_forms
     assert {(run.fold, run.seed) for run in runs} == {(fold, 10 * k + fold) for fold in range(5) for k in (0, 1)}
-    shared = [run_id(run, {}) for run in runs if run.method == compose("experiment=mini").method]
+    plain = compose("experiment=mini").method
+    shared = [run_id(run, {}) for run in runs if run.method == plain]
     assert shared == [
         run_id(compose("experiment=mini", f"fold={fold}", f"repetition={k}"), {}) for fold in range(5) for k in (0, 1)
     ]

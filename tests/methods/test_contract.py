@@ -23,7 +23,7 @@ from hycam_exp.methods.recognition import dimensions
 from tests.methods.conftest import FAMILIES, perturb, tiny, tokens
 
 SETTINGS = {name: compose(f"method={name}").method for name in METHODS}
-COMPILED = ("hycam", "riemoe_lora")  # in the fast tests: a few seconds each
+COMPILED = ("hycam",)  # in the fast tests: a few seconds each
 ADAPTERS = [name for name in METHODS if not METHODS[name].trains_backbone]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*rank .* is above the width"),
@@ -249,14 +249,14 @@ def lively(family: str) -> Any:
 
 
 def test_one_batch_can_be_learnt_by_heart(name):
-    """Eighty steps on one batch take the task loss below a third of what it was."""
+    """Forty steps on one batch take the task loss below a third of what it was."""
     torch.manual_seed(3)
     settings = quiet(SETTINGS[name])
     settings = replace(settings, balance_weight=0.0) if isinstance(settings, HyCAMSettings) else settings
     model = attach(lively("llama"), settings).train()
-    optimizer = torch.optim.Adam(trained(model).values(), lr=1e-2)
+    optimizer = torch.optim.Adam(trained(model).values(), lr=2e-2)
     first = task_loss(model).item()
-    for step in range(80):
+    for step in range(40):
         torch.manual_seed(step)
         optimizer.zero_grad()
         loss = task_loss(model)

@@ -20,7 +20,7 @@ from hycam_exp.report.select import select
 from hycam_exp.report.sources import RecordSource
 from hycam_exp.report.tables.build import build
 from hycam_exp.report.tables.text import markdown
-from tests.report.conftest import MINI, RESULTS, mini_frame
+from tests.report.conftest import MINI, RESULTS, mini_row
 
 HYCAM = "tiny_llama-hycam-mini-f0-s0-cc47b70f.json"
 SUFFIXES = {".md", ".tex", ".csv"}
@@ -28,9 +28,9 @@ SUFFIXES = {".md", ".tex", ".csv"}
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The committed records as a user's own."""
+    """Committed records of three methods as a user's own."""
     folder = tmp_path_factory.mktemp("whole")
-    for run in mini_frame().runs:
+    for run in (run for method in ("full_ft", "lora", "hycam") for run in mini_row(method).runs):
         Store(folder / "runs", folder).write(run.record)
     shutil.copy(RESULTS / FILE, folder)
     return folder
@@ -201,7 +201,7 @@ def test_of_two_versions_the_newest_alone_is_reported(
     """Also where mixed rows are allowed: the older ones are named, the exit status is 1."""
     change(results / "runs" / HYCAM, lambda f: f.update(results_version=2))
     assert report(results, kept, "--allow-mixed") == 1
-    assert f"{results / 'runs'}: left out: 174 of results version 1" in capsys.readouterr().err
+    assert f"{results / 'runs'}: left out: 14 of results version 1" in capsys.readouterr().err
     page = (results / "report" / "tables" / "mini.md").read_text()
     (hycam,) = [line for line in page.splitlines() if line.startswith("| HyCAM |")]
     assert "(1/5)" in hycam
