@@ -78,9 +78,9 @@ class Claim:
 
 def found(published: Published, evidence: Sequence[Evidence], cache: Cache) -> list[Statement]:
     """Every statement with its verdicts, in the order of the paper's subjects."""
-    from hycam_exp.report.claims import consistency, cost, scores, structure
+    from hycam_exp.report.claims import budget, consistency, cost, scores, structure
 
-    claims = [*scores.CLAIMS, *structure.claims(cache), *cost.claims(cache), *consistency.CLAIMS]
+    claims = [*scores.CLAIMS, *budget.CLAIMS, *structure.claims(cache), *cost.claims(cache), *consistency.CLAIMS]
     return [claim.found(published, evidence) for claim in claims]
 
 
