@@ -19,8 +19,9 @@ $(VENV)/.ready: constraints.txt pyproject.toml
 run: $(VENV)/.ready  ## adapt the embedded backbone to the mini set (ARGS="method=lora" to override)
 	$(RUN) -m hycam_exp $(ARGS)
 
-tables: $(VENV)/.ready  ## the tables of every study, and of your runs (ARGS="--results DIR")
+tables: $(VENV)/.ready  ## tables, figures and pages of every study, and of your runs (ARGS="--results DIR")
 	$(RUN) -m hycam_exp.report $(ARGS)
+	$(RUN) -m scripts.results_pages
 
 test: $(VENV)/.ready  ## the tests: at most 8 minutes, no network, no GPU
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile $(ARGS)

@@ -98,7 +98,7 @@ def stats(options: argparse.Namespace) -> int:
     """Table 1 of what is on disk."""
     from data_prep import manifest, preview
     from data_prep import stats as table1
-    from hycam_exp.data import measured
+    from hycam_exp.data.table1 import written
 
     if options.out and not options.tokenizer:
         raise ValueError(
@@ -110,7 +110,7 @@ def stats(options: argparse.Namespace) -> int:
         table1.measured(task, options.root, tokenizer, options.prompt, options.max_length) for task in _followed(names)
     ]
     if options.out:
-        manifest.write(options.out, measured.written(table1.counts(rows, options.tokenizer, options.prompt)))
+        manifest.write(options.out, written(table1.counts(rows, options.tokenizer, options.prompt)))
     _print(table1.report(rows) if options.json else table1.printed(rows))
     return 0
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from data_prep import tasks
 from data_prep.manifest import sha256
 from data_prep.printed import percent, table
-from hycam_exp.data import published, sources
-from hycam_exp.data.measured import Counted, Measured
+from hycam_exp.data import sources
 from hycam_exp.data.records import Record, content_hash
+from hycam_exp.data.table1 import Counted, Measured, datasets
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -99,7 +99,7 @@ def _published() -> dict[str, dict[str, Any]]:
     """Table 1's rows by task."""
     return {
         row.task: {key: getattr(row, key) for key in ("samples", "total_tokens", "average", "domain")}
-        for row in published.datasets()
+        for row in datasets()
     }
 
 

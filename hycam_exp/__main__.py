@@ -59,6 +59,7 @@ COMMANDS = {
     "report": "hycam_exp.report",
     "data": "data_prep",
     "generate": "hycam_exp.generate",
+    "push": "hycam_exp.push",
 }
 """The other commands: `hycam-exp plan ...` is `python -m hycam_exp.plan ...`."""
 

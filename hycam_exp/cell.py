@@ -323,7 +323,7 @@ class Cell:
         """The model with the method attached, and its numbers of parameters."""
         import torch
 
-        from hycam_exp.methods import attach
+        from hycam_exp.methods import attach, remarks
         from hycam_exp.methods.recognition import size_of
 
         method = method_of(self.run.method)
@@ -332,8 +332,9 @@ class Cell:
         adapted = attach(model, self.method)
         if self.run.trainer.whole_weights and not method.trains_backbone:
             causality.check_method(adapted.to(self.device), self.run.method.name)
+            self.notes += [f"{self.run.method.name} on this backbone: {remark}" for remark in remarks(adapted)]
         if start is not None and (remark := causality.other_start(adapted, start, self.run.method.name)):
-            self._tell(remark)
+            self.notes.append(remark)
         sizes = [(size_of(p), p.requires_grad) for p in adapted.parameters()]
         trainable, total = sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
         return adapted, {"parameters_trainable": trainable, "parameters_total": total, **self.chosen}

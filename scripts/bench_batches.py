@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.data import published, sources
+from hycam_exp.data import sources
 from hycam_exp.data.batches import Schedule
 from hycam_exp.data.records import Record, identified
+from hycam_exp.data.table1 import datasets
 from hycam_exp.data.token_table import TokenTable, token_table
 from hycam_exp.runtime.command_line import Parser
 from hycam_exp.runtime.cost import hardware
@@ -27,7 +28,7 @@ CUTS = ((16, 16), (16, 4), (16, 2), (32, 4))  # records of a step, and of the lo
 def mix(root: str) -> list[Record]:
     """The five sets in the paper's proportions: each repeated, or cut, to the size that Table 1 gives."""
     records: list[Record] = []
-    for row in published.datasets():
+    for row in datasets():
         of_task = sources.read([row.task], root).records
         records += itertools.islice(itertools.cycle(of_task), row.samples)
     return identified(records)

@@ -26,9 +26,9 @@ def test_an_installed_wheel_composes_its_own_config_from_any_folder(tmp_path):
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")
     code = (
         "from hycam_exp.config.compose import compose, config_dir; from hycam_exp.models import files; "
-        "from hycam_exp.data import published; "
+        "from hycam_exp.data.table1 import datasets; "
         "print(config_dir()); print(compose().method.name); print((files.ASSETS / 'tiny_llama').is_dir()); "
-        "print(len(published.datasets())); "
+        "print(len(datasets())); "
         "from hycam_exp.data import sources; print(len(sources.read(['mini_code'], None).records))"
     )
     outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -48,6 +48,8 @@ class Decoder:
     pad_id: int
     lockstep: bool = False
     """No rank can compute alone: each makes as many steps as the longest response of all ranks needs."""
+    withheld: bool = False
+    """A method that is told the task is told of none."""
 
     def limit(self, row: Tokens) -> int:
         """The most new tokens of one prompt: the cap, or what the model's positions leave."""
@@ -65,7 +67,7 @@ class Decoder:
         for index, row in enumerate(rows):
             input_ids[index, longest - row.prompt_length :] = torch.tensor(row.input_ids[: row.prompt_length])
             mask[index, longest - row.prompt_length :] = 1
-        with _plain(self.model), task_rows(self.model, [row.task for row in rows]):
+        with _plain(self.model), task_rows(self.model, [] if self.withheld else [row.task for row in rows]):
             decoded = self.model.generate(
                 input_ids=input_ids.to(device),
                 attention_mask=mask.to(device),

@@ -1,7 +1,7 @@
 """A model measured on a fold's test split and on general text, before and after adaptation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -26,15 +26,20 @@ class Measurement:
     withheld: list[SampleNats] = field(default_factory=list)
     """As `nats`, of a method that is told the task, with the task withheld."""
     predictions: list[Prediction] = field(default_factory=list)
+    withheld_predictions: list[Prediction] = field(default_factory=list)
+    """As `predictions`, where `withheld` was measured."""
     differing: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By task: how many of the compared predictions differ when decoded one by one, and how many were compared."""
 
     @cached_property
     def overlaps(self) -> list[Overlap]:
         """The predictions' BLEU counts and ROUGE-L."""
+        return self._overlaps(self.predictions)
+
+    def _overlaps(self, predictions: Sequence[Prediction]) -> list[Overlap]:
         return [
             overlap.overlap(row.id, row.task, prediction.text, row.reference)
-            for row, prediction in zip(self.rows, self.predictions, strict=True)
+            for row, prediction in zip(self.rows, predictions, strict=True)
         ]
 
     def scores(self, suffix: str = "") -> list[Score]:
@@ -49,6 +54,8 @@ class Measurement:
             rows.append(Score(task=RETENTION, metric=f"ppl{suffix}", value=value, n=len(self.retention)))
         if self.predictions:
             rows += overlap.scores(self.overlaps, suffix) + self._caps(suffix)
+        if self.withheld_predictions:
+            rows += overlap.scores(self._overlaps(self.withheld_predictions), f"{WITHHELD}{suffix}")
         rows += [
             Score(task=task, metric=f"batch_difference_share{suffix}", value=count / n, n=n)
             for task, (count, n) in self.differing.items()
@@ -85,11 +92,16 @@ def generate(
     measured: Measurement, decoder: Decoder, batch_size: int, path: Path, compare: int, when: str,
     keep: Callable[[], None] = nothing,
 ) -> None:  # fmt: skip
-    """Add the decoded responses, and how many of `compare` a task differ when they are decoded alone.
+    """Add the decoded responses, those with the tasks withheld where perplexity was measured so, too, and how many of
+    `compare` a task differ when they are decoded alone.
 
     `keep` is called after every batch that is on disk.
     """
     measured.predictions = decoder.decode_all(measured.rows, batch_size, path, f"decoding {when}", keep)
+    if measured.withheld:
+        untold, beside = replace(decoder, withheld=True), path.with_suffix(".withheld.jsonl")
+        what = f"decoding {when}, tasks withheld"
+        measured.withheld_predictions = untold.decode_all(measured.rows, batch_size, beside, what, keep)
     batched = {p.id: p.text for p in measured.predictions}
     for task in sorted({row.task for row in measured.rows}) if compare else ():
         chosen = sorted((row for row in measured.rows if row.task == task), key=lambda row: row.id)[:compare]

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hycam_exp.data.batches import IGNORE, by_length, collate
+from hycam_exp.data.batches import by_length, collate
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation.metrics import Score, perplexity
 from hycam_exp.methods import task_rows
 from hycam_exp.runtime import ranks
-from hycam_exp.training.loss import token_nats
+from hycam_exp.training.loss import target_logits, targets, token_nats
 
 RELEASED_BATCH = 2
 
@@ -66,10 +66,12 @@ def score(
         positions = {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if side == "left" else {}
         inputs = {"input_ids": batch.input_ids.to(device), "attention_mask": mask, **positions}
         with task_rows(model, () if withheld else batch.tasks):
-            logits = model(**inputs, use_cache=False).logits
-        nats = token_nats(logits, labels).double().cpu()  # (B, L - 1)
-        for index, row in enumerate(members if counts else ()):
-            found[row.id] = _sample(row, nats[index][batch.labels[index, 1:] != IGNORE])
+            logits = target_logits(model, labels, **inputs)  # (N, V)
+        nats = token_nats(logits, targets(labels)).double().cpu()  # (N,)
+        if not counts:
+            continue
+        for row, of_row in zip(members, nats.split([len(row.input_ids) - 1 for row in members]), strict=True):
+            found[row.id] = _sample(row, of_row)
             if not math.isfinite(found[row.id].all_nats):
                 raise ValueError(f"the loss of {row.task} record {row.id} is {found[row.id].all_nats}")
     found = dict(ChainMap(*ranks.gathered(found)))

@@ -19,6 +19,7 @@ from rich.live import Live
 from hycam_exp.launch.cell_status import FAILED
 from hycam_exp.launch.jobs import Grid, GridLauncher, Job, jobs_of, minutes, require_whole
 from hycam_exp.records.store import MAX_FAILURES
+from hycam_exp.runtime.cost import usable_cores
 from hycam_exp.runtime.require import require
 
 POLL = 0.5  # seconds between two looks at the running cells
@@ -169,7 +170,7 @@ class LocalLauncher(GridLauncher):
             require(ids, "hydra.launcher.gpus", self.gpus, "must be a list of ids, as [0,1] or [GPU-...], or null")
 
     def _environments(self) -> list[dict[str, str]]:
-        threads = self.threads or max(1, (os.cpu_count() or 1) // self.n_jobs)
+        threads = self.threads or max(1, usable_cores() // self.n_jobs)
         count = {"OMP_NUM_THREADS": str(threads)} if self.threads or self.n_jobs > 1 else {}
         return [{**count, "CUDA_VISIBLE_DEVICES": str(gpu)} for gpu in self.gpus] if self.gpus else [count]
 

@@ -41,7 +41,7 @@ def work(costs: MethodCosts, batch: MicroBatch, checkpointing: bool) -> Work:
     first = min(costs.modulated, default=0)
     behind = shape.num_blocks - (0 if checkpointing else first)  # blocks that a gradient goes through
     weights = sum(inputs * outputs for inputs, outputs in shape.linears.values())
-    head = 2 * n * shape.vocabulary * shape.width
+    head = 2 * batch.scored * shape.vocabulary * shape.width
     linear, square = 2 * n * weights, 2 * n * batch.length * shape.queries
     forward, backward = costs.work(n)
     full = 2 if costs.trains_backbone else 1  # gradients of the input, and of the weight
@@ -133,7 +133,8 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
     memory = peaks.get(step.checkpointing)
     mean = math.ceil(load.tokens) if load else run.data.max_length
     padded = math.ceil(load.tokens / (1 - (load.padding or 0))) if load else mean
-    once = work(step.costs, replace(step.batch, length=padded), step.checkpointing)
+    share = load.target_share(padded) if load else 1.0
+    once = work(step.costs, replace(step.batch, length=padded, target_share=share), step.checkpointing)
     per_step = once.total * step.accumulation * step.devices
     sizes, recipe = StepSizes.of(run.recipe, run.trainer), run.recipe
     steps = sizes.windows(load.train) * recipe.epochs if load else None
@@ -178,7 +179,8 @@ def _hours(
         return Hours(train=None, validate=None, generate=None)
     peak = device.narrow if run.recipe.precision == "bf16_mixed" else device.wide
     hourly = 3600 * peak * utilisation * step.devices
-    row = MicroBatch(rows=1, length=math.ceil(load.tokens), padded=False)
+    length = math.ceil(load.tokens)
+    row = MicroBatch(rows=1, length=length, padded=False, target_share=load.target_share(length))
     validations = run.recipe.validations_per_epoch * run.recipe.epochs
     forward = work(step.costs, row, False).forward
     generate: float | None = 0.0

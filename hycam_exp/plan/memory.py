@@ -169,8 +169,9 @@ class TrainingStep:
         norm = n * d * width.norm + n * width.norm
         if not self.trains_backbone:
             return Kept(backbone=shared + norm)
+        scored = self.batch.scored * d * width.compute  # the output embedding's input
         cast = self.shape.vocabulary * d * width.compute if width.mixed else 0
-        return Kept(backbone=shared + norm + n * d * (width.stream + width.compute) + cast)
+        return Kept(backbone=shared + norm + n * d * width.stream + scored + cast)
 
     @property
     def _vocabulary(self) -> int:
@@ -182,9 +183,9 @@ class TrainingStep:
         kept = self._below[-1] + self._head
         narrow = self.width.compute
         wide = max(4, narrow)
-        positions, scored = (p * self.shape.vocabulary for p in (self.batch.tokens, self.batch.scored))
+        scored = self.batch.scored * self.shape.vocabulary
         chunk = min(scored, LOSS_CHUNK)
-        lifted = 2 * chunk * (wide if self.foreach else 8)  # and its exponential; on a CPU in float64
+        lifted = chunk * (wide if self.foreach else 8)  # on a CPU in float64
         lowered = chunk * (wide + (narrow if narrow < wide else 0))
         before = self.gradients if self.accumulation > 1 else 0
         cached = sum(tape.cached for tape in self.tapes) if self.checkpointing else 0  # else the tapes keep it anyway
@@ -193,11 +194,11 @@ class TrainingStep:
             last = worst(self.tapes[-1].forward())
             done = self._below[-2] + self._shared + last.kept
             yield self._at(f"last block forward, {last.name}", done, self.gradients, 0, last.working)
-        yield self._at("end of the forward pass", kept + cache, self.gradients, positions * narrow + lifted)
-        yield self._at("gradient of the logits", kept, before, 2 * positions * narrow + lowered)
+        yield self._at("end of the forward pass", kept + cache, self.gradients, scored * narrow + lifted)
+        yield self._at("gradient of the logits", kept, before, 2 * scored * narrow + lowered)
         weight = self.shape.vocabulary * self.shape.width * narrow if self.trains_backbone else 0
-        hidden = self.batch.tokens * self.shape.width * narrow
-        yield self._at("output embedding", kept, before, positions * narrow, weight + hidden)
+        hidden = (self.batch.scored + self.batch.tokens) * self.shape.width * narrow
+        yield self._at("output embedding", kept, before, scored * narrow, weight + hidden)
         gradients = self._vocabulary
         outside = self._shared  # and a checkpointed block's input, where its tape does not begin with it
         if self.checkpointing and self.width.stream != self.width.norm:

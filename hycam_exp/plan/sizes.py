@@ -1,6 +1,7 @@
 """The sizes that decide memory and work: a backbone's, a micro-batch's, and how many bytes a number has where."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +137,8 @@ class MicroBatch:
     length: int
     padded: bool
     """Some row is shorter, so that attention takes a mask of `length` x `length` for every row."""
+    target_share: float = 1.0
+    """Of the positions that can have a target, those that have one; at most all."""
 
     @property
     def tokens(self) -> int:
@@ -144,8 +147,8 @@ class MicroBatch:
 
     @property
     def scored(self) -> int:
-        """Positions that the loss looks at: all but each row's last."""
-        return self.rows * (self.length - 1)
+        """Positions that the output embedding and the loss look at; no row's last is one."""
+        return math.ceil(self.target_share * self.rows * (self.length - 1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,11 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from hycam_exp.config.settings import DataSettings, ModelSettings, Run
-from hycam_exp.data import published, splits
+from hycam_exp.data import splits
 from hycam_exp.data.batches import Schedule, StepSizes
 from hycam_exp.data.prompts import CHAT, render
 from hycam_exp.data.records import Record
+from hycam_exp.data.table1 import datasets
 from hycam_exp.launch.cell_status import Data
 from hycam_exp.models import files
 
@@ -29,8 +30,14 @@ class Workload:
     tokens: float
     padding: float | None = None
     """The share of a training step's tokens that its micro-batches are padded with; None: the lengths are not known."""
+    targets: float | None = None
+    """The mean number of a record's tokens that are trained; None: not known."""
     records_from: str
     tokens_from: str
+
+    def target_share(self, length: int) -> float:
+        """Of the positions of a row padded to `length`, those with a target; all, where it is not known."""
+        return 1.0 if self.targets is None or length < 2 else min(1.0, self.targets / (length - 1))
 
 
 def workload(run: Run, data: Data) -> Workload | None:
@@ -46,13 +53,14 @@ def workload(run: Run, data: Data) -> Workload | None:
     splits.require_shares(chosen, mix.group, mix.split_seed)
     split = splits.split(chosen, run.fold, mix.group, mix.split_seed)
     train = sum((mix.weights or {}).get(record.task, 1.0) for record in split.train)
-    tokens, padding, origin = _mean_tokens(run, chosen)
+    tokens, targets, padding, origin = _mean_tokens(run, chosen)
     return Workload(
         train=round(train),
         validation=len(split.validation),
         test=len(split.test),
         tokens=tokens,
         padding=padding,
+        targets=targets,
         records_from="the disk",
         tokens_from=origin,
     )
@@ -60,7 +68,7 @@ def workload(run: Run, data: Data) -> Workload | None:
 
 def _published(mix: DataSettings) -> Workload | None:
     """By the paper's Table 1, split 7:2:1; its token counts are those of Llama 2's tokenizer, prompt included."""
-    rows = {row.task: row for row in published.datasets()}
+    rows = {row.task: row for row in datasets()}
     if not set(mix.tasks) <= set(rows):
         return None
     sizes = {task: min(rows[task].samples, mix.max_per_task or 10**9) for task in mix.tasks}
@@ -83,8 +91,9 @@ def _padded(mix: DataSettings, tokens: float) -> float:
     return mix.max_length if mix.padding == "max_length" else tokens
 
 
-def _mean_tokens(run: Run, records: list[Record]) -> tuple[float, float | None, str]:
-    """The mean length, the padding, and where they are from: the tokenizer, Table 1, or the longest that is allowed.
+def _mean_tokens(run: Run, records: list[Record]) -> tuple[float, float | None, float | None, str]:
+    """The mean length and number of targets, the padding, and where they are from: the tokenizer, Table 1, or the
+    longest that is allowed.
 
     Raises:
         ValueError: the tokenizer's file is not whole.
@@ -98,17 +107,22 @@ def _mean_tokens(run: Run, records: list[Record]) -> tuple[float, float | None, 
         except Exception as error:  # the library has no class of its own
             raise ValueError(f"{path}: {error}") from error
         sample = [r for task in mix.tasks for r in [r for r in records if r.task == task][:SAMPLE]]
-        texts = [render(mix.prompt, record) + record.output for record in sample]
-        lengths = [min(len(encoding.ids) + 1, mix.max_length) for encoding in tokenizer.encode_batch(texts)]
+        prompts = tokenizer.encode_batch([render(mix.prompt, record) for record in sample])
+        responses = tokenizer.encode_batch([record.output for record in sample], add_special_tokens=False)
+        texts = zip(prompts, responses, strict=True)
+        lengths = [min(len(p.ids) + len(r.ids) + 1, mix.max_length) for p, r in texts]
+        untrained = [1 if mix.loss_on == "all" else len(p.ids) for p in prompts]
+        trained = [max(0, n - first) for n, first in zip(lengths, untrained, strict=True)]
         counts = {task: sum(r.task == task for r in records) for task in mix.tasks}
-        weighted = sum(n * counts[r.task] / min(SAMPLE, counts[r.task]) for n, r in zip(lengths, sample, strict=True))
+        weights = [counts[r.task] / min(SAMPLE, counts[r.task]) / len(records) for r in sample]
+        tokens, targets = (sum(n * w for n, w in zip(of, weights, strict=True)) for of in (lengths, trained))
         by_task = {task: [n for n, r in zip(lengths, sample, strict=True) if r.task == task] for task in mix.tasks}
         padding = 0.0 if mix.padding == "max_length" else _padding(run, by_task, counts)
-        return _padded(mix, weighted / len(records)), padding, f"the tokenizer, on {len(sample)} records"
+        return _padded(mix, tokens), targets, padding, f"the tokenizer, on {len(sample)} records"
     published = _published(mix)
     if published is not None:
-        return published.tokens, None, published.tokens_from
-    return float(mix.max_length), 0.0, "data.max_length, the most there can be"
+        return published.tokens, None, None, published.tokens_from
+    return float(mix.max_length), None, 0.0, "data.max_length, the most there can be"
 
 
 def _padding(run: Run, lengths: Mapping[str, Sequence[int]], counts: Mapping[str, int]) -> float:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from hycam_exp.data.measured import FILE, Measured
-from hycam_exp.data.measured import read as read_measured
+from hycam_exp.data.table1 import FILE, Measured, read_measured
 from hycam_exp.report import page, published
 from hycam_exp.report.cache import Cache, kept_in
 from hycam_exp.report.experiments import Experiments, progress

@@ -173,6 +173,10 @@ class FinishedRun:
         return {task: {name: getattr(of, name) for name in names} for task, of in self.record.counts.records.items()}
 
     @property
+    def learning_rate(self) -> float:
+        return float(self.record.config["recipe"]["learning_rate"])
+
+    @property
     def is_tuned(self) -> bool:
         """Its recipe has a learning rate for its method: one that a search on fold 0's validation part chose."""
         return self.names[1] in (self.record.config["recipe"].get("learning_rates") or {})

@@ -1,6 +1,6 @@
 """The paper's tables of results as values, each with the file and line that it stands in.
 
-E.g. `read().tables["table2_main"][0].value` is 3.193. Where the files lie is said in `hycam_exp.data.published`.
+E.g. `read().tables["table2_main"][0].value` is 3.193. Table 1 and the reader of all are `hycam_exp.data.table1`.
 """
 
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hycam_exp.config import methods
-from hycam_exp.data.published import Dataset, PublishedRow, datasets, rows
-from hycam_exp.data.published import folder as committed
+from hycam_exp.data.table1 import Dataset, PublishedRow, datasets, rows
+from hycam_exp.data.table1 import folder as committed
 
 if TYPE_CHECKING:
     from hycam_exp.report.claims.evidence import Scoreboard

@@ -1,7 +1,7 @@
 """What backbones, methods and tasks are called, by the paper's names where it has one, and how numbers are written."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from hycam_exp.config import methods
 
@@ -74,3 +74,9 @@ def interval(bounds: tuple[float, float] | None, form: str = ".3f") -> str:
 def folds_text(folds: Sequence[int]) -> str:
     """fold 3; folds 0, 1."""
     return f"fold{'s' * (len(set(folds)) > 1)} {', '.join(map(str, sorted(set(folds))))}"
+
+
+def span(numbers: Collection[int]) -> str:
+    """What numbers range over: 5 where all are, 3 to 5."""
+    few, many = min(numbers), max(numbers)
+    return str(few) if few == many else f"{few} to {many}"

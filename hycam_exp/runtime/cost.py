@@ -84,6 +84,11 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def usable_cores() -> int:
+    """The cores that this process may use: in a job or a container fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def hardware(accelerator: str) -> dict[str, Any]:
     """The device that computed, and the host around it."""
     import torch

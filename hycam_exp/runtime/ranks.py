@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hycam_exp.runtime.command_line import as_errors
+from hycam_exp.runtime.cost import usable_cores
 from hycam_exp.runtime.interruption import SIGNALLED, Interrupted
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def start(trainer: TrainerSettings, overrides: Sequence[str]) -> int:
     from torch.distributed.launcher import LaunchConfig, elastic_launch
 
     logging.disable(logging.ERROR)  # the agent's reports on its children; this process does nothing else
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // trainer.devices)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // trainer.devices)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "10")  # seconds for the other ranks when one has failed
     config = LaunchConfig(
         min_nodes=1,

@@ -32,7 +32,7 @@ from hycam_exp.methods.recognition import vectors
 from hycam_exp.runtime import interruption, ranks
 from hycam_exp.training import strategies
 from hycam_exp.training.checkpoints import Checkpoints, load_best
-from hycam_exp.training.loss import token_nats
+from hycam_exp.training.loss import target_logits, targets, token_nats
 from hycam_exp.training.rank_allocation import RankAllocation
 from hycam_exp.training.routing_tally import RoutingTally, summary
 from hycam_exp.training.strategies import ZeroStrategy
@@ -95,13 +95,13 @@ class FineTuning(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """This micro-batch's share of the step's loss, so that micro-batches and ranks add up to one mean."""
-        nats, targets = self._task_nats(batch)
+        nats, count = self._task_nats(batch)
         auxiliary = auxiliary_loss(self.model)
-        total = nats if auxiliary is None else nats + targets * auxiliary
+        total = nats if auxiliary is None else nats + count * auxiliary
         if not torch.isfinite(total):
             self._refuse(f"the loss is {total.item()}", f", on records {', '.join(batch.ids)}")
         self._window["nats"] += nats.item() / batch.window_targets
-        self._window["auxiliary"] += 0.0 if auxiliary is None else auxiliary.item() * targets / batch.window_targets
+        self._window["auxiliary"] += 0.0 if auxiliary is None else auxiliary.item() * count / batch.window_targets
         self._window["tokens"] += int(batch.attention_mask.sum()) if batch.ids else 0
         self._window["positions"] += batch.input_ids.numel()
         # Micro-batches and ranks are averaged; the division by the step's tokens replaces that.
@@ -109,9 +109,10 @@ class FineTuning(LightningModule):
 
     def _task_nats(self, batch: Batch) -> tuple[Tensor, int]:
         with self._autocast(), task_rows(self.model, batch.tasks):
-            logits = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
-        nats = token_nats(logits, batch.labels)  # (B, L - 1)
-        return nats.sum(), int((batch.labels[:, 1:] >= 0).sum())
+            logits = target_logits(
+                self.model, batch.labels, input_ids=batch.input_ids, attention_mask=batch.attention_mask
+            )  # (N, V)
+        return token_nats(logits, targets(batch.labels)).sum(), len(logits)
 
     def _autocast(self) -> AbstractContextManager[object]:
         """Autocasting under strategies whose precision plugin leaves it to the module; not a second time inside it."""
@@ -169,13 +170,13 @@ class FineTuning(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         with self._tally.listening(batch):
-            nats, targets = self._task_nats(batch)
+            nats, count = self._task_nats(batch)
         self._validation["nats"] += nats.double().item()
-        self._validation["targets"] += targets
+        self._validation["targets"] += count
 
     def on_validation_epoch_end(self) -> None:
-        nats, targets = ranks.totals(*self._validation.values())
-        loss = nats / targets
+        nats, count = ranks.totals(*self._validation.values())
+        loss = nats / count
         if not math.isfinite(loss):
             self._refuse(f"the validation loss is {loss}")
         self._tally.add_up()

@@ -12,7 +12,7 @@ import pytest
 
 from data_prep import __main__ as command
 from data_prep import fetch, preview, stats
-from hycam_exp.data import measured, sources
+from hycam_exp.data import sources, table1
 from hycam_exp.data.records import content_hash
 
 ROW = {"instruction": "Why?", "context": "", "response": "So it is.", "category": "qa"}
@@ -140,13 +140,13 @@ def test_counts_are_written_for_the_report(root: Path, capsys: pytest.CaptureFix
     out = root / "results" / "datasets.json"
     tokenizer = Path(__file__).parents[2] / "hycam_exp" / "assets" / "tiny_llama"
     status, printed, _ = run(capsys, "stats", "--root", root, "--tokenizer", tokenizer, "--out", out)
-    found = measured.read(out)
+    found = table1.read_measured(out)
     assert (status, found is not None, "dolly" in printed) == (0, True, True)
     assert found is not None
     records = sources.read(["dolly"], str(root)).records
     row = stats.measured("dolly", root, preview.tokenizer_at(tokenizer), "alpaca", 1200)
     assert found.tasks == {
-        "dolly": measured.Counted(samples=12, total_tokens=row.total or 0, content=content_hash(records))
+        "dolly": table1.Counted(samples=12, total_tokens=row.total or 0, content=content_hash(records))
     }
     digest = hashlib.sha256((tokenizer / "tokenizer.json").read_bytes()).hexdigest()
     assert (found.tokenizer, found.tokenizer_sha256, found.prompt) == ("tiny_llama", digest, "alpaca")

@@ -4,8 +4,8 @@ import pytest
 
 from data_prep import tasks
 from data_prep.conversion import convert
-from hycam_exp.data import published
 from hycam_exp.data.records import Record
+from hycam_exp.data.table1 import datasets
 from tests.data_prep.test_conversion import GOOD
 
 ALPACA = {"instruction": "Why?", "input": "About x.", "output": "So."}
@@ -13,7 +13,7 @@ ALPACA = {"instruction": "Why?", "input": "About x.", "output": "So."}
 
 def test_tasks_are_those_of_the_published_table() -> None:
     """The paper's Table 1 has these five tasks, in this order."""
-    assert list(tasks.TASKS) == [row.task for row in published.datasets()]
+    assert list(tasks.TASKS) == [row.task for row in datasets()]
 
 
 @pytest.mark.parametrize("task", tasks.TASKS)

@@ -1,6 +1,7 @@
 """A measured state: its score rows, and how batched decoding is compared with single."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from hycam_exp.data.tokens import Tokens, tokenise
 from hycam_exp.evaluation import measurement, overlap, perplexity
 from hycam_exp.evaluation.generation import Decoder, Prediction
 from hycam_exp.evaluation.measurement import Measurement
-from hycam_exp.evaluation.metrics import Score
+from hycam_exp.evaluation.metrics import Score, declared
+from hycam_exp.evaluation.perplexity import SampleNats
 from hycam_exp.evaluation.retention import rows as windows_of
 
 PAD = 2
@@ -119,3 +121,28 @@ def test_generate_counts_what_differs(letters: PreTrainedTokenizerFast, rows: li
     measurement.generate(measured, decoder, 5, tmp_path / "after.jsonl", 2, "after")
     assert measured.differing == {"dolly": (1, 2), "web_gpt": (0, 2)}
     assert {p.text for p in measured.predictions} == {"alone False"}, "the batched answers are the ones that count"
+
+
+class Told(Decoder):
+    """A decoder that answers with the reference where it may tell the task, and with another text where not."""
+
+    def decode(self, rows: Any) -> list[Prediction]:
+        text = "e f g h" if self.withheld else "a b c d"
+        return [Prediction(id=r.id, task=r.task, text=text, tokens=4, capped=False) for r in rows]
+
+
+def test_a_method_that_is_told_the_task_is_decoded_without_it_too(
+    letters: PreTrainedTokenizerFast, rows: list[Tokens], tmp_path: Path
+) -> None:
+    """Both scores stand in the record under names of their own, each from its own answers."""
+    sums = SampleNats(id="", task="", nats=1.0, tokens=1, text_nats=1.0, text_tokens=1, text_bytes=1, all_nats=1.0,
+                      all_tokens=1)  # fmt: skip
+    nats = [replace(sums, id=row.id, task=row.task) for row in rows]
+    measured = Measurement(rows=rows, nats=nats, retention=[], withheld=nats)
+    decoder = Told(model=None, tokenizer=letters, max_new_tokens=5, positions=512, pad_id=PAD)
+    measurement.generate(measured, decoder, 5, tmp_path / "after.jsonl", 0, "after")
+    found = {(s.task, s.metric): s.value for s in measured.scores()}
+    assert (found["mean", "rouge_l"], found["mean", "rouge_l_withheld"]) == (1, 0)
+    assert found["pooled", "bleu4"] > found["pooled", "bleu4_withheld"]
+    assert all(declared(metric) for _, metric in found)
+    assert {path.name for path in tmp_path.iterdir()} == {"after.jsonl", "after.withheld.jsonl"}

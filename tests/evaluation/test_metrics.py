@@ -3,7 +3,7 @@
 import pytest
 from sacrebleu.metrics import BLEU
 
-from hycam_exp.data import published
+from hycam_exp.data import table1
 from hycam_exp.data.tokens import Tokens
 from hycam_exp.evaluation.generation import Prediction
 from hycam_exp.evaluation.measurement import Measurement
@@ -42,7 +42,7 @@ def test_directions_are_the_metrics() -> None:
 def test_the_papers_scores_are_declared_and_published() -> None:
     """Each of them has a direction, and every table of methods in the paper's files has these and no others."""
     assert set(SCORES) <= set(METRICS)
-    rows = published.rows(published.folder(), "table2_main", ["metric"])
+    rows = table1.rows(table1.folder(), "table2_main", ["metric"])
     assert list(dict.fromkeys(row.text("metric") for row in rows)) == list(SCORES)
 
 

@@ -235,7 +235,7 @@ def test_a_cell_that_another_grid_runs_is_waited_for(tmp_path: Path, monkeypatch
 
 def test_cells_take_gpus_in_turn_and_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """With ids given each slot sees its own; threads are the cores divided by n_jobs unless they are given."""
-    monkeypatch.setattr(launcher.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(launcher, "usable_cores", lambda: 8)
     found = launcher.LocalLauncher(n_jobs=2, threads=None, gpus=[3, 5])._environments()
     assert found == [{"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": id} for id in ("3", "5")]
     assert launcher.LocalLauncher(n_jobs=1, threads=None, gpus=None)._environments() == [{}]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from peft import PeftModel, get_peft_model
 from torch.nn import functional as F
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from hycam_exp.config.compose import compose
 from hycam_exp.methods import attach, auxiliary_loss
@@ -363,3 +364,21 @@ def test_without_init_weights_an_adapter_is_random_and_trains(family):
         if parameter.requires_grad:
             assert parameter.any(), name
             assert parameter.grad.any(), name
+
+
+def test_what_a_block_makes_of_modulation_is_remarked():
+    """Gemma 2 normalises what attention gives out, and OLMo 2's attention reads the stream itself, too; Llama does
+    neither. Looking leaves the model as it was."""
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "vocab_size": 64, "head_dim": 8, "pad_token_id": 0}  # fmt: skip
+    swallowed = "a norm after attention swallows a uniform scale"
+    expected = {"llama": [], "gemma2": [swallowed], "olmo2": ["attention reads the raw stream", swallowed]}
+    for family, remarks in expected.items():
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            base = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **sizes))
+        model = get_peft_model(base, config()).train()
+        before = model.eval()(tokens()).logits
+        assert model.train().base_model.remarks() == remarks, family
+        assert all(module.training for module in model.modules())
+        assert torch.equal(model.eval()(tokens()).logits, before)

@@ -97,7 +97,7 @@ def test_a_rank_above_the_width_is_refused():
 
 BATCH = MicroBatch(rows=2, length=3, padded=True)
 LINEAR = 2 * 2 * 6 * (8 * 16 + 64 + 288)  # two blocks, six tokens
-HEAD = 2 * 6 * 10 * 8
+HEAD = 2 * 4 * 10 * 8  # no row's last token is followed by a target
 SQUARE = 2 * 2 * 6 * 3 * 8  # two blocks, one product of queries and keys
 
 

@@ -56,9 +56,10 @@ def test_the_embedded_and_random_backbones_are_known_without_transformers():
 
 
 def test_a_batch_scores_all_but_each_rows_last():
-    """Three rows of five."""
+    """Three rows of five; of these the share that has a target, rounded up."""
     batch = MicroBatch(rows=3, length=5, padded=True)
     assert (batch.tokens, batch.scored) == (15, 12)
+    assert MicroBatch(rows=3, length=5, padded=True, target_share=0.3).scored == 4
 
 
 def test_widths_of_mixed_precision():

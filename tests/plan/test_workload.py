@@ -33,14 +33,18 @@ def test_the_generated_tasks():
 
 def test_padding_is_that_of_the_steps_of_training():
     """It lies within 2 points of what all records have in the steps of another seed; padding to the limit is counted in
-    the tokens, and of one row a micro-batch there is none."""
+    the tokens, and of one row a micro-batch there is none. Lengths and targets are those of the tokens of training."""
     run = compose("data.max_per_task=100", "trainer.micro_batch_size=4")
     load = workload(run, read_mix(run.data))
     assert load is not None
     assert load.padding is not None
     chosen = capped(read_mix(run.data).records, 100, run.data.group, run.data.split_seed)
     tokenizer = examine(run.model, run.trainer, run.recipe.precision).tokenizer
-    lengths = [len(row.input_ids) for row in tokenise(chosen, tokenizer, run.data.prompt, run.data.max_length)[0]]
+    rows, _ = tokenise(chosen, tokenizer, run.data.prompt, run.data.max_length)
+    lengths = [len(row.input_ids) for row in rows]
+    assert load.tokens == pytest.approx(sum(lengths) / 500, rel=1e-12)
+    assert load.targets == pytest.approx(sum(row.num_targets("response") for row in rows) / 500, rel=1e-12)
+    assert load.target_share(101) == pytest.approx(load.targets / 100, rel=1e-12)
     schedule = Schedule(lengths, run.data.max_length, epochs=1, seed=7, **asdict(StepSizes.of(run.recipe, run.trainer)))
     batches = [rows for window in schedule.windows(0) for rows in schedule.micro_batches(window)]
     computed = sum(len(rows) * max(lengths[i] for i in rows) for rows in batches)
@@ -62,6 +66,7 @@ def test_absent_data_are_those_of_table_1():
     assert (load.train, load.validation, load.test) == (9196, 2627, 1314)
     assert abs(load.tokens - (5816 * 162.22 + 7321 * 249.46) / 13137) < 1e-9
     assert load.records_from == load.tokens_from == "the paper's Table 1"
+    assert (load.targets, load.target_share(100)) == (None, 1)
 
 
 def test_weights_count_records_more_often():

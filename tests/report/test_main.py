@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hycam_exp.data.measured import FILE
+from hycam_exp.data.table1 import FILE
 from hycam_exp.records.store import Store
 from hycam_exp.report import __main__ as command
 from hycam_exp.report.experiments import Experiments

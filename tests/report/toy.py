@@ -1,10 +1,13 @@
 """Records that are made up, and what the report makes of records, for its tests."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from functools import cache
 
-from hycam_exp.evaluation.metrics import Score
+from hycam_exp.config import grid
+from hycam_exp.config.settings import Run
+from hycam_exp.evaluation.metrics import Score, declared
 from hycam_exp.records.record import Curves, DataFacts, RunRecord
 from hycam_exp.report.cache import Cache
 from hycam_exp.report.experiments import Experiments
@@ -12,7 +15,7 @@ from hycam_exp.report.frame import FinishedRun, Frame, runs_of
 from hycam_exp.report.select import SelectedRow, Selection, select
 from hycam_exp.report.sources import RecordSource
 from hycam_exp.report.tables.table import Column, Table, TableCell, TableRow, marked
-from tests.made import RECORD, made
+from tests.made import COUNTS, RECORD, made
 
 TASKS = ("auto_cot", "icliniq", "dolly", "code_alpaca", "web_gpt")
 
@@ -62,6 +65,33 @@ def record(
         counts=replace(RECORD.counts, records={}), cost=replace(RECORD.cost, seconds={"train": 2.0, "load": 1.0}),
         data=DataFacts(files=[], content="c", split=f"{split}{fold}"), notes=[],
     )  # fmt: skip
+
+
+@cache
+def _runs_of(experiment: str) -> list[Run]:
+    return list(grid.Composer()([[*cell, f"experiment={experiment}"] for cell in grid.sweep(experiment)]))
+
+
+def records_of_grid(experiment: str, ppl: Callable[[str, int, int], float], version: int) -> list[RunRecord]:
+    """A record of every cell of an experiment with the same perplexity on all tasks, by method, fold and seed; a
+    BLEU-4 and a ROUGE-L of half of all test samples are its reciprocal."""
+    found = []
+    for run in _runs_of(experiment):
+        value = ppl(run.method.name, run.fold, run.seed)
+        scores = [
+            Score(
+                task=task, metric=metric, value=value if metric == "ppl" else 1 / value, n=6 if metric == "ppl" else 3
+            )
+            for task in ("mean", *run.data.tasks)
+            for metric in ("ppl", "bleu4", "rouge_l")
+        ]
+        of = record(run.fold, None, run.method.name, version=version)
+        name = f"{run.model.name}-{run.method.name}-{run.data.name}-f{run.fold}-s{run.seed}-00000000"
+        metrics = {metric: declared(metric).declaration for metric in ("ppl", "bleu4", "rouge_l")}
+        config = json.loads(json.dumps(asdict(run)))
+        counts = replace(of.counts, records=dict.fromkeys(run.data.tasks, COUNTS))
+        found.append(replace(of, run_id=name, config=config, scores=scores, metrics=metrics, counts=counts))
+    return found
 
 
 def toy_table() -> Table:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hycam_exp.runtime import cost
-from hycam_exp.runtime.cost import Clock
+from hycam_exp.runtime.cost import Clock, usable_cores
 
 
 @pytest.fixture
@@ -126,3 +126,16 @@ def test_hardware_of_a_gpu_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """The device is the GPU, by name."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA A100")
     assert cost.hardware("gpu")["device"] == "NVIDIA A100"
+
+
+def test_usable_cores_are_those_that_the_process_may_run_on():
+    """Bound to one core, a process has one, however many the machine has."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system binds no process to cores")
+    allowed = os.sched_getaffinity(0)
+    assert usable_cores() == len(allowed)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)

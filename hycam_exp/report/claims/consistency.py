@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hycam_exp.data.published import Dataset
+from hycam_exp.data.table1 import Dataset
 from hycam_exp.report.claims.evidence import PEFT_BASELINES, Scoreboard
 from hycam_exp.report.claims.statements import Claim, Finding, told, unknown
 from hycam_exp.report.published import ROUNDING, Published, PublishedCell

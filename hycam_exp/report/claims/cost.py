@@ -192,7 +192,9 @@ def _resources(backbone: BackboneEvidence) -> Finding:
         f"peak memory in MB ({runs[0].memory_kind})": lambda run: float(run.memory or 0) / 1e6,
     }
     of_measure = {
-        name: {method: fmean(map(measure, row.runs)) for method, row in rows.items()}
+        name: {
+            method: fmean(fmean(map(measure, runs)) for runs in row.by_fold.values()) for method, row in rows.items()
+        }
         for name, measure in measures.items()
     }
     cheaper = all(values[OURS] < values["full_ft"] for values in of_measure.values())

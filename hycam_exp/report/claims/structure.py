@@ -53,7 +53,11 @@ def smallest_share(run: FinishedRun) -> tuple[float, str] | None:
 
 
 def _balance(backbone: BackboneEvidence) -> Finding:
-    found = {run.fold: share for run in backbone.hycam.runs if (share := smallest_share(run))}
+    found = {
+        fold: min(shares)
+        for fold, runs in backbone.hycam.by_fold.items()
+        if (shares := [share for run in runs if (share := smallest_share(run))])
+    }
     if not found:
         return unknown("no run of HyCAM routes")
     fold, (least, layer) = min(found.items(), key=lambda item: item[1])

@@ -2,7 +2,6 @@
 
 import hashlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +19,7 @@ from hycam_exp.report.experiments import command
 from hycam_exp.report.figures import lines
 from hycam_exp.report.figures.lines import Shown, all_lines
 from hycam_exp.report.select import SelectedRow, Selection
+from hycam_exp.runtime.cost import usable_cores
 
 if TYPE_CHECKING:
     from hycam_exp.report.figures.picture import Picture
@@ -93,7 +93,7 @@ class Drawing:
         self._shown = {(mix, name): e.shown(group.rows) for mix, group in groups for name, e in CATALOGUE.items()}
         self._known = {place: self._there(place) if shown else [] for place, shown in self._shown.items()}
         self._new = [place for place, files in self._known.items() if files is None]
-        number = min(processes or os.cpu_count() or 1, -(-len(self._new) // _FEW))
+        number = min(processes or usable_cores(), -(-len(self._new) // _FEW))
         # Spawned: a fork would copy the locks of threads that it does not copy. Ctrl-C, which all of a terminal's
         # processes get, ends this process alone, and with it the others.
         context, ignored = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)

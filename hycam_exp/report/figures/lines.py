@@ -17,6 +17,7 @@ from hycam_exp.report.frame import FinishedRun
 from hycam_exp.report.select import SelectedRow
 from hycam_exp.report.select import over_seeds as rows_over_seeds
 from hycam_exp.report.settings import shown
+from hycam_exp.report.titles import span
 
 SWEPT = ("num_specialized", "tau")  # fields of a method that have a figure of their own
 _LONGEST = 120  # characters of a file name: a file system takes 255 bytes
@@ -89,12 +90,16 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def basis(lines: Sequence[FigureLine]) -> str:
-    """What means and spreads are over: "5 folds", "3 to 5 folds", "5 folds or 3 seeds"."""
+    """What means and spreads are over: "5 folds", "3 to 5 folds of 2 trainings", "5 folds or 3 seeds"."""
     counts: dict[str, list[int]] = {}
     for line in lines:
         counts.setdefault(line.over, []).append(len(line.units))
-    ranges = {unit: " to ".join(map(str, sorted({min(of_unit), max(of_unit)}))) for unit, of_unit in counts.items()}
-    return " or ".join(f"{ranges[unit]} {unit}{'' if ranges[unit] == '1' else 's'}" for unit in sorted(ranges))
+    found = []
+    for over, numbers in sorted(counts.items()):
+        trainings = [len(unit) for line in lines if line.over == over for unit in line.units]
+        of = f" of {span(trainings)} trainings" if max(trainings, default=1) > 1 else ""
+        found.append(f"{span(numbers)} {over}{'s' * (max(numbers) > 1)}{of}")
+    return " or ".join(found)
 
 
 def place(run: FinishedRun) -> tuple[int, int, int]:

@@ -15,9 +15,9 @@ CAPTIONS = {
     ),
     "num_specialized": (
         "Number of specialized CAMs",
-        "Mean PPL of the tasks over N_s; small dots are single runs.",
+        "Mean PPL of the tasks over N_s; small dots are single folds.",
     ),
-    "tau": ("Temperature", "Mean PPL of the tasks over tau of the Gumbel-Softmax; small dots are single runs."),
+    "tau": ("Temperature", "Mean PPL of the tasks over tau of the Gumbel-Softmax; small dots are single folds."),
     "pareto": (
         "What perplexity costs",
         "PPL against trained parameters, seconds of training and peak memory; nothing is better in both than the"

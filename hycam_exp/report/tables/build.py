@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hycam_exp.config.settings import NUM_FOLDS
-from hycam_exp.data.measured import Measured
+from hycam_exp.data.table1 import Measured
 from hycam_exp.report import published, settings, titles
 from hycam_exp.report.experiments import Expected, Experiments, command
 from hycam_exp.report.frame import Problem
@@ -249,6 +249,8 @@ def _value(measure: Measure, line: TableLine, task: str) -> TableCell:
     if line.row is None:
         missing = None if line.refused else line.expected.missing(())
         return TableCell(folds=0, num_folds=NUM_FOLDS, note=line.told, command=missing)
+    if measure.word:
+        return TableCell(value=measure.word(line.row), folds=len(line.row.folds), num_folds=NUM_FOLDS, note=line.told)
     values = measure.values(line.row, task)
     mean, note = mean_of(values), line.told
     if mean is None:
@@ -286,7 +288,9 @@ def _facts(design: Design, rows: Sequence[SelectedRow]) -> list[str]:
     if not rows:
         return []
     runs = [run for row in rows for run in row.runs]
-    found = []
+    seeds = [number for row in rows for number in row.seeds]
+    of_trainings = f", each of {titles.span(seeds)} trainings," if max(seeds) > 1 else ""
+    found = [f"Means over folds{of_trainings} {table.PLUS_MINUS} sample standard deviation over folds."]
     if design.by != "task" and any(measure.metric == "ppl" for measure in design.measures):
         found.append("Mean PPL is the mean of the tasks' PPL, not the PPL of all their tokens.")
     decoded = [measure for measure in design.measures if measure.is_score and measure.metric != "ppl"]
@@ -294,13 +298,10 @@ def _facts(design: Design, rows: Sequence[SelectedRow]) -> list[str]:
         n for run in runs for task in run.tasks for m in decoded if (n := run.number(m.metric, task)) is not None
     }
     if numbers:
-        few, many = min(numbers), max(numbers)
         what = " and ".join(measure.name for measure in decoded)
-        found.append(f"{what} rest on {few if few == many else f'{few} to {many}'} test samples of a task and fold.")
+        found.append(f"{what} rest on {titles.span(numbers)} test samples of a task and fold.")
     if any(run.is_tuned for run in runs):
         found.append("Learning rates were chosen on the validation part of fold 0.")
-    if (most := max(max(row.seeds) for row in rows)) > 1:
-        found.append(f"A fold's value is the mean over its seeds, {most} at most.")
     return found
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hycam_exp.data.measured import FILE, Counted, Measured
-from hycam_exp.data.published import Dataset
+from hycam_exp.data.table1 import FILE, Counted, Dataset, Measured
 from hycam_exp.report import titles
 from hycam_exp.report.frame import FinishedRun
 from hycam_exp.report.tables.table import Column, Table, TableCell, TableRow

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hycam_exp.config.methods import METHODS
 from hycam_exp.evaluation.metrics import METRICS, declared
 from hycam_exp.evaluation.metrics import SCORES as TITLES
 from hycam_exp.evaluation.retention import TASK as RETENTION
@@ -22,6 +23,8 @@ class Measure:
     digits: str = ".3f"
     value: Callable[[FinishedRun], float | None] | None = None
     """What it shows of a run, where that is no score."""
+    word: Callable[[SelectedRow], str] | None = None
+    """What it says of a row, where that is no number."""
 
     @property
     def is_score(self) -> bool:
@@ -31,7 +34,7 @@ class Measure:
     def column(self, group: str) -> Column:
         """The column of a group."""
         better = declared(self.metric).better if self.metric in METRICS else "none"
-        return Column(group=group, name=self.name, better=better, digits=self.digits)
+        return Column(group=group, name=self.name, better=better, digits="" if self.word else self.digits)
 
     def values(self, row: SelectedRow, task: str | None = None) -> list[float | None]:
         """The value of every fold."""
@@ -43,6 +46,11 @@ PPL = next(measure for measure in SCORES if measure.metric == "ppl")
 PARAMETERS = Measure(name="trained parameters", metric="parameters", digits=",.0f", value=lambda run: run.parameters)
 GENERAL_TEXT = Measure(name="general text PPL", metric="ppl_change", task=RETENTION, digits="+.1%")
 SECONDS = Measure(name="seconds", metric="seconds", digits=".0f", value=lambda run: run.seconds)
+MEMORY = Measure(name="peak MiB", metric="memory", digits=",.0f", value=lambda run: run.memory / 2**20)
+LEARNING_RATE = Measure(name="learning rate", metric="learning_rate", digits="g", value=lambda run: run.learning_rate)
+TOLD_THE_TASK = Measure(
+    name="told the task", metric="told", word=lambda row: "yes" if is_told_task(row.method) else "no"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +75,11 @@ class Design:
     """Its tasks are those of the mini set, not the paper's data sets."""
 
 
+def is_told_task(method: str) -> bool:
+    """Whether a method computes with the task of every row; a user's own is none that is known to."""
+    return method in METHODS and METHODS[method].needs_task_ids
+
+
 _MINI_SCORES = (*SCORES, GENERAL_TEXT, PARAMETERS, SECONDS)
 DESIGNS = (
     Design(
@@ -89,6 +102,10 @@ DESIGNS = (
     Design(
         name="table6_ablation", title="Ablation study of HyCAM on Llama 2 7B.", experiment="table6_ablation",
         measures=(PPL,), published="table6_ablation_llama2_7b", is_wide=False,
+    ),
+    Design(
+        name="leaderboard", title="All methods on the embedded backbone and the generated tasks.",
+        experiment="leaderboard", measures=(*_MINI_SCORES, MEMORY, LEARNING_RATE, TOLD_THE_TASK), has_star=True,
     ),
     Design(
         name="mini", title="The methods on the embedded backbone and the generated tasks.", experiment="mini",

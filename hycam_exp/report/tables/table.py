@@ -277,7 +277,6 @@ def legend(table: Table) -> list[str]:
     theirs = [cell for column, cell in placed if column.is_published]
     shown = "".join(map(signs, ours))
     found = [
-        (any(cell.folds for cell in ours), f"Means over folds {PLUS_MINUS} sample standard deviation."),
         (any(cell.mark for cell in cells), "Best of a column bold, second best underlined, as printed."),
         (any(map(folds, ours)), f"(k/{NUM_FOLDS}): the mean of k of {NUM_FOLDS} folds, not ranked, never starred."),
         (any(c.star for c in ours), f"{STAR}: better than the best other PEFT row, {_CORRECTED}."),
@@ -291,4 +290,4 @@ def legend(table: Table) -> list[str]:
         (any(cell.is_mixed for cell in ours), f"{MIXED}: of runs that differ in more than their fold."),
         (any(cell.value is None for cell in cells), f"{DASH}: no value."),
     ]
-    return [*(sentence for holds, sentence in found if holds), *table.facts]
+    return [*table.facts, *(sentence for holds, sentence in found if holds)]

@@ -38,7 +38,7 @@ def test_seeds_of_a_fold_are_one_unit():
         rows_of(record(fold=f, seed=10 * k + f, ppl=2.0 + f + k) for f in (0, 1) for k in (0, 1))
     )
     assert found.values("ppl") == [2.5, 3.5]
-    assert lines.basis([found]) == "2 folds"
+    assert lines.basis([found]) == "2 folds of 2 trainings"
     assert [len(unit) for unit in found.units] == [2, 2]
     (single,) = lines.over_folds(rows_of(record(fold=f) for f in (0, 1)))
     assert lines.curve(found, "validation") == lines.curve(single, "validation")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hycam_exp.data.measured import Counted, Measured
+from hycam_exp.data.table1 import Counted, Measured
 from hycam_exp.evaluation.metrics import Score
 from hycam_exp.records.record import RunRecord
 from hycam_exp.report import titles
@@ -260,18 +260,19 @@ def test_a_fold_of_another_split_is_left_out_unless_allowed(committed: list[RunR
 
 
 def test_a_caption_says_how_its_numbers_came_about(committed: list[RunRecord]) -> None:
-    """What a mean PPL is, how many samples overlap rests on, on what rates were tuned, how many seeds; not more."""
+    """Over what a mean is, what a mean PPL is, how many samples overlap rests on, on what rates were tuned."""
     facts = tables(build(committed))["mini"].facts
+    over = "Means over folds \N{PLUS-MINUS SIGN} sample standard deviation over folds."
     mean = "Mean PPL is the mean of the tasks' PPL, not the PPL of all their tokens."
     assert facts == [
-        mean, "BLEU-4 and ROUGE-L rest on 10 test samples of a task and fold.",
+        over, mean, "BLEU-4 and ROUGE-L rest on 10 test samples of a task and fold.",
         "Learning rates were chosen on the validation part of fold 0.",
     ]  # fmt: skip
     assert mean not in tables(build(committed))["mini_tasks"].facts
     assert tables(build([]))["mini"].facts == []
     again = [replace(r, run_id=f"{r.run_id}-1", config={**r.config, "seed": 1}) for r in committed]
-    assert tables(build([*committed, *again]))["mini"].facts[-1] == (
-        "A fold's value is the mean over its seeds, 2 at most."
+    assert tables(build([*committed, *again]))["mini"].facts[0] == (
+        "Means over folds, each of 2 trainings, \N{PLUS-MINUS SIGN} sample standard deviation over folds."
     )
 
 

@@ -4,10 +4,14 @@ import re
 from pathlib import Path
 
 from hycam_exp.config import compose as config
+from hycam_exp.config.methods import METHODS
 from hycam_exp.evaluation.retention import TASK
+from hycam_exp.records.version import RESULTS_VERSION
 from hycam_exp.report.tables import designs
+from hycam_exp.report.tables.build import build
 from hycam_exp.runtime.command_line import MARK
-from tests.report.toy import record, rows_of
+from tests.made import RECORD
+from tests.report.toy import known_experiments, record, records_of_grid, rows_of, selection_of
 
 SOURCES = sorted(Path(designs.__file__).parents[1].rglob("*.py"))
 
@@ -36,3 +40,18 @@ def test_names_of_others_are_written_by_them() -> None:
     literal = re.compile(rf'"ppl_change", (task=)?"{TASK}"|task [=!]= "{TASK}"|f?"{MARK}')
     assert len(SOURCES) > 40
     assert [path.name for path in SOURCES if literal.search(path.read_text())] == []
+
+
+def test_the_leaderboard_says_what_a_score_took() -> None:
+    """Learning rate and peak memory of each method, and whether it was told the task."""
+    records = records_of_grid("leaderboard", lambda method, fold, seed: 2.0, RESULTS_VERSION)
+    (table,) = [t for t in build(selection_of(records), known_experiments()).tables if t.name == "leaderboard"]
+    said = {
+        row.label: [column.shown(c.value) for column, c in zip(table.columns, row.cells, strict=True)][-3:]
+        for row in table.rows
+    }
+    memory = f"{RECORD.cost.peak_memory.bytes / 2**20:,.0f}"
+    assert said["LoRA"] == [memory, "0.003", "no"]
+    assert said["HyCAM"] == [memory, "0.01", "no"]
+    assert {label for label, (_, _, told) in said.items() if told == "yes"} == {"MTL-LoRA", "MOELoRA"}
+    assert len(said) == len(METHODS) - len([name for name in METHODS if name.startswith("hycam_")])

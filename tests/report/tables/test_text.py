@@ -21,12 +21,12 @@ EXPECTED = r"""## A toy.
 | HyCAM | **1.500**\* PM 0.125 | **0.200**(\*)DAGGER |
 | 100%\_new | 1.000 (3/5) | DASH |
 
-Means over folds PM sample standard deviation. Best of a column bold, second best underlined, as printed. (k/5): the \
+So it came about. Best of a column bold, second best underlined, as printed. (k/5): the \
 mean of k of 5 folds, not ranked, never starred. \*: better than the best other PEFT row, p \< 0.05 by the corrected \
 resampled t-test over folds and Holm's correction over the table's columns. WORSE: worse than the best other PEFT row, \
 p \< 0.05 by the corrected resampled t-test over folds and Holm's correction over the table's columns. (\*): better \
 than the best other PEFT row, p \< 0.05 by the paired t-test over folds alone and without a correction, as in the \
-paper. DAGGER: of runs that differ in more than their fold. DASH: no value. So it came about.
+paper. DAGGER: of runs that differ in more than their fold. DASH: no value.
 
 - x \< y \| z
 - what is missing: `make toy`

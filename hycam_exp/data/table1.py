@@ -1,18 +1,29 @@
-"""The paper's own numbers, as committed in results/published: their one place. Its tables line by line, and Table 1.
+"""Table 1: its published rows, the same as counted on disk, and the reader of all the published tables.
 
-Standard library only.
+It stands here because the plan and `data_prep stats` need it, and neither may import the report. The paper's tables of
+results are the report's own (`hycam_exp.report.published`), and are read line by line as this one is.
+
+datasets()[0].total_tokens, read_measured(Path("results") / FILE).tasks["auto_cot"].total_tokens  # 943474 both
 """
 
 import csv
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+FILE = "datasets.json"
+"""What `data_prep stats --out` writes, in results/."""
+_AGAIN = "python -m data_prep stats --root DIR --tokenizer DIR --out FILE makes it again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A row of Table 1."""
+    """A published row of Table 1."""
 
     task: str
     samples: int
@@ -27,7 +38,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A line of a file, whose errors name it."""
+    """A line of a published table, whose errors name it."""
 
     path: Path
     line: int
@@ -122,3 +133,54 @@ def _dataset(row: PublishedRow) -> Dataset:
         domain=row.text("domain"),
         place=row.place,
     )
+
+
+_Count = Annotated[int, msgspec.Meta(gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """One task's records on disk; tokens are BOS, prompt and output, without EOS."""
+
+    samples: _Count
+    total_tokens: _Count
+    content: str
+    """`records.content_hash` of them."""
+
+    @property
+    def average(self) -> float:
+        """Tokens of a record."""
+        return self.total_tokens / self.samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The tasks of a folder, as they were counted."""
+
+    schema_version: Literal[1] = 1
+    tokenizer: str
+    """The name of its folder."""
+    tokenizer_sha256: str
+    """Of its tokenizer.json."""
+    prompt: str
+    """The template."""
+    tasks: Mapping[str, Counted]
+
+
+def written(measured: Measured) -> bytes:
+    """The file: the same bytes for the same counts."""
+    return (json.dumps(asdict(measured), indent=1) + "\n").encode()
+
+
+def read_measured(path: Path) -> Measured | None:
+    """What a file of counts holds; None where there is none.
+
+    Raises:
+        ValueError: it is not what `written` gives, or of a newer schema; names it.
+    """
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Measured)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: not a whole file of counts ({error}); {_AGAIN}") from error

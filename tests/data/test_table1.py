@@ -1,4 +1,4 @@
-"""The file of counts that Table 1 of the report has ours from."""
+"""Table 1 as published, and the file of counts that the report has ours from."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hycam_exp.data.measured import Counted, Measured, read, written
+from hycam_exp.data.table1 import Counted, Measured, datasets, folder, read_measured, written
 
 MEASURED = Measured(
     tokenizer="llama3", tokenizer_sha256="ab" * 32, prompt="alpaca",
@@ -14,12 +14,25 @@ MEASURED = Measured(
 )  # fmt: skip
 
 
+def test_tables_are_where_the_package_looks() -> None:
+    """All six tables of the paper are there; Table 1's first row is Auto-CoT's."""
+    assert sorted(path.stem for path in folder().glob("*.csv")) == [
+        "table1_datasets", "table2_main", "table3_qwen_sizes", "table4_llama32", "table5_tasks_llama2_7b",
+        "table6_ablation_llama2_7b",
+    ]  # fmt: skip
+    first = datasets()[0]
+    assert (first.task, first.samples, first.total_tokens, first.average, first.rounding) == (
+        "auto_cot", 5816, 943_474, 162.22, 0.005,
+    )  # fmt: skip
+    assert (first.domain, first.place) == ("Arithmetic and other logical reasoning tasks", "table1_datasets.csv:2")
+
+
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     """The same values, and None where there is no file."""
     path = tmp_path / "datasets.json"
-    assert read(path) is None
+    assert read_measured(path) is None
     path.write_bytes(written(MEASURED))
-    assert read(path) == MEASURED
+    assert read_measured(path) == MEASURED
     assert MEASURED.tasks["auto_cot"].average == 2.5
 
 
@@ -43,7 +56,7 @@ def test_another_file_is_named(tmp_path: Path, change: Any) -> None:
     path = tmp_path / "datasets.json"
     path.write_text(json.dumps(held))
     with pytest.raises(ValueError, match=rf"^{path}: not .*; python -m data_prep stats .* makes it again$"):
-        read(path)
+        read_measured(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
@@ -52,4 +65,4 @@ def test_a_file_that_was_cut_off_is_named(tmp_path: Path, content: bytes) -> Non
     path = tmp_path / "datasets.json"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"^{path}: not a whole file of counts"):
-        read(path)
+        read_measured(path)
