@@ -20,15 +20,16 @@ def closest(count: Callable[[int], int | None], budget: int) -> int | None:
             known[size] = count(size)
         return known[size]
 
+    unit = next((size for size in range(1, LARGEST_UNIT + 1) if at(size) is not None), None)
+    if unit is None:
+        return None
+    first = at(unit) or 0
+
     def beyond(size: int) -> bool:
         """Not allowed, or on the other side of the budget than the smallest size."""
         found = at(size)
-        return found is None or (found < budget) != (smallest < budget)
+        return found is None or (found < budget) != (first < budget)
 
-    unit = next((size for size in range(1, LARGEST_UNIT + 1) if at(size) is not None), 0)
-    smallest = known.get(unit)
-    if smallest is None:
-        return None
     low, high = 1, 2
     while not beyond(high * unit) and _distance(at(high * unit), budget) < _distance(at(low * unit), budget):
         low, high = high, 2 * high

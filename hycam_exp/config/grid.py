@@ -147,7 +147,8 @@ class Composer:
             self.runs[key] = self._read(cfg)
             if cfg.seed is None:
                 self.crossed.add(key)
-        run, changed = self.runs[key], {o.key_or_group: o.value() for o in late}
+        run = self.runs[key]
+        changed: dict[str, Any] = {o.key_or_group: o.value() for o in late}
         if key in self.crossed and "seed" not in changed:
             changed["seed"] = crossed_seed(changed.get("repetition", run.repetition), changed.get("fold", run.fold))
         return replace(run, **changed)

@@ -42,7 +42,7 @@ class MethodSettings:
         """The value of a field that is named in `size_fields`."""
         return int(getattr(self, field))
 
-    def with_sizes(self, **values: int) -> "MethodSettings":
+    def with_sizes(self, **values: Any) -> "MethodSettings":
         """The settings with other values of fields that are named in `size_fields`, and nothing to match."""
         return replace(self, match=None, **values)
 

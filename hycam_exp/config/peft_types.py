@@ -81,6 +81,6 @@ class PEFTSettings(MethodSettings):
         """As PEFT's config has it."""
         return int(self.config[field])
 
-    def with_sizes(self, **values: int) -> MethodSettings:
+    def with_sizes(self, **values: Any) -> MethodSettings:
         """The settings with other values in PEFT's config."""
         return replace(self, match=None, config={**self.config, **values})

@@ -2,7 +2,7 @@
 
 import re
 from contextlib import nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -19,6 +19,10 @@ LLAMA2_7B = Dimensions(
     mlp_linears=((D, HIDDEN), (D, HIDDEN), (HIDDEN, D)) * BLOCKS,
     norms=(2 * D,) * BLOCKS,
     parameters=6_738_415_616,
+)
+
+TWO_BLOCKS = replace(
+    LLAMA2_7B, num_blocks=2, linears=LLAMA2_7B.linears[:14], mlp_linears=LLAMA2_7B.mlp_linears[:6], norms=(2 * D,) * 2
 )
 
 
@@ -53,20 +57,20 @@ def test_every_method_with_a_closed_form_is_matched_by_its_rank_or_says_that_it_
     """The chosen rank is the closest of all that the method allows, or the refusal names how close it comes; nothing
     else changes but alpha, which keeps its ratio to the rank."""
     settings = compose(f"method={method}", f"method.match={match}").method
-    budget = match if isinstance(match, int) else compose(f"method={match}").method.num_parameters(LLAMA2_7B)
+    budget = match if isinstance(match, int) else compose(f"method={match}").method.num_parameters(TWO_BLOCKS)
     if settings.match is None:
         assert method == match
         return
     allowed = {}
     for rank in range(1, 800):
         with suppress(ValueError):
-            allowed[rank] = settings.resized(rank).num_parameters(LLAMA2_7B)
+            allowed[rank] = settings.resized(rank).num_parameters(TWO_BLOCKS)
     best = min(allowed, key=lambda rank: (abs(allowed[rank] - budget), rank))
     if abs(allowed[best] - budget) > budget / 10:
         with pytest.raises(ValueError, match=rf"^method\.match={match}: method={method} cannot train .*rank={best}$"):
-            settings.on(LLAMA2_7B)
+            settings.on(TWO_BLOCKS)
         return
-    fitted = settings.on(LLAMA2_7B)
+    fitted = settings.on(TWO_BLOCKS)
     assert fitted.rank == best
     assert getattr(fitted, "alpha", best) == best
     if not isinstance(settings, LoRAMatchedSettings):

@@ -52,6 +52,8 @@ class Claim:
     """The check on the runs of a data mix."""
     of_backbone: Callable[[BackboneEvidence], Finding] | None = None
     """The check on the runs of each backbone, where it is made so."""
+    without: str = "no records of HyCAM"
+    """What is said of our runs where there are none of HyCAM, beside which all evidence stands."""
 
     def found(self, published: Published, evidence: Sequence[Evidence]) -> Statement:
         """The statement with its verdicts."""
@@ -73,7 +75,7 @@ class Claim:
             ]
         else:
             return []
-        return found or [Finding(verdict=UNKNOWN, text="no records of HyCAM")]
+        return found or [Finding(verdict=UNKNOWN, text=self.without)]
 
 
 def found(published: Published, evidence: Sequence[Evidence], cache: Cache) -> list[Statement]:

@@ -9,7 +9,7 @@ from hycam_exp.records.record import RunRecord
 from hycam_exp.report.claims.budget import CLAIMS
 from hycam_exp.report.claims.statements import FAILS, HOLDS, UNKNOWN, Finding
 from hycam_exp.report.published import read
-from tests.report.claims.test_evidence import evidence_of, of
+from tests.report.claims.test_evidence import evidence_of, of, with_config
 from tests.report.conftest import mini_row
 
 
@@ -35,7 +35,8 @@ def found(*records: Sequence[RunRecord]) -> Finding:
 
 
 def test_without_records_of_both_at_one_budget_it_is_not_treated() -> None:
-    """Neither routed methods alone, nor LoRA at another size, nor HyCAM, which is no mixture of LoRA, say anything."""
+    """Neither no record at all, nor routed methods alone, LoRA at another size, or methods without a router."""
+    assert CLAIMS[0].found(read(), []).ours[0].text == "not treated: no such records"
     lora, routed = sized("lora", 1000), sized("riemoe_lora", 1101 * 10)
     for records in ((), (lora,), (routed,), (lora, routed), (lora, sized("multi_lora", 1000))):
         finding = found(*records)
@@ -56,9 +57,9 @@ def test_loras_perplexity_may_be_two_percent_higher(above: float, verdict: str) 
 
 def test_the_lora_of_the_nearest_size_counts() -> None:
     """With several sizes of LoRA a routed method stands beside the one that is closest, lora_matched included."""
-    near, far = sized("lora_matched", 1010), sized("lora", 1060, 3.0)
+    near, far = with_config(sized("multi_lora", 1010), name="lora_matched"), sized("lora", 1060, 3.0)
     finding = found(sized("riemoe_lora", 1000), near, far)
-    matched, routed = mini_row("lora_matched").mean("ppl"), mini_row("riemoe_lora").mean("ppl")
+    matched, routed = mini_row("multi_lora").mean("ppl"), mini_row("riemoe_lora").mean("ppl")
     assert matched is not None
     assert routed is not None
     assert finding.values == {"riemoe_lora": pytest.approx(100 * (matched / routed - 1))}
