@@ -27,6 +27,7 @@ from hycam_exp.training import loggers
 THIRD_PARTY = (
     ".*isinstance.treespec, LeafSpec.*is deprecated",
     "`torch.distributed.*is deprecated",
+    "Sparse invariant checks are implicitly disabled",
 )
 
 

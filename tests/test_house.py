@@ -122,7 +122,14 @@ def test_nothing_is_imported_upwards(path):
 
 def test_lightning_stays_in_training_its_parts_and_the_data_module():
     """The rest does not know how training is driven."""
-    allowed = ("training/fit", "training/checkpoints", "training/strategies", "training/loggers", "data/module")
+    allowed = (
+        "training/fit",
+        "training/checkpoints",
+        "training/rank_allocation",
+        "training/strategies",
+        "training/loggers",
+        "data/module",
+    )
     assert importers("pytorch_lightning") == {f"hycam_exp/{name}.py" for name in allowed}
 
 

@@ -57,6 +57,7 @@ PAIRS = [
     fast_if(method == "hycam" or model == FAMILIES["llama"], model, method)
     for model in PARAMETERS
     for method in METHODS
+    if method != "peft"
 ]
 
 
