@@ -4,6 +4,13 @@ RUN := $(VENV)/bin/python
 # DeepSpeed compiles nothing at install; the tests never leave the machine.
 export DS_BUILD_OPS := 0
 
+# The slow tests in parts of at most 20 minutes each on two quiet cores.
+SLOW_PARTS := 1 2 3 4
+slow_1 := tests/training
+slow_2 := tests/methods tests/scripts
+slow_3 := tests/test_newcomer.py
+slow_4 := tests $(patsubst %,--ignore=%,$(slow_1) $(slow_2) $(slow_3))
+
 .DEFAULT_GOAL := help
 .PHONY: help run tables test test-slow check format tiny-backbone smollm2
 
@@ -24,10 +31,13 @@ tables: $(VENV)/.ready  ## tables, figures and pages of every study, and of your
 	$(RUN) -m scripts.results_pages
 
 test: $(VENV)/.ready  ## the tests: at most 8 minutes, no network, no GPU
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
-test-slow: $(VENV)/.ready  ## the slower laws, file by file: kill and resume, several ranks, the wheel, the browser, TRL, lm_eval
-	$(RUN) -m scripts.slow_tests $(ARGS)
+# A test that takes ten minutes says where it stands and ends; neither it nor what it has started holds up the rest.
+test-slow: $(VENV)/.ready  ## the slower laws: kill and resume, several ranks, the wheel, the browser, TRL, lm_eval (PART=1 to 4)
+	$(if $(filter-out $(SLOW_PARTS),$(PART)),$(error PART=$(PART): there are $(SLOW_PARTS)))
+	$(RUN) -m pytest -m slow --numprocesses=1 -o faulthandler_timeout=590 --timeout=600 --timeout-method=thread \
+		--junitxml=outputs/test_slow$(PART:%=_%).xml $(slow_$(PART)) $(ARGS)
 
 check: $(VENV)/.ready  ## format, lint and types
 	$(VENV)/bin/ruff format --check .

@@ -27,11 +27,15 @@ from hycam_exp.training import loggers
 THIRD_PARTY = (
     ".*isinstance.treespec, LeafSpec.*is deprecated",
     "`torch.distributed.*is deprecated",
+    "Sparse invariant checks are implicitly disabled",
 )
 
 
-def execute(cfg: DictConfig) -> None:
-    """Run the cell that a composed config describes; what a user can cause ends in one line, not a traceback."""
+def execute(cfg: DictConfig) -> float:
+    """Run the cell that a composed config describes, and return its best validation loss, which a sweeper may minimise.
+
+    What a user can cause ends in one line, not a traceback.
+    """
     for message in THIRD_PARTY:
         warnings.filterwarnings("ignore", message=message)
     try:
@@ -44,7 +48,7 @@ def execute(cfg: DictConfig) -> None:
         with ranks.joined(run.trainer):
             from hycam_exp.cell import run_cell
 
-            run_cell(run)
+            return run_cell(run).fit.best_validation_loss
     except ValueError as error:
         sys.exit(as_errors(error))
 

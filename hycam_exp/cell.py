@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hycam_exp.config.identity import run_id
-from hycam_exp.config.methods import METHODS
+from hycam_exp.config.methods import method_of
 from hycam_exp.config.settings import Run
 from hycam_exp.data import sources
 from hycam_exp.data.batches import StepSizes
@@ -124,6 +124,10 @@ class Cell:
     collection: sources.Collection
     clock: Clock
     notes: list[str] = field(default_factory=list)
+    method: Any = field(init=False)
+    """The run's, with the size that a budget asks for; known once the backbone is."""
+    chosen: dict[str, int] = field(init=False)
+    """That size, and the budget."""
 
     def finish(self) -> RunRecord:
         """Measure, train, measure again, and write the record."""
@@ -136,10 +140,13 @@ class Cell:
             fold = ranks.first_in_turn(self._fold)
             model = self._load()
         try:
+            tested = method_of(self.run.method).tested
+            before = None if tested else self._measure(model, fold.test, "before")
             adapted, parameters = self._attach(model)
             strategies.shard(adapted, self.run.trainer)
-            with unadapted(adapted):
-                before = self._measure(adapted, fold.test, "before")
+            if before is None:
+                with unadapted(adapted):
+                    before = self._measure(adapted, fold.test, "before")
             loggers = self._loggers(attempt)
             fit = self._train(adapted, fold, loggers)
             after = self._measure(adapted, fold.test, "after")
@@ -221,11 +228,14 @@ class Cell:
     def backbone(self) -> Backbone:
         """Config and tokenizer, checked against the settings before any weight is read."""
         from hycam_exp.data.tokens import end_with
+        from hycam_exp.methods.budget import prepared
 
         run = self.run
         backbone = examine(run.model, run.trainer, run.recipe.precision)
+        backbone = replace(backbone, taken=run.method.virtual_tokens)
         backbone.check_length(run.data.max_length)
-        run.method.check_width(backbone.width)
+        self.method, self.chosen = prepared(run.method, backbone.config)
+        self.method.check_width(backbone.width)
         end_with(backbone.tokenizer, run.data.eos)
         check_weights(backbone)
         return backbone
@@ -246,7 +256,7 @@ class Cell:
     def _load(self) -> nn.Module:
         from hycam_exp.training import strategies
 
-        dtype = weight_dtype(self.run.recipe.precision, METHODS[self.run.method.name].trains_backbone)
+        dtype = weight_dtype(self.run.recipe.precision, method_of(self.run.method).trains_backbone)
         random = self.run.model.source == "random"  # is drawn whole
         with nullcontext() if random else strategies.loading(self.run.trainer, dtype):
             model: Any = load_model(self.backbone, dtype, self.run.seed)
@@ -274,7 +284,7 @@ class Cell:
         model.to(self.device)
         with strategies.computing(model, self.run.trainer), self._autocast():
             with self.clock(f"evaluate_{when}"):
-                withhold = when == "after" and METHODS[self.run.method.name].needs_task_ids
+                withhold = when == "after" and method_of(self.run.method).needs_task_ids
                 found = measurement.score(
                     model, rows, self.general_text, batch_size, self.backbone.pad_id, when, withhold
                 )
@@ -314,17 +324,20 @@ class Cell:
         import torch
 
         from hycam_exp.methods import attach, remarks
-        from hycam_exp.methods.recognition import dimensions, size_of
+        from hycam_exp.methods.recognition import size_of
 
+        method = method_of(self.run.method)
+        start = None if method.tested else causality.first_logits(model.to(self.device))
         torch.manual_seed(self.run.seed)
-        chosen = self.run.method.facts(lambda: dimensions(model))
-        adapted = attach(model, self.run.method)
-        if self.run.trainer.whole_weights and not METHODS[self.run.method.name].trains_backbone:
+        adapted = attach(model, self.method)
+        if self.run.trainer.whole_weights and not method.trains_backbone:
             causality.check_method(adapted.to(self.device), self.run.method.name)
             self.notes += [f"{self.run.method.name} on this backbone: {remark}" for remark in remarks(adapted)]
+        if start is not None and (remark := causality.other_start(adapted, start, self.run.method.name)):
+            self.notes.append(remark)
         sizes = [(size_of(p), p.requires_grad) for p in adapted.parameters()]
         trainable, total = sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
-        return adapted, {"parameters_trainable": trainable, "parameters_total": total, **chosen}
+        return adapted, {"parameters_trainable": trainable, "parameters_total": total, **self.chosen}
 
     def _loggers(self, attempt: int) -> list[Logger]:
         from hycam_exp.training.loggers import loggers

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hycam_exp.config.methods import METHODS
+from hycam_exp.config.methods import method_named
 from hycam_exp.config.settings import ModelSettings
 from hycam_exp.models import files
 from hycam_exp.models.backbone import Backbone, describe
@@ -55,7 +55,7 @@ def _listed(folders: list[Path]) -> str:
 
 def adapted_model(folder: Path, settings: dict[str, Any]) -> tuple[Any, Backbone]:
     """The backbone with the run's adapter, or the fine-tuned model itself, ready to generate."""
-    trained = METHODS[settings["method"]["name"]].trains_backbone
+    trained = method_named(settings["method"]["name"]).trains_backbone
     model_settings = ModelSettings(**settings["model"])
     if trained:
         saved = {"source": "folder", "path": str(folder), "architecture": None, "tokenizer": None}

@@ -247,7 +247,8 @@ def main() -> None:
     """Measure, print, and write the numbers and the page."""
     parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--device", choices=list(SIZES), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="lora among them")
+    methods = [name for name in METHODS if name != "peft"]
+    parser.add_argument("--methods", nargs="+", choices=methods, default=methods, help="lora among them")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, help="results/benchmarks/step_DEVICE.json if left out, and the page")
     given = parser.parse_args()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hycam_exp.config import grid
-from hycam_exp.config.compose import compose
+from hycam_exp.config.compose import compose, config_dir
 from hycam_exp.config.methods import METHODS
 from hycam_exp.launch.cell_status import Inputs
 from hycam_exp.records.store import Store
@@ -133,7 +133,9 @@ def search(method: str, overrides: Sequence[str]) -> dict[str, Any]:
 def main() -> None:
     """Search, print, and write after every method."""
     parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    files = sorted(path.stem for path in (config_dir() / "method").glob("*.yaml"))
+    default = [name for name in METHODS if name in files and name != "peft"]
+    parser.add_argument("--methods", nargs="+", default=default, choices=files, help="default: all that live here")
     parser.add_argument("--overrides", nargs="*", default=[], help="of the command, for every cell")
     parser.add_argument("--name", help="under which the result is kept; the method's name if left out")
     parser.add_argument("--folder", type=Path, default=Path("outputs/tuning"), help="for the cells' records")

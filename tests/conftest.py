@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from hycam_exp.launch import slurm
+from tests.leftovers import pytest_handlecrashitem as pytest_handlecrashitem
 
 settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("tests")

@@ -327,6 +327,39 @@ def test_cell_without_the_test_split_scores_nothing_of_it(tmp_path):
     assert [path.suffix for path in (tmp_path / "results" / "runs").iterdir()] == [".json"]
 
 
+def test_a_method_that_rewrites_the_backbone_is_measured_against_the_backbone_as_it_was(tmp_path, finished):
+    """PiSSA leaves another weight behind its adapter; what stands before it in the record is the plain backbone."""
+    record = run_cell(quick(tmp_path, "method=pissa", "evaluation.generate=false"))
+    assert record.score("ppl_before", "mean") == finished[2].score("ppl_before", "mean")
+    assert not [note for note in record.notes if "does not start" in note]
+
+
+def test_a_start_that_is_not_the_backbone_is_noted(tmp_path):
+    """A prefix is seen from the first step on; the cell is trained, decoded and saved with it."""
+    record = run_cell(quick(tmp_path, "method=prefix_tuning", "method.config.num_virtual_tokens=4"))
+    (note,) = [note for note in record.notes if "does not start" in note]
+    assert note.startswith("method=prefix_tuning does not start as the backbone: before the first step it moves logits")
+    assert record.score("bleu4", "mean") is not None
+    assert record.score("batch_difference_share", "mini_passage") == 0
+
+
+def test_a_budget_that_cannot_be_matched_is_refused_before_weights_are_loaded(tmp_path, monkeypatch):
+    """One line, and no failure of the cell: nothing of it has begun."""
+    monkeypatch.setattr(cell, "load_model", lambda *_: pytest.fail("weights were loaded"))
+    run = quick(tmp_path, "method=hycam_shared_only", "method.match=7")
+    with pytest.raises(
+        ValueError, match=r"^method\.match=7: method=hycam_shared_only cannot train 7 parameters within 10%"
+    ):
+        run_cell(run)
+
+
+def test_what_peft_refuses_is_refused_before_weights_are_loaded(tmp_path, monkeypatch):
+    """As is a field that PEFT does not know."""
+    monkeypatch.setattr(cell, "load_model", lambda *_: pytest.fail("weights were loaded"))
+    with pytest.raises(ValueError, match=r"^method\.config\.rnk=3: PEFT's LoraConfig has no such field"):
+        run_cell(quick(tmp_path, "method=dora", "+method.config.rnk=3"))
+
+
 def test_matched_lora_records_both_budgets(tmp_path):
     """The record has HyCAM's number of parameters beside LoRA's, and the rank at which they are closest."""
     hycam = run_cell(quick(tmp_path, "evaluation.test=false")).counts.parameters_trainable

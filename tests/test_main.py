@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
 
-from hycam_exp.__main__ import COMMANDS
-from hycam_exp.config.compose import compose
+from hycam_exp.__main__ import COMMANDS, execute
+from hycam_exp.config.compose import compose, config_dir
 from hycam_exp.data import sources
 from hycam_exp.models.backbone import examine
+from tests.made import RECORD
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,6 +48,34 @@ def test_a_users_mistake_is_one_line(tmp_path, arguments, message):
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_cell_gives_a_sweeper_its_best_validation_loss(monkeypatch):
+    """What Hydra's own launcher would hand to a sweeper that minimises it."""
+    monkeypatch.setattr("hycam_exp.cell.run_cell", lambda run: RECORD)
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        assert execute(hydra_compose("config", ["method=lora"])) == RECORD.fit.best_validation_loss
+
+
+@pytest.mark.slow
+def test_optuna_searches_and_goes_on(tmp_path):
+    """It minimises the validation loss over a learning rate's range; with a seed the same command finds its cells."""
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    search = (
+        "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=1", "model=tiny_qwen2",
+        "hydra.sweeper.n_jobs=1", "hydra.sweeper.direction=minimize", "method=lora", "data.max_per_task=10",
+        "data.tasks=[mini_reasoning]", "recipe.epochs=1", "recipe.global_batch_size=4", "evaluation.test=false",
+        "recipe.learning_rate=tag(log,interval(1e-4,1e-2))",
+    )  # fmt: skip
+    for told in ("1 done, 0 skipped, 0 failed", "0 done, 1 skipped, 0 failed"):
+        done = command(*search, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(told) == 2
+    records = [json.loads(path.read_text()) for path in (tmp_path / "results" / "runs").glob("*.json")]
+    best = min(records, key=lambda record: record["fit"]["best_validation_loss"])
+    found = OmegaConf.load(tmp_path / "outputs" / "multirun" / "optimization_results.yaml")
+    assert found.best_value == best["fit"]["best_validation_loss"]
+    assert found.best_params == {"recipe.learning_rate": best["config"]["recipe"]["learning_rate"]}
 
 
 @pytest.mark.parametrize(("name", "module"), COMMANDS.items())

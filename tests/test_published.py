@@ -54,9 +54,10 @@ def fast_if(holds: bool, *values: str) -> Any:
 
 
 PAIRS = [
-    fast_if(method == "hycam" or model in FAMILIES.values(), model, method)
+    fast_if(method == "hycam" or model == FAMILIES["llama"], model, method)
     for model in PARAMETERS
     for method in METHODS
+    if method != "peft"
 ]
 
 

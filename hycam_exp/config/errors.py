@@ -62,6 +62,8 @@ def _unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
     parent, _, key = path.rpartition(".")
     if parent == "data.fields":
         return f"{path}: no such task in data.fields; a plus adds it: +{path}.instruction=FIELD +{path}.output=FIELD"
+    if parent == "method.config":
+        return f"{path}: not in the method's file; a plus adds a field of PEFT's config: +{path}=VALUE"
     siblings = _keys(section)
     wrong = f"{path}: {parent or 'the config'} has no key {key}"
     near = [f"{parent}.{k}".lstrip(".") for k in get_close_matches(key, siblings, n=1)]
@@ -69,7 +71,7 @@ def _unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
         paths = list(_paths(section._get_root()))
         names = get_close_matches(key, {p.rpartition(".")[2] for p in paths}, n=1, cutoff=NEAR)
         near = [p for p in paths if p.rpartition(".")[2] in names]
-    return f"{wrong}; {_guess(near, siblings)}"
+    return f"{wrong}; {guess(near, siblings)}"
 
 
 def _unknown_choice(file: str, options: Sequence[str] | None) -> str:
@@ -84,10 +86,11 @@ def _unknown_choice(file: str, options: Sequence[str] | None) -> str:
 
         options = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
     near = get_close_matches(name, options) or [choice for choice in options if choice.startswith(name)]
-    return f"{group}={name}: no such choice; {_guess([f'{group}={choice}' for choice in near], options)}"
+    return f"{group}={name}: no such choice; {guess([f'{group}={choice}' for choice in near], options)}"
 
 
-def _guess(near: Sequence[str], existing: Sequence[str]) -> str:
+def guess(near: Sequence[str], existing: Sequence[str]) -> str:
+    """The nearest of what there is, or where none is near, all."""
     return f"nearest: {', '.join(near)}" if near else f"there is {', '.join(existing) or 'none'}"
 
 

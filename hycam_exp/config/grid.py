@@ -8,7 +8,6 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from hycam_exp.config.compose import config_dir, read
+from hycam_exp.config.compose import config_dir, hydra_running, read
 from hycam_exp.config.errors import explain
 from hycam_exp.config.identity import REPEATED
 from hycam_exp.config.settings import ModelSettings, Run, crossed_seed
@@ -124,7 +123,7 @@ class Composer:
             ValueError: as `config.compose`.
         """
         try:
-            with _hydra():
+            with hydra_running():
                 loader = GlobalHydra.instance().config_loader()
                 parser = OverridesParser.create(loader)
                 lines = list(dict.fromkeys(itertools.chain.from_iterable(cells)))
@@ -194,12 +193,6 @@ class Composer:
             if _REFERS.search(OmegaConf.to_yaml(self.composed[key])):
                 self.varying.add(key)
         return self.composed[key]
-
-
-def _hydra() -> AbstractContextManager[None]:
-    """Hydra as it runs, with the config folders of the command line; outside of a command, one on the package's."""
-    running = GlobalHydra.instance().is_initialized()
-    return nullcontext() if running else initialize_config_dir(str(config_dir()), version_base="1.3")
 
 
 def _is_structural(override: Override, loader: object) -> bool:

@@ -29,7 +29,17 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     model = values["model"]
     if model.get("source") != "random":  # elsewhere revision or content decides, and the architecture is a check
         model["architecture"] = None
+    values["method"] = _without_unmatched(values.get("method", {}))
     return values
+
+
+def _without_unmatched(method: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's settings, as in runs before there was `match` where it is null; so for the method that it names."""
+    match = method.get("match")
+    rest = {key: value for key, value in method.items() if key != "match"}
+    if match is None:
+        return rest
+    return {**rest, "match": _without_unmatched(match) if isinstance(match, Mapping) else match}
 
 
 def run_id(run: Run, content: Mapping[str, str | None]) -> str:

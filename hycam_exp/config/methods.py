@@ -4,7 +4,7 @@ It lies outside `methods/` because importing that package registers its methods 
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
 from hycam_exp.config.dimensions import Dimensions
@@ -19,12 +19,18 @@ from hycam_exp.config.multi_task import (
     MTLLoRASettings,
     MtLoRASettings,
 )
+from hycam_exp.config.peft_types import PEFTSettings
 from hycam_exp.runtime.require import require
 
 
 @dataclass(kw_only=True)
 class FullFTSettings(MethodSettings):
     """Full fine-tuning: every weight of the backbone is trained."""
+
+    @property
+    def size_fields(self) -> tuple[str, ...]:
+        """It has the backbone's size."""
+        return ()
 
     def num_parameters(self, backbone: Dimensions) -> int:
         """All of them."""
@@ -164,6 +170,11 @@ class HyCAMSettings(MethodSettings):
         require(scale is None or scale > 0, "method.scale_numerator", scale, "must be above 0, or null")
 
     @property
+    def size_fields(self) -> tuple[str, ...]:
+        """There is no alpha."""
+        return ("rank",)
+
+    @property
     def is_low_rank(self) -> bool:
         """Some CAM is B N A."""
         return self.shared == "low_rank" or (self.num_specialized > 0 and self.specialized == "low_rank")
@@ -197,24 +208,23 @@ class HyCAMSettings(MethodSettings):
 
 @dataclass(kw_only=True)
 class LoRAMatchedSettings(MethodSettings):
-    """LoRA of the rank whose trained parameters come closest to those of another method on the same backbone."""
+    """LoRA that has no rank of its own, but that which `match` asks for."""
 
-    match: HyCAMSettings
-    """The method whose budget is matched."""
+    def __post_init__(self) -> None:
+        require(self.match is not None, "method.match", "null", "lora_matched needs what its rank is matched to")
 
-    def rank(self, backbone: Dimensions) -> int:
-        """The rank; alpha equals it."""
-        per_rank = sum(inputs + outputs for inputs, outputs in backbone.linears)
-        return max(1, round(self.match.num_parameters(backbone) / per_rank))
+    @property
+    def size_fields(self) -> tuple[str, ...]:
+        """Alpha equals the rank."""
+        return ("rank",)
+
+    def resized(self, size: int) -> LoRASettings:
+        """LoRA of a rank."""
+        return LoRASettings(name=self.name, rank=size, alpha=size)
 
     def num_parameters(self, backbone: Dimensions) -> int:
         """Those of LoRA at that rank."""
-        return LoRASettings(name="lora", rank=self.rank(backbone), alpha=1).num_parameters(backbone)
-
-    def facts(self, backbone: Callable[[], Dimensions]) -> dict[str, int]:
-        """The rank, and the number of parameters that it matches."""
-        sizes = backbone()
-        return {"rank": self.rank(sizes), "parameters_matched": self.match.num_parameters(sizes)}
+        return self.on(backbone).num_parameters(backbone)
 
 
 _HYCAM_OPTIONS = {
@@ -243,8 +253,15 @@ class Method:
     """Every weight of the backbone is trained, and there is no adapter."""
     needs_task_ids: bool = False
     """It is told the task of every row; its scores with the task withheld stand beside those with it."""
+    routed: bool = False
+    """It is a mixture of LoRA modules that a router or a gate weighs."""
     quantizable: bool = True
     """It can be attached to a backbone whose linear layers are packed in four bits."""
+    recomputable: bool = True
+    """Activations can be computed again in the backward pass."""
+    tested: bool = True
+    """Tests hold that it starts as the backbone, and leaves that as it was; of another a run looks for itself, and
+    measures the backbone before the method is attached."""
     unshardable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """The strategies that would change its gradients, each with the reason."""
 
@@ -260,8 +277,8 @@ METHODS = {
         MultiLoRASettings, "hycam_exp.methods.multi_lora", "Multi LoRA", published=True, quantizable=False
     ),
     "riemoe_lora": Method(
-        RieMoELoRASettings, "hycam_exp.methods.riemoe_lora", "RieMoE-LoRA", published=True, quantizable=False,
-        unshardable={"zero3": "cannot carry its Riemannian preconditioning"},
+        RieMoELoRASettings, "hycam_exp.methods.riemoe_lora", "RieMoE-LoRA", published=True, routed=True,
+        quantizable=False, unshardable={"zero3": "cannot carry its Riemannian preconditioning"},
     ),
     "hycam": Method(HyCAMSettings, "hycam_exp.methods.hycam", "HyCAM", published=True, ablation="hycam"),
     "hycam_shared_only": Method(
@@ -273,20 +290,38 @@ METHODS = {
         HyCAMSettings, "hycam_exp.methods.hycam", "HyCAM-InversePEFT", ablation="inverse_peft"
     ),
     "hycam_released": Method(HyCAMSettings, "hycam_exp.methods.hycam", "HyCAM (released)"),
-    "hydralora": Method(HydraLoRASettings, "hycam_exp.methods.hydralora", "HydraLoRA", quantizable=False),
-    "comol": Method(CoMoLSettings, "hycam_exp.methods.comol", "CoMoL", quantizable=False),
+    "hydralora": Method(HydraLoRASettings, "hycam_exp.methods.hydralora", "HydraLoRA", routed=True, quantizable=False),
+    "comol": Method(CoMoLSettings, "hycam_exp.methods.comol", "CoMoL", routed=True, quantizable=False),
     "mtl_lora": Method(
-        MTLLoRASettings, "hycam_exp.methods.mtl_lora", "MTL-LoRA", needs_task_ids=True, quantizable=False
+        MTLLoRASettings, "hycam_exp.methods.mtl_lora", "MTL-LoRA", needs_task_ids=True, routed=True, quantizable=False
     ),
     "moelora": Method(
-        MOELoRASettings, "hycam_exp.methods.moelora", "MOELoRA", needs_task_ids=True, quantizable=False,
+        MOELoRASettings, "hycam_exp.methods.moelora", "MOELoRA", needs_task_ids=True, routed=True, quantizable=False,
         unshardable=dict.fromkeys(("fsdp", "zero3"), "would cut up its gate, which every layer reads"),
     ),
-    "loramoe": Method(LoRAMoESettings, "hycam_exp.methods.loramoe", "LoRAMoE", quantizable=False),
+    "loramoe": Method(LoRAMoESettings, "hycam_exp.methods.loramoe", "LoRAMoE", routed=True, quantizable=False),
     "mixlora": Method(
-        MixLoRASettings, "hycam_exp.methods.mixlora", "MixLoRA", quantizable=False,
+        MixLoRASettings, "hycam_exp.methods.mixlora", "MixLoRA", routed=True, quantizable=False,
         unshardable={"zero3": "would have cut up an MLP's router before it is read"},
     ),
-    "mtlora": Method(MtLoRASettings, "hycam_exp.methods.mtlora", "mtLoRA", quantizable=False),
-    "mola": Method(MoLASettings, "hycam_exp.methods.mola", "MoLA", quantizable=False),
+    "mtlora": Method(MtLoRASettings, "hycam_exp.methods.mtlora", "mtLoRA", routed=True, quantizable=False),
+    "mola": Method(MoLASettings, "hycam_exp.methods.mola", "MoLA", routed=True, quantizable=False),
+    "peft": Method(
+        PEFTSettings, "hycam_exp.methods.peft_types", "PEFT", quantizable=False, tested=False,
+        unshardable=dict.fromkeys(("fsdp", "zero3"), "would cut up weights that PEFT's types may read at any time"),
+    ),
 }  # fmt: skip
+
+
+def method_named(name: str) -> Method:
+    """The facts about a method by its name: one that is none of `METHODS` is a file of `method=peft` with its own."""
+    return METHODS.get(name, METHODS["peft"])
+
+
+def method_of(settings: MethodSettings) -> Method:
+    """The facts about the method of some settings; those of PEFT's types share an entry, and add what is their own."""
+    entry = method_named(settings.name)
+    if not isinstance(settings, PEFTSettings):
+        return entry
+    own = dict(settings.facts)
+    return dataclasses.replace(entry, **own | {"unshardable": {**entry.unshardable, **own.get("unshardable", {})}})

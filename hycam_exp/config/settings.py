@@ -6,7 +6,8 @@ Standard library only, so that whoever needs a name or a law of the settings has
 from dataclasses import dataclass
 from typing import Any
 
-from hycam_exp.config.methods import METHODS
+from hycam_exp.config.method_settings import MethodSettings
+from hycam_exp.config.methods import method_of
 from hycam_exp.runtime.require import require, require_one_of, require_plain_name
 
 NUM_FOLDS = 5
@@ -269,6 +270,7 @@ class Run:
         if self.study is not None:
             require_plain_name("study", self.study)
         self._check_strategy()
+        self._check_recomputation()
         if self.model.quantize is not None:
             self._check_quantize()
 
@@ -277,9 +279,14 @@ class Run:
         double = self.recipe.precision == "float64" and strategy.startswith("zero")
         require(not double, "recipe.precision", self.recipe.precision, f"DeepSpeed ({strategy}) has no float64")
 
+    def _check_recomputation(self) -> None:
+        asked, can = self.trainer.activation_checkpointing, method_of(self.method).recomputable
+        law = f"method={self.method.name} keeps tensors in a cache, which a recomputation in the backward pass has not"
+        require(can or not asked, "trainer.activation_checkpointing", str(asked).lower(), law)
+
     def _check_quantize(self) -> None:
         quantize, name, strategy = self.model.quantize, self.method.name, self.trainer.strategy
-        method = METHODS[name]
+        method = method_of(self.method)
         trains = f"four bits cannot be trained, and method={name} trains them"
         require(not method.trains_backbone, "model.quantize", quantize, trains)
         wraps = f"method={name} wraps floating-point linear layers only"
@@ -288,17 +295,17 @@ class Run:
         require(whole, "model.quantize", quantize, f"trainer.strategy={strategy} cannot cut it up; ddp keeps it whole")
 
 
-def refusal(method: str, strategy: str) -> str | None:
+def refusal(method: MethodSettings, strategy: str) -> str | None:
     """Why a method cannot be trained under a strategy; None: it can."""
-    reasons = METHODS[method].unshardable
+    reasons = method_of(method).unshardable
     if strategy not in reasons:
         return None
     others = ", ".join(other for other in STRATEGIES[1:] if other not in reasons)
-    return f"method={method}: trainer.strategy={strategy} {reasons[strategy]}; {others} can"
+    return f"method={method.name}: trainer.strategy={strategy} {reasons[strategy]}; {others} can"
 
 
 def require_trainable(run: Run) -> None:
     """Raise a `ValueError` where a method cannot be trained under the strategy; a plan says so and goes on."""
-    why = refusal(run.method.name, run.trainer.strategy)
+    why = refusal(run.method, run.trainer.strategy)
     if why is not None:
         raise ValueError(why)

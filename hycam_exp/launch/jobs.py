@@ -41,6 +41,8 @@ class Job:
     """The stamp of the record that there was before this attempt."""
     failures_before: int = 0
     """Of the cell, before this attempt."""
+    asked: list[list[str]] = field(default_factory=list)
+    """Every list of overrides that describes this very cell."""
 
     @property
     def command(self) -> list[str]:
@@ -67,6 +69,15 @@ class Job:
     def has_new_record(self) -> bool:
         """There is a whole record, and it is this attempt's: what a process says of itself at its end is not enough."""
         return self.standing().state == DONE and self.store.stamp(self.run_id) != self.record_before
+
+    def best_validation_loss(self) -> float | None:
+        """That of the cell's record; None where there is no record, as of a job that was not waited for.
+
+        Raises:
+            ValueError: the record cannot be read.
+        """
+        record = self.store.read(self.run_id)
+        return None if record is None else record.fit.best_validation_loss
 
     def begin(self) -> None:
         """What is in the log from here on is this attempt's, and so is another record than the one there is."""
@@ -138,21 +149,34 @@ class Grid(Generic[J]):
 class GridLauncher(Launcher):
     """A launcher as Hydra knows it: makes a grid of the cells and runs it."""
 
+    sweep_folder: Path | None = None
+    """Where a sweeper writes what it found."""
+
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        """Needs nothing of Hydra beyond the overrides."""
+        """Needs nothing of Hydra beyond the overrides and the folder that it is to make."""
+        self.sweep_folder = Path(config.hydra.sweep.dir)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the cells; ends the process with status 1 if one has failed, or something is wrong before the first."""
+        """Run the cells, and give a sweeper that searches the best validation loss of each.
+
+        Ends the process with status 1 if a cell has failed, or something is wrong before the first.
+        """
         try:
             found = self.grid(job_overrides)
+            if self.sweep_folder is not None:
+                self.sweep_folder.mkdir(parents=True, exist_ok=True)
             found.run_all()
+            losses = {tuple(asked): job.best_validation_loss() for job in found.jobs for asked in job.asked}
         except ValueError as error:
             sys.exit(as_errors(error))
         except OSError as error:
             sys.exit(as_errors(f"{error}: what is finished is whole, and the same command goes on"))
         if found.failed:
             sys.exit(1)
-        return [JobReturn(overrides=list(o), status=JobStatus.COMPLETED) for o in job_overrides]
+        return [
+            JobReturn(overrides=list(o), status=JobStatus.COMPLETED, _return_value=losses[tuple(o)])
+            for o in job_overrides
+        ]
 
     def grid(self, job_overrides: Sequence[Sequence[str]]) -> Grid[Any]:
         """The grid of these cells.
@@ -182,7 +206,8 @@ def jobs_of(kind: type[J], job_overrides: Sequence[Sequence[str]]) -> list[J]:
             loggers.require_usable(run.logger)
         with noting(wrong):
             run_id = inputs.run_id(run)
-            jobs[run_id] = kind(list(overrides), run, run_id)
+            before = jobs[run_id].asked if run_id in jobs else []
+            jobs[run_id] = kind(list(overrides), run, run_id, asked=[*before, list(overrides)])
             jobs[run_id].store.read(run_id)
     if wrong:
         raise ValueError("\n".join(dict.fromkeys(wrong)))

@@ -5,9 +5,11 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
 
+from peft import AdaLoraModel
 from torch import Tensor, nn
 
-from hycam_exp.config.methods import METHODS
+from hycam_exp.config.methods import METHODS, method_of
+from hycam_exp.methods import budget, peft_types
 from hycam_exp.methods.adapter_file import peft_asking
 from hycam_exp.methods.forward_state import ForwardState
 from hycam_exp.methods.hycam_forward import ForwardHooks
@@ -16,10 +18,17 @@ for _method in METHODS.values():
     import_module(_method.module)
 
 
-def attach(model: nn.Module, settings: Any) -> nn.Module:
-    """The model with the method of `settings` attached: what is trainable then is what the method trains."""
+def attach(model: Any, settings: Any) -> nn.Module:
+    """The model with the method of `settings` attached: what is trainable then is what the method trains.
+
+    Raises:
+        ValueError: the method does not fit the model, or a size is not found that matches a budget.
+    """
     with peft_asking():
-        return import_module(METHODS[settings.name].module).attach(model, settings)
+        if settings.match is not None:
+            settings, _ = budget.prepared(settings, model.config)
+        adapted: nn.Module = import_module(method_of(settings).module).attach(model, settings)
+        return adapted
 
 
 def backbone_of(model: Any) -> Any:
@@ -59,6 +68,8 @@ def auxiliary_loss(model: nn.Module) -> Tensor | None:
         ValueError: it cannot be trained.
     """
     tuner: Any = getattr(model, "base_model", None)
+    if isinstance(tuner, AdaLoraModel):
+        return peft_types.orthogonality(tuner)
     if hasattr(type(tuner), "auxiliary_loss"):
         return tuner.auxiliary_loss()
     hooks = ForwardHooks.of(backbone_of(model))  # those of HyCAM where it was injected: there is no tuner then

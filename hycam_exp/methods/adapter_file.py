@@ -6,11 +6,12 @@ an error, and the model stays as it was.
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
@@ -19,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from hycam_exp.methods import model_card
+from hycam_exp.models.load import skeleton_of
 
 Shapes = dict[str, tuple[int, ...]]
 READ_FROM = "read_from"  # an attribute of a config that is not one of its fields, so that it is never saved
@@ -137,22 +139,27 @@ def load(model: nn.Module, folder: Path) -> PeftModel:
 
 @contextmanager
 def peft_asking() -> Iterator[None]:
-    """PEFT asks transformers by a property's old name whenever it wraps a model: nothing a user could act on."""
+    """PEFT asks transformers by a property's old name whenever it wraps a model, and knows no layer norm but torch's:
+    nothing a user could act on.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="Unsupported layer type '.*Norm'")
         yield
 
 
-def _check_by_attaching(model: nn.Module, config: PeftConfig, folder: Path) -> None:
-    """Hold an adapter of PEFT's own methods against what is saved of it on this model, which is then as before."""
-    stored = stored_shapes(folder)
+def _check_by_attaching(model: Any, config: PeftConfig, folder: Path) -> None:
+    """Hold an adapter of PEFT's own methods against what is saved of it on such a model: PEFT's methods may change the
+    weights of the one that they are attached to, and cannot all be taken off again.
+    """
     config.base_model_name_or_path = None  # or PEFT would compare it with the model's
-    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-    attached = get_peft_model(model, config)
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            attached = get_peft_model(skeleton_of(model.config), config)
+    except (NotImplementedError, RuntimeError):  # the method reads weights
+        attached = get_peft_model(copy.deepcopy(model), config)
     state = get_peft_model_state_dict(attached, save_embedding_layers=False)
-    attached.unload()
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad = trained[name]
+    stored = stored_shapes(folder, {name for name, tensor in state.items() if not tensor.is_floating_point()})
     _compare_stored(stored, {name: tuple(tensor.shape) for name, tensor in state.items()}, model, config, folder)
 
 
@@ -203,11 +210,12 @@ def check_state(state: dict[str, Tensor], model: nn.Module, adapter_name: str, p
     )
 
 
-def stored_shapes(folder: Path) -> Shapes:
+def stored_shapes(folder: Path, whole: Collection[str] = ()) -> Shapes:
     """The names and shapes of a folder's tensors, from the head of its safetensors file.
 
     Raises:
-        ValueError: there is none, it is not whole, or a tensor does not hold floating-point numbers.
+        ValueError: there is none, it is not whole, or a tensor that is not among `whole` (SHiRA's indices) does not
+            hold floating-point numbers.
     """
     path, pickled = folder / SAFETENSORS_WEIGHTS_NAME, folder / WEIGHTS_NAME
     if not path.is_file():
@@ -221,7 +229,7 @@ def stored_shapes(folder: Path) -> Shapes:
     except SafetensorError as error:
         raise ValueError(f"{path}: cut off or damaged ({error}); save or copy the adapter again") from error
     for name, kind in kinds.items():
-        if not kind.startswith(("F", "BF")):
+        if name not in whole and not kind.startswith(("F", "BF")):
             raise ValueError(f"{path}: {name} is of type {kind}; floating-point numbers are expected")
     return shapes
 

@@ -221,7 +221,7 @@ def _enlarged(_: nn.Module, args: object, output: Any) -> Any:
 def peft_config(settings: HyCAMSettings, num_blocks: int) -> HyCAMConfig:
     """A cell's settings in PEFT's words, for a model of `num_blocks` blocks."""
     values = asdict(settings)
-    for name in ("name", "layers", "layer_stride"):
+    for name in ("name", "match", "layers", "layer_stride"):
         del values[name]
     routing = values.pop("routing")
     blocks = settings.blocks(num_blocks)

@@ -4,16 +4,12 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from hycam_exp.config.methods import LoRAMatchedSettings, LoRASettings
-from hycam_exp.methods.recognition import dimensions
+from hycam_exp.config.methods import LoRASettings
 from hycam_exp.methods.width import warn_above_width
 
 
-def attach(model: nn.Module, settings: LoRASettings | LoRAMatchedSettings) -> nn.Module:
+def attach(model: nn.Module, settings: LoRASettings) -> nn.Module:
     """The model with LoRA on every linear layer but the output embedding; warns where the rank is above a width."""
-    if isinstance(settings, LoRAMatchedSettings):
-        rank = settings.rank(dimensions(model))
-        settings = LoRASettings(name=settings.name, rank=rank, alpha=rank)
     config = LoraConfig(
         task_type="CAUSAL_LM", r=settings.rank, lora_alpha=settings.alpha, lora_dropout=0.0, target_modules="all-linear"
     )

@@ -124,8 +124,8 @@ def softmax(logits: Tensor) -> Tensor:
 
 def in_pefts_words(config: type[Config], settings: MethodSettings) -> Config:
     """A cell's settings as a config for PEFT."""
-    fields: dict[str, Any] = {WORDS.get(key, key): value for key, value in vars(settings).items() if key != "name"}
-    return config(task_type="CAUSAL_LM", **fields)
+    own = {key: value for key, value in vars(settings).items() if key not in ("name", "match")}
+    return config(task_type="CAUSAL_LM", **{WORDS.get(key, key): value for key, value in own.items()})
 
 
 def attach_stack(model: nn.Module, config: StackedConfig, title: str, layer: type[StackedLinear]) -> nn.Module:

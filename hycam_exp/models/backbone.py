@@ -34,6 +34,8 @@ class Backbone:
     settings: ModelSettings
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerBase
+    taken: int = 0
+    """Positions that a method takes for itself."""
 
     @property
     def width(self) -> int:
@@ -49,15 +51,17 @@ class Backbone:
 
     @property
     def positions(self) -> int | None:
-        """The longest text that the model was built for, where its config says so."""
-        return getattr(self.config, "max_position_embeddings", None)
+        """The longest text that the model was built for, and a method leaves, where its config says so."""
+        positions = getattr(self.config, "max_position_embeddings", None)
+        return None if positions is None else positions - self.taken
 
     def check_length(self, max_length: int) -> None:
         """Raise a `ValueError` if texts may become longer than the model's positions."""
         if self.positions is not None and max_length > self.positions:
+            beside = f" beside the method's {self.taken}" if self.taken else ""
             raise ValueError(
-                f"data.max_length={max_length} is above the {self.positions} positions of {self.settings.name}: "
-                f"data.max_length={self.positions} is the most"
+                f"data.max_length={max_length} is above the {self.positions} positions of {self.settings.name}{beside}:"
+                f" data.max_length={self.positions} is the most"
             )
 
     def check_ids(self) -> None:

@@ -25,6 +25,7 @@ KNOWN = frozenset(
 LENGTH = 6  # tokens of a text; few, so that a position that is seen and should not be weighs much
 CHANGES = 4  # tokens that are tried in the last place
 NOISE = 0.02  # deviation by which what a method trains is moved: where it starts as zero nothing can be seen
+START = 1e-4  # share of the largest logit that rounding explains where a weight is written anew, as a sum (PiSSA)
 ROUNDING = 8  # units of the logits' last digit, at the largest: experts may be computed in other company
 
 
@@ -53,29 +54,61 @@ def movement(model: Any) -> Movement:
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
     draws = torch.Generator().manual_seed(0)
     ids = torch.randint(vocabulary, (2, LENGTH), generator=draws).to(model.device)  # (2, T)
-    training = model.training
-    model.eval()
-    devices = [model.device] if model.device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(devices):  # a method may draw noise, and draws the same each time
-
-        def logits(of: Any) -> Any:
-            torch.manual_seed(0)
-            return model(input_ids=of, attention_mask=torch.ones_like(of), use_cache=False).logits  # (2, T, V)
-
-        first = logits(ids)
+    with _looking(model):
+        first = _logits(model, ids)
         largest, earlier, other_text = first.abs().max(), [], []
         for step in torch.randint(1, vocabulary, (CHANGES,), generator=draws).tolist():
             changed = ids.clone()
             changed[0, -1] = (ids[0, -1] + step) % vocabulary
-            moved = (logits(changed) - first).abs()  # (2, T, V)
+            moved = (_logits(model, changed) - first).abs()  # (2, T, V)
             earlier.append(moved[0, :-1].max())
             other_text.append(moved[1].max())
-    model.train(training)
     return Movement(
         earlier=float(torch.stack(earlier).max() / largest),
         other_text=float(torch.stack(other_text).max() / largest),
         rounding=ROUNDING * torch.finfo(first.dtype).eps,
     )
+
+
+def first_logits(model: Any) -> Any:
+    """The logits (2, T, V) of the texts that `movement` looks at first."""
+    import torch
+
+    vocabulary = model.config.get_text_config(decoder=True).vocab_size
+    ids = torch.randint(vocabulary, (2, LENGTH), generator=torch.Generator().manual_seed(0))
+    with _looking(model):
+        return _logits(model, ids.to(model.device))
+
+
+def other_start(adapted: Any, plain: Any, method: str) -> str | None:
+    """That a method does not start as the backbone, whose `first_logits` are given; None where it does."""
+    share = float((first_logits(adapted) - plain).abs().max() / plain.abs().max())
+    if share <= START:
+        return None
+    return (
+        f"method={method} does not start as the backbone: before the first step it moves logits by up to {share:.1%} of"
+        " the largest"
+    )
+
+
+@contextmanager
+def _looking(model: Any) -> Iterator[None]:
+    """Without gradients, in evaluation, and with the random generator as it was afterwards."""
+    import torch
+
+    training = model.training
+    model.eval()
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices):
+        yield
+    model.train(training)
+
+
+def _logits(model: Any, ids: Any) -> Any:
+    import torch
+
+    torch.manual_seed(0)  # a method may draw noise, and draws the same each time
+    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits  # (2, T, V)
 
 
 def check_causal(model: Any, settings: ModelSettings) -> None:

@@ -12,7 +12,7 @@ from hycam_exp.models.files import ADAPTER_FILE, adapter_beside_weights, gguf_fi
 from hycam_exp.models.gguf import unpacking
 
 if TYPE_CHECKING:
-    from transformers import BitsAndBytesConfig, PreTrainedModel
+    from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel
 
     from hycam_exp.config.settings import ModelSettings, TrainerSettings
     from hycam_exp.models.backbone import Backbone
@@ -92,6 +92,16 @@ def load_model(backbone: Backbone, dtype: str, seed: int = 0) -> PreTrainedModel
             torch.manual_seed(seed)
             return AutoModelForCausalLM.from_config(backbone.config, trust_remote_code=False, **kwargs)
     return _read(settings, **kwargs)
+
+
+def skeleton_of(config: PreTrainedConfig) -> PreTrainedModel:
+    """The model that a config describes, with no numbers in it: all its tensors are on the meta device."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+        return model
 
 
 def check_weights(backbone: Backbone) -> None:

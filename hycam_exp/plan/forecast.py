@@ -127,8 +127,8 @@ def forecast(run: Run, shape: Shape, load: Workload | None, device: Accelerator,
     Raises:
         ValueError: the method does not fit the backbone, or the texts its positions.
     """
-    run.method.check_width(shape.width)
-    step, refused = step_of(run, shape, device), refusal(run.method.name, run.trainer.strategy)
+    run.method.on(shape.dimensions).check_width(shape.width)
+    step, refused = step_of(run, shape, device), refusal(run.method, run.trainer.strategy)
     peaks = {} if refused else {on: replace(step, checkpointing=on).peak() for on in (True, False)}
     memory = peaks.get(step.checkpointing)
     mean = math.ceil(load.tokens) if load else run.data.max_length

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from hycam_exp.config.methods import METHODS, MethodSettings
+from hycam_exp.config.methods import MethodSettings, method_of
 from hycam_exp.config.settings import LOSS_CHUNK, Run, refusal
 from hycam_exp.data.batches import StepSizes
 from hycam_exp.plan.devices import Accelerator, Sharding
@@ -88,7 +88,7 @@ class TrainingStep:
     @property
     def trains_backbone(self) -> bool:
         """Every weight of the backbone is trained."""
-        return METHODS[self.settings.name].trains_backbone
+        return method_of(self.settings).trains_backbone
 
     @cached_property
     def costs(self) -> MethodCosts:
@@ -260,8 +260,8 @@ def step_of(run: Run, shape: Shape, device: Accelerator) -> TrainingStep:
     sizes = StepSizes.of(recipe, trainer)
     return TrainingStep(
         shape=shape,
-        settings=run.method,
-        width=bytes_of(recipe.precision, METHODS[run.method.name].trains_backbone),
+        settings=run.method.on(shape.dimensions),
+        width=bytes_of(recipe.precision, method_of(run.method).trains_backbone),
         batch=MicroBatch(
             rows=sizes.rows,
             length=run.data.max_length,
@@ -280,5 +280,5 @@ def step_of(run: Run, shape: Shape, device: Accelerator) -> TrainingStep:
 
 def fits(run: Run, shape: Shape, device: Accelerator) -> bool:
     """The run's method works under its strategy, and the peak is at most the device's memory."""
-    works = refusal(run.method.name, run.trainer.strategy) is None
+    works = refusal(run.method, run.trainer.strategy) is None
     return works and step_of(run, shape, device).peak().total <= device.memory

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from hycam_exp.config.methods import (
     FullFTSettings,
     HyCAMSettings,
-    LoRAMatchedSettings,
     LoRASettings,
     MethodSettings,
     MultiLoRASettings,
@@ -79,15 +78,6 @@ class LoRACosts(MethodCosts):
         """Every product has two backward, for both of its factors."""
         forward = 2 * tokens * self.products * self.shape.num_blocks
         return forward, 2 * forward
-
-
-class LoRAMatchedCosts(LoRACosts):
-    """LoRA of the rank that matches another method's budget on this backbone."""
-
-    @property
-    def rank(self) -> int:
-        """The rank that matches the budget on this backbone."""
-        return int(self.settings.rank(self.shape.dimensions))
 
 
 class MultiLoRACosts(LoRACosts):
@@ -308,7 +298,6 @@ class Modulation:
 COSTS: dict[type[MethodSettings], type[MethodCosts]] = {
     FullFTSettings: FullFTCosts,
     LoRASettings: LoRACosts,
-    LoRAMatchedSettings: LoRAMatchedCosts,
     MultiLoRASettings: MultiLoRACosts,
     RieMoELoRASettings: RieMoELoRACosts,
     HyCAMSettings: HyCAMCosts,
@@ -320,8 +309,9 @@ def costs_of(settings: MethodSettings, shape: Shape) -> MethodCosts:
     """What a method adds to a step on a backbone of that shape.
 
     Raises:
-        ValueError: nothing is known of what the method keeps and computes.
+        ValueError: nothing is known of what the method keeps and computes, or no size of it matches a budget.
     """
+    settings = settings.on(shape.dimensions)
     costs = COSTS.get(type(settings))
     if costs is None:
         where = "hycam_exp/plan/method_costs.py says of each what it keeps on a layer and what it computes"

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hycam_exp.config.methods import METHODS
+from hycam_exp.config.methods import method_of
 from hycam_exp.plan.sizes import Bytes, MicroBatch, Shape
 
 
@@ -181,7 +181,7 @@ class MethodCosts:
     @property
     def trains_backbone(self) -> bool:
         """Every weight of the backbone is trained."""
-        return METHODS[self.settings.name].trains_backbone
+        return method_of(self.settings).trains_backbone
 
     @property
     def modulated(self) -> Sequence[int]:

@@ -35,7 +35,7 @@ def suggestions(run: Run, shape: Shape, device: Accelerator) -> Iterator[Suggest
     """Checkpointing, smaller micro-batches, offload where there is ZeRO, then sharding and offload beyond it."""
     now = step_of(run, shape, device)
     rows, trainer = now.batch.rows, replace(run.trainer, activation_checkpointing=True)
-    if refusal(run.method.name, run.trainer.strategy) is None:
+    if refusal(run.method, run.trainer.strategy) is None:
         halves = [rows >> power for power in range(1, rows.bit_length())]
         yield _suggestion(run, trainer)
         yield from (_suggestion(run, replace(trainer, micro_batch_size=micro)) for micro in halves)
@@ -43,7 +43,7 @@ def suggestions(run: Run, shape: Shape, device: Accelerator) -> Iterator[Suggest
             yield _suggestion(run, replace(trainer, micro_batch_size=1, offload=True))
     if device.gpu and run.model.quantize is None:  # packed weights are not cut up
         for changed in _strategies(trainer, rows):
-            if changed.world_size >= trainer.world_size and refusal(run.method.name, changed.strategy) is None:
+            if changed.world_size >= trainer.world_size and refusal(run.method, changed.strategy) is None:
                 yield _suggestion(run, changed)
 
 

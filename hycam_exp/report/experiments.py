@@ -121,6 +121,13 @@ class Experiments:
         if type(rank) is int and 0 < rank != composed["recipe.rank"]:  # the method's rank follows the recipe's
             follows = self._composed(f"method={method}", f"recipe={recipe}", f"recipe.rank={rank}")
             composed = {**composed, **{key: v for key, v in follows.items() if key.startswith("method.")}}
+        matched = own.get("method.match")
+        if matched != method and _has_file("method", matched):  # what it is matched to, as that method's file has it
+            theirs = self.usual({**own, "method.name": matched, "method.match": None}, {})
+            composed = {
+                **composed,
+                **{f"method.match.{key.removeprefix('method.')}": v for key, v in settings.of_method(theirs).items()},
+            }
         row = self._table_row((own["model.name"], own["data.name"]), settings.fixed(own))
         asked = {key: value for key, value in (row.values if row else {}).items() if key.startswith("recipe.")}
         return {**composed, **asked, "recipe.learning_rate": rates.get(method, composed["recipe.learning_rate"])}

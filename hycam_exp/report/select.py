@@ -17,7 +17,7 @@ from functools import cached_property
 from math import isnan
 from typing import Any
 
-from hycam_exp.config.methods import METHODS
+from hycam_exp.config.methods import method_named
 from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.report import settings
 from hycam_exp.report.experiments import Expected, Experiments
@@ -30,7 +30,7 @@ RANKS = ("method.rank", "recipe.rank")
 
 def is_peft(method: str) -> bool:
     """Whether it leaves the backbone's weights alone; a record's method that is gone from `METHODS` is taken to."""
-    return method not in METHODS or not METHODS[method].trains_backbone
+    return not method_named(method).trains_backbone
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

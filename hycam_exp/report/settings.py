@@ -25,6 +25,8 @@ def values(config: Mapping[str, Any]) -> dict[str, Any]:
     model = config["model"]
     if model.get("source") == "folder" and not model.get("hub_id"):  # one's own is known by its path alone
         found["model.path"] = model.get("path")
+    match = config.get("method", {}).get("match")
+    found["method.match"] = match.get("name") if isinstance(match, Mapping) else match
     return found
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from pytorch_lightning import LightningModule, Trainer
+from peft import AdaLoraModel
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ProgressBar, TQDMProgressBar
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from hycam_exp.runtime import interruption, ranks
 from hycam_exp.training import strategies
 from hycam_exp.training.checkpoints import Checkpoints, load_best
 from hycam_exp.training.loss import target_logits, targets, token_nats
+from hycam_exp.training.rank_allocation import RankAllocation
 from hycam_exp.training.routing_tally import RoutingTally, summary
 from hycam_exp.training.strategies import ZeroStrategy
 
@@ -284,7 +286,11 @@ def fit(model: nn.Module, data: FoldData, run: Run, folder: Path, loggers: list[
     schedule = data.schedule
     module = FineTuning(model, run.recipe, schedule.num_steps, schedule.accumulation, run.seed)
     checkpoints = Checkpoints(folder, run.trainer.checkpoint_every_steps, schedule.accumulation)
-    trainer = _trainer(run, schedule, checkpoints, loggers)
+    tuner: Any = getattr(model, "base_model", None)
+    allocation = (
+        [RankAllocation(tuner, schedule.num_steps, schedule.accumulation)] if isinstance(tuner, AdaLoraModel) else []
+    )
+    trainer = _trainer(run, schedule, [*allocation, checkpoints], folder, loggers)
     resumed = str(checkpoints.last) if run.resume != "never" and checkpoints.find() else None
     with warnings.catch_warnings(), interruption.postponed():
         # Meant for other uses: our loader goes on where it was, and the backbone is put in train mode.
@@ -323,7 +329,7 @@ def checkpoint_activations(model: nn.Module) -> None:
     enable({"use_reentrant": False})
 
 
-def _trainer(run: Run, schedule: Schedule, checkpoints: Checkpoints, loggers: list[Logger]) -> Trainer:
+def _trainer(run: Run, schedule: Schedule, callbacks: list[Callback], folder: Path, loggers: list[Logger]) -> Trainer:
     for name in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     recipe, hardware = run.recipe, run.trainer
@@ -342,7 +348,7 @@ def _trainer(run: Run, schedule: Schedule, checkpoints: Checkpoints, loggers: li
         accumulate_grad_batches=schedule.accumulation,
         val_check_interval=every * schedule.accumulation,
         callbacks=[
-            checkpoints,
+            *callbacks,
             # At every validation: by itself it waits for the epoch's end where a validation follows every micro-batch.
             EarlyStopping(VALIDATION_LOSS, patience=recipe.patience, mode="min", check_on_train_epoch_end=False),
             TQDMProgressBar() if sys.stdout.isatty() else ProgressLines(),
@@ -350,7 +356,7 @@ def _trainer(run: Run, schedule: Schedule, checkpoints: Checkpoints, loggers: li
         logger=loggers,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
-        default_root_dir=checkpoints.folder,
+        default_root_dir=folder,
         enable_checkpointing=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

@@ -1,5 +1,6 @@
 """Composing a run: what the bare command is, what a choice brings with it, and that every file composes."""
 
+import re
 import subprocess
 import sys
 
@@ -37,7 +38,7 @@ def test_every_file_in_conf_composes(path):
     if path.parent == config_dir():
         assert compose().seed == 0
         return
-    extra = ["model.path=somewhere"] if path.stem == "local" else []
+    extra = {"local": ["model.path=somewhere"], "peft": ["method.type=LOHA"]}.get(path.stem, [])
     chosen = f"[{path.stem}]" if group == "released" else path.stem
     run = compose(f"{path.parent.relative_to(config_dir())}={chosen}", *extra)
     if group not in ("released", "experiment", "launcher"):
@@ -60,6 +61,28 @@ def test_an_unknown_method_name_inside_a_section_is_named():
 
     with pytest.raises(ValueError, match=r"method\.name=other: must be one of full_ft, lora, "):
         read(OmegaConf.create({"method": {"name": "other"}}))
+
+
+@pytest.mark.parametrize(
+    ("match", "law"),
+    [
+        ("hycm", "must be a number of parameters, or a method; nearest: hycam"),
+        ("0", "must be a number of parameters, at least 1, or a method"),
+        ("2.5", "must be a number of parameters, at least 1, or a method"),
+    ],
+)
+def test_what_no_method_can_be_matched_to_is_named(match, law):
+    """A name that is no method's, and a number that is none of parameters."""
+    with pytest.raises(ValueError, match=re.escape(f"method.match={match}: {law}")):
+        compose("method=lora", f"method.match={match}")
+
+
+def test_what_is_matched_follows_the_recipe():
+    """The settings that `method.match` names are those of that method's file under the same recipe and data."""
+    run = compose("method=moelora", "method.match=mtl_lora", "recipe.rank=16", "data.tasks=[mini_code,mini_passage]")
+    assert (
+        run.method.match == compose("method=mtl_lora", "recipe.rank=16", "data.tasks=[mini_code,mini_passage]").method
+    )
 
 
 def test_an_experiment_that_is_not_there_is_an_error():

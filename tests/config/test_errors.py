@@ -97,7 +97,7 @@ def test_commas_without_a_grid_say_what_makes_one(override):
 
 def test_a_key_of_another_method_is_no_guess():
     """The section that the chosen method has decides, not the default one's."""
-    with pytest.raises(ValueError, match=r"^method\.taus: method has no key taus; there is name, rank, "):
+    with pytest.raises(ValueError, match=r"^method\.taus: method has no key taus; there is match, name, rank, "):
         compose("method=lora", "method.taus=1")
 
 

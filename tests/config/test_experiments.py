@@ -42,15 +42,34 @@ def test_an_experiments_cells_are_all_different_and_compose(experiment: str, num
     runs = runs_of([[f"experiment={experiment}", *overrides] for overrides in cells_of(experiment)])
     assert len({run_id(run, {}) for run in runs}) == len(runs) == 10 * num_forms
     assert {(run.fold, run.seed) for run in runs} == {(fold, 10 * k + fold) for fold in range(5) for k in (0, 1)}
-    shared = [run_id(run, {}) for run in runs if run.method == compose("experiment=mini").method]
+    plain = compose("experiment=mini").method
+    shared = [run_id(run, {}) for run in runs if run.method == plain]
     assert shared == [
         run_id(compose("experiment=mini", f"fold={fold}", f"repetition={k}"), {}) for fold in range(5) for k in (0, 1)
     ]
 
 
+@pytest.mark.parametrize(
+    ("experiment", "shared", "num_forms"),
+    [("mini_budget_matched", {"lora_matched", "hycam"}, 23), ("mini_budget_matched_lora", {"lora"}, 22)],
+)
+def test_what_is_at_a_budget_already_is_the_cell_of_the_mini_grid(
+    experiment: str, shared: set[str], num_forms: int
+) -> None:
+    """Five folds of each method once; one at its own budget, and lora_matched at HyCAM's, has no cell of its own."""
+    cells = cells_of(experiment)
+    assert len(cells) == 5 * num_forms
+    first = [[f"experiment={experiment}", *overrides] for overrides in cells if "fold=0" in overrides]
+    ids = {run.method.name: run_id(run, {}) for run in runs_of(first)}
+    assert len(set(ids.values())) == num_forms
+    mini = {run_id(run, {}) for run in runs_of([["experiment=mini", "fold=0", f"method={name}"] for name in ids])}
+    assert {name for name in ids if ids[name] in mini} == shared
+
+
 GRIDS = {
     "table2_main": 125, "table3_qwen_sizes": 125, "table4_llama32": 50, "table5_tasks": 25, "table6_ablation": 25,
-    "figure_num_specialized": 40, "figure_tau": 25, "figure_loss_curves": 25, "figure_tsne": 1, "budget_matched": 75,
+    "figure_num_specialized": 40, "figure_tau": 25, "figure_loss_curves": 25, "figure_tsne": 1, "budget_matched": 400,
+    "budget_matched_lora": 375,
 }  # fmt: skip
 
 

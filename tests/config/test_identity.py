@@ -51,8 +51,28 @@ def test_a_run_id_reads_as_model_method_data_fold_seed():
 def test_the_identity_holds_the_methods_settings():
     """The method's dataclass is part of the identity, field by field."""
     run = compose("released=[m11_router_init]")
-    assert identity(asdict(run))["method"] == asdict(run.method)
+    held = identity(asdict(run))["method"]
+    assert {**held, "match": None} == asdict(run.method)
     assert identity(asdict(replace(run, seed=9)))["seed"] == 9
+
+
+def test_a_method_that_is_matched_to_nothing_has_the_id_that_it_had_before_it_could_be():
+    """`match` is in the identity where something is matched, and in that of the method that is matched nowhere."""
+    assert "match" not in identity(asdict(compose("method=lora")))["method"]
+    matched = identity(asdict(compose("method=lora_matched")))["method"]
+    assert set(matched) == {"name", "match"}
+    assert matched["match"] == identity(asdict(compose("method=hycam")))["method"]
+    assert identity(asdict(compose("method=lora", "method.match=9")))["method"]["match"] == 9
+
+
+def test_what_is_matched_may_be_named_or_given_and_is_the_same_run():
+    """`method.match=hycam` is HyCAM's file, as lora_matched has it; a method matched to itself is not matched."""
+    ids = [
+        run_id(compose("method=lora_matched", *extra), CONTENT)
+        for extra in ((), ("method.match=hycam",), ("method@method.match=hycam",))
+    ]
+    assert len(set(ids)) == 1
+    assert run_id(compose("method=lora", "method.match=lora"), CONTENT) == run_id(compose("method=lora"), CONTENT)
 
 
 def test_the_repetition_decides_the_seed_alone():

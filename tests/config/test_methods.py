@@ -1,13 +1,15 @@
 """The closed forms of what methods train, against numbers of real backbones."""
 
 import re
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, replace
 
 import pytest
 
-from hycam_exp.config.compose import compose
-from hycam_exp.config.dimensions import Dimensions
-from hycam_exp.config.methods import METHODS
+from hycam_exp.config.compose import compose, config_dir
+from hycam_exp.config.dimensions import Dimensions, dimensions_of
+from hycam_exp.config.methods import METHODS, LoRAMatchedSettings, method_named, method_of
+from hycam_exp.config.settings import refusal
 
 D, HIDDEN, BLOCKS = 4096, 11008, 32
 LLAMA2_7B = Dimensions(
@@ -17,6 +19,10 @@ LLAMA2_7B = Dimensions(
     mlp_linears=((D, HIDDEN), (D, HIDDEN), (HIDDEN, D)) * BLOCKS,
     norms=(2 * D,) * BLOCKS,
     parameters=6_738_415_616,
+)
+
+TWO_BLOCKS = replace(
+    LLAMA2_7B, num_blocks=2, linears=LLAMA2_7B.linears[:14], mlp_linears=LLAMA2_7B.mlp_linears[:6], norms=(2 * D,) * 2
 )
 
 
@@ -29,17 +35,80 @@ def test_parameters_of_the_papers_recipe_on_llama2_7b(method: str, expected: int
 
 
 def test_matched_lora_is_the_closest_rank() -> None:
-    """No other rank of LoRA on Llama2-7B is nearer to HyCAM's budget, and both numbers are told."""
+    """No other rank of LoRA on Llama2-7B is nearer to HyCAM's budget, and alpha is that rank."""
     matched = compose("method=lora_matched", "recipe=paper").method
-    facts = matched.facts(lambda: LLAMA2_7B)
-    assert facts["parameters_matched"] == 622_067_712
+    lora = matched.on(LLAMA2_7B)
+    assert matched.match.num_parameters(LLAMA2_7B) == 622_067_712
+    assert matched.num_parameters(LLAMA2_7B) == lora.num_parameters(LLAMA2_7B)
 
     def distance(rank: int) -> int:
         lora = compose("method=lora", f"method.rank={rank}").method
         return abs(lora.num_parameters(LLAMA2_7B) - 622_067_712)
 
-    assert distance(facts["rank"]) == min(distance(facts["rank"] + step) for step in (-1, 0, 1))
-    assert facts["rank"] == 249
+    assert distance(lora.rank) == min(distance(lora.rank + step) for step in (-1, 0, 1))
+    assert lora.rank == lora.alpha == 249
+
+
+@pytest.mark.parametrize("match", ["lora", "hycam", 165_504])
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("full_ft", "peft")])
+def test_every_method_with_a_closed_form_is_matched_by_its_rank_or_says_that_it_cannot_be(
+    method: str, match: str | int
+) -> None:
+    """The chosen rank is the closest of all that the method allows, or the refusal names how close it comes; nothing
+    else changes but alpha, which keeps its ratio to the rank."""
+    settings = compose(f"method={method}", f"method.match={match}").method
+    budget = match if isinstance(match, int) else compose(f"method={match}").method.num_parameters(TWO_BLOCKS)
+    if settings.match is None:
+        assert method == match
+        return
+    allowed = {}
+    for rank in range(1, 800):
+        with suppress(ValueError):
+            allowed[rank] = settings.resized(rank).num_parameters(TWO_BLOCKS)
+    best = min(allowed, key=lambda rank: (abs(allowed[rank] - budget), rank))
+    if abs(allowed[best] - budget) > budget / 10:
+        with pytest.raises(ValueError, match=rf"^method\.match={match}: method={method} cannot train .*rank={best}$"):
+            settings.on(TWO_BLOCKS)
+        return
+    fitted = settings.on(TWO_BLOCKS)
+    assert fitted.rank == best
+    assert getattr(fitted, "alpha", best) == best
+    if not isinstance(settings, LoRAMatchedSettings):
+        free = dict.fromkeys(("rank", "alpha", "match"))
+        assert {**asdict(fitted), **free} == {**asdict(settings), **free}
+
+
+def test_alpha_keeps_its_ratio_to_a_chosen_rank() -> None:
+    """At twice the rank the update is scaled as before."""
+    settings = compose("method=hydralora", "method.rank=8", "method.alpha=20", "method.match=1").method
+    assert (settings.resized(16).rank, settings.resized(16).alpha) == (16, 40)
+
+
+def test_what_has_no_size_cannot_be_matched() -> None:
+    """Full fine-tuning trains the backbone, whatever the budget."""
+    settings = compose("method=full_ft", "method.match=hycam").method
+    with pytest.raises(ValueError, match=r"^method\.match=hycam: method=full_ft .*: it has no size to choose$"):
+        settings.on(LLAMA2_7B)
+
+
+def test_matched_lora_is_within_the_tolerance_on_every_backbone_of_conf() -> None:
+    """The refusal of a budget that is missed by a tenth never meets lora_matched where its sizes are known."""
+    for path in sorted((config_dir() / "model").glob("*.yaml")):
+        architecture = compose(f"model={path.stem}", "model.path=x").model.architecture
+        if "vocab_size" in (architecture or {}):
+            compose("method=lora_matched", "recipe=paper").method.on(dimensions_of(architecture))
+
+
+def test_a_type_of_pefts_shares_an_entry_and_adds_what_is_its_own() -> None:
+    """Any name but that of a method is one of PEFT's types; AdaLoRA is refused where gradients are no rank's own."""
+    assert method_named("dora") is method_named("of_mine") is METHODS["peft"]
+    assert method_of(compose("method=lora").method) is METHODS["lora"]
+    dora, adalora = (compose(f"method={name}").method for name in ("dora", "adalora"))
+    assert refusal(dora, "zero2") is None
+    assert "no whole gradient" in (refusal(adalora, "zero2") or "")
+    for strategy in ("fsdp", "zero3"):
+        assert refusal(dora, strategy)
+        assert refusal(adalora, strategy)
 
 
 @pytest.mark.parametrize("layers", ["[]", "[0, 0]", "[1, 0, 1]"])

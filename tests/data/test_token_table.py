@@ -11,11 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from hycam_exp.config.compose import compose
+from hycam_exp.data import sources
 from hycam_exp.data import token_table as module
 from hycam_exp.data.records import Record, identified
 from hycam_exp.data.token_table import key, token_table
 from hycam_exp.data.tokens import encode
+from hycam_exp.models.backbone import examine
 from tests.conftest import LETTERS, letter_tokenizer
+
+ROOT = Path(__file__).parents[2]
 
 
 def records(*outputs: str) -> list[Record]:
@@ -153,16 +158,18 @@ def test_what_killed_processes_left_is_swept(letters: PreTrainedTokenizerFast, t
     assert [path for path in (old, new) if path.exists()] == [new]
 
 
+def mini() -> tuple[list[Record], PreTrainedTokenizerFast]:
+    """Records enough for two processes to meet, and the tokenizer of the embedded backbone."""
+    run = compose()
+    tokenizer = examine(run.model, run.trainer, run.recipe.precision).tokenizer
+    return sources.read(["mini_passage", "mini_sources"], None).records, tokenizer
+
+
 BUILD = """
-import sys, time
+import sys
 from pathlib import Path
-from hycam_exp.models.backbone import examine
-from hycam_exp.config import compose as config
-from hycam_exp.data import sources
-from hycam_exp.data.token_table import token_table
-run = config.compose()
-tokenizer = examine(run.model, run.trainer, run.recipe.precision).tokenizer
-records = sources.read(["mini_passage", "mini_sources"], None).records
+from tests.data.test_token_table import mini, token_table
+records, tokenizer = mini()
 print("ready", flush=True); sys.stdin.readline()
 table = token_table(records, tokenizer, "alpaca", 512, Path(sys.argv[1]))
 print(len(table), sum(table.lengths), flush=True)
@@ -171,21 +178,19 @@ print(len(table), sum(table.lengths), flush=True)
 
 def test_two_processes_at_once_make_one_whole_file(tmp_path: Path) -> None:
     """Two processes that tokenise the same records at the same time both get all of them, and one file is left."""
-    command = [sys.executable, "-c", BUILD, str(tmp_path)]
-    pipe = subprocess.PIPE
-    both = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
-    assert [process.stdout.readline() for process in both if process.stdout] == ["ready\n"] * 2
-    answers = []
-    for process in both:
-        assert process.stdin
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in both:
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
-        answers.append(out)
-    assert answers[0] == answers[1]
-    assert answers[0].startswith("4000 ")
+    command, pipe = [sys.executable, "-c", BUILD, str(tmp_path)], subprocess.PIPE
+    other = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
+    assert other.stdout is not None
+    assert other.stdin is not None
+    all_records, tokenizer = mini()
+    assert other.stdout.readline() == "ready\n"
+    other.stdin.write("go\n")
+    other.stdin.flush()
+    table = token_table(all_records, tokenizer, "alpaca", 512, tmp_path)
+    out, err = other.communicate(timeout=120)
+    assert other.returncode == 0, err
+    assert out == f"{len(table)} {sum(table.lengths)}\n"
+    assert len(table) == 4000
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".arrow", ".sha256"]
 
 

@@ -1,16 +1,16 @@
 """The cells of a multirun before the first of them starts."""
 
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from hycam_exp.launch.jobs import jobs_of
+from hycam_exp.launch.jobs import Grid, GridLauncher, Job, jobs_of
 from hycam_exp.launch.local import LocalJob
 from hycam_exp.records.record import SCHEMA_VERSION
-from tests.launch.test_local import WRITE
+from tests.made import RECORD, made
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_record_that_cannot_be_read_is_named_and_left_alone(
     found = jobs_of(LocalJob, cells)
     broken = []
     for cell in found[:2]:
-        subprocess.run([sys.executable, "-c", WRITE % {"folder": tmp_path, "run_id": cell.run_id}], check=True)
+        cell.store.write(made(run_id=cell.run_id))
         broken.append(cell.store.record_path(cell.run_id))
         broken[-1].write_text(change(broken[-1].read_text()))
     before = [path.read_bytes() for path in broken]
@@ -63,3 +63,35 @@ def test_all_that_is_wrong_with_a_grid_is_told_before_a_cell_starts(tmp_path: Pa
     lines = str(caught.value).splitlines()
     assert sorted(part for part in wrong for line in lines if part in line) == sorted(wrong)
     assert len(lines) == len(wrong)
+
+
+class Written(Grid[Job]):
+    """Cells whose records are there at once."""
+
+    def run_all(self) -> None:
+        for number, job in enumerate(self.jobs):
+            job.store.write(made(run_id=job.run_id, fit=replace(RECORD.fit, best_validation_loss=1.0 + number)))
+
+
+class Writing(GridLauncher):
+    """A launcher that writes them."""
+
+    def grid(self, job_overrides: Sequence[Sequence[str]]) -> Written:
+        return Written(jobs_of(Job, job_overrides))
+
+
+def test_a_sweeper_is_given_each_cells_best_validation_loss(tmp_path: Path) -> None:
+    """In the order it asked, also of two trials that are one cell; and the folder that it writes in is there."""
+    paths = [f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}"]
+    trials = [["fold=0", *paths], ["fold=1", *paths], ["fold=0", *paths, "trainer.micro_batch_size=1"]]
+    launcher = Writing()
+    sweep = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "multirun")}}})
+    launcher.setup(hydra_context=None, task_function=None, config=sweep)
+    assert [found.return_value for found in launcher.launch(trials, 0)] == [1.0, 2.0, 1.0]
+    assert (tmp_path / "multirun").is_dir()
+
+
+def test_a_cell_without_a_record_has_no_loss(tmp_path: Path) -> None:
+    """As one that is queued and not waited for."""
+    (job,) = jobs_of(Job, [[f"paths.results={tmp_path / 'results'}", f"paths.outputs={tmp_path / 'outputs'}"]])
+    assert job.best_validation_loss() is None

@@ -28,14 +28,6 @@ def test_registering_twice_changes_nothing():
     assert list(PeftType) == members
 
 
-def test_importing_leaves_the_filters_of_warnings_alone():
-    """What a program hears of is its own choice."""
-    code = "import peft, transformers, warnings; before = [*warnings.filters]; import hycam_exp.methods; "
-    code += "print(before == warnings.filters)"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
-
-
 def test_attaching_a_cells_method_warns_of_nothing():
     """PEFT asks transformers by an old name whenever it wraps a model: nothing that a user of cells could act on."""
     with warnings.catch_warnings(record=True) as said:
@@ -44,21 +36,29 @@ def test_attaching_a_cells_method_warns_of_nothing():
     assert [str(warning.message) for warning in said] == []
 
 
-@pytest.mark.parametrize("door", ["import hycam_exp.methods", "from hycam_exp import HyCAMConfig"])
+FIRST = """
+import sys, hycam_exp
+said = {"torch", "peft"}.isdisjoint(sys.modules)
+from hycam_exp import HyCAMConfig
+said = said and "peft" in sys.modules
+"""
+SECOND = """
+import peft, transformers, warnings
+before = [*warnings.filters]
+import hycam_exp.methods
+said = before == warnings.filters
+"""
+
+
+@pytest.mark.parametrize("door", [FIRST, SECOND], ids=["the package", "the methods"])
 def test_each_door_registers(tmp_path, door):
-    """After either import, in a fresh process, PEFT reads a saved HyCAM config."""
+    """After either import, in a fresh process, PEFT reads a saved HyCAM config.
+
+    `import hycam_exp` itself loads neither torch nor peft, a config's name does; importing the methods leaves the
+    filters of warnings alone: what a program hears of is its own choice.
+    """
     HyCAMConfig(r=3).save_pretrained(tmp_path)
-    code = f"{door}; from peft import PeftConfig; print(PeftConfig.from_pretrained({str(tmp_path)!r}).r)"
+    code = f"{door}from peft import PeftConfig\nprint(PeftConfig.from_pretrained({str(tmp_path)!r}).r, said)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "3"
+    assert done.stdout.split() == ["3", "True"]
     assert PeftConfig.from_pretrained(str(tmp_path)).r == 3
-
-
-def test_the_package_itself_is_light():
-    """`import hycam_exp` loads neither torch nor peft; touching a config's name does."""
-    code = (
-        "import sys, hycam_exp; light = 'torch' not in sys.modules; hycam_exp.HyCAMConfig; "
-        "print(light, 'peft' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "True"]

@@ -1,4 +1,7 @@
-"""One battery for every method of METHODS, over tiny Llama, Mistral and Qwen2: a new method gets it for free."""
+"""One battery for every method of METHODS, over tiny Llama, Mistral and Qwen2: a new method gets it for free.
+
+PEFT's types, which are many and not ours, are in `test_peft_types`.
+"""
 
 import copy
 import subprocess
@@ -22,9 +25,10 @@ from hycam_exp.methods.adapter_file import CheckedTuner
 from hycam_exp.methods.recognition import dimensions
 from tests.methods.conftest import FAMILIES, perturb, tiny, tokens
 
-SETTINGS = {name: compose(f"method={name}").method for name in METHODS}
-COMPILED = ("hycam", "riemoe_lora")  # in the fast tests: a few seconds each
-ADAPTERS = [name for name in METHODS if not METHODS[name].trains_backbone]
+NAMES = [name for name in METHODS if name != "peft"]
+SETTINGS = {name: compose(f"method={name}").method for name in NAMES}
+COMPILED = ("hycam",)  # in the fast tests: a few seconds each
+ADAPTERS = [name for name in NAMES if not METHODS[name].trains_backbone]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*rank .* is above the width"),
     pytest.mark.filterwarnings("ignore:this method is told the task and is trained without"),
@@ -63,7 +67,7 @@ def family(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -222,7 +226,7 @@ def test_a_bfloat16_backbone_gets_float32_adapters(name, family):
     assert model(tokens()).logits.dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("name", [n if n in COMPILED else pytest.param(n, marks=pytest.mark.slow) for n in METHODS])
+@pytest.mark.parametrize("name", [n if n in COMPILED else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
 def test_torch_compile_traces_the_model_without_a_graph_break(name):
     """The adapted model is one graph in training, auxiliary loss included."""
     from torch._dynamo.testing import CompileCounter
@@ -249,14 +253,14 @@ def lively(family: str) -> Any:
 
 
 def test_one_batch_can_be_learnt_by_heart(name):
-    """Eighty steps on one batch take the task loss below a third of what it was."""
+    """Forty steps on one batch take the task loss below a third of what it was."""
     torch.manual_seed(3)
     settings = quiet(SETTINGS[name])
     settings = replace(settings, balance_weight=0.0) if isinstance(settings, HyCAMSettings) else settings
     model = attach(lively("llama"), settings).train()
-    optimizer = torch.optim.Adam(trained(model).values(), lr=1e-2)
+    optimizer = torch.optim.Adam(trained(model).values(), lr=2e-2)
     first = task_loss(model).item()
-    for step in range(80):
+    for step in range(40):
         torch.manual_seed(step)
         optimizer.zero_grad()
         loss = task_loss(model)
@@ -268,5 +272,5 @@ def test_one_batch_can_be_learnt_by_heart(name):
 
 def test_the_battery_covers_every_family_and_method():
     """No method and no family of the tiny backbones is left out."""
-    assert set(SETTINGS) == set(METHODS)
+    assert set(SETTINGS) == set(METHODS) - {"peft"}
     assert FAMILIES == ("llama", "mistral", "qwen2")

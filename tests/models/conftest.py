@@ -36,10 +36,16 @@ def embedded(tmp_path) -> Path:
     return Path(shutil.copytree(files.ASSETS / "tiny_llama", tmp_path / "embedded"))
 
 
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model and its tokenizer as Hugging Face saves them, for all tests: not to be changed."""
+    backbone, folder = describe(model_settings("model=tiny_qwen2")), tmp_path_factory.mktemp("saved")
+    load_model(backbone, "float32").save_pretrained(folder)
+    backbone.tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    """A model and its tokenizer as Hugging Face saves them."""
-    backbone = describe(model_settings("model=tiny_qwen2"))
-    load_model(backbone, "float32").save_pretrained(tmp_path / "model")
-    backbone.tokenizer.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
+def folder(saved: Path, tmp_path: Path) -> Path:
+    """A copy of them."""
+    return Path(shutil.copytree(saved, tmp_path / "model"))

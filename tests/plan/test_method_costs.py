@@ -3,7 +3,7 @@
 import pytest
 
 from hycam_exp.config.compose import compose
-from hycam_exp.config.methods import METHODS, MethodSettings
+from hycam_exp.config.methods import METHODS, LoRASettings, MethodSettings
 from hycam_exp.plan.memory import TrainingStep
 from hycam_exp.plan.method_costs import COSTS, costs_of
 from hycam_exp.plan.sizes import MicroBatch, bytes_of, shape_of
@@ -57,10 +57,13 @@ def test_a_method_of_ones_own_is_refused_by_name():
 
 
 def test_every_method_of_the_table_has_its_costs_or_is_refused():
-    """The field's methods have no hand-made law, and a plan of them is refused by name; all others have one."""
-    without = {name for name, method in METHODS.items() if method.settings not in COSTS}
-    assert without == {name for name, method in METHODS.items() if method.settings.__module__.endswith("multi_task")}
+    """The field's methods and PEFT's types have no hand-made law, and a plan of them is refused by name; all others
+    have one, that of LoRA where a rank is matched."""
+    without = {name for name, method in METHODS.items() if method.settings not in COSTS} - {"lora_matched"}
+    field = {name for name, method in METHODS.items() if method.settings.__module__.endswith("multi_task")}
+    assert without == field | {"peft"}
     assert set(COSTS) <= {method.settings for method in METHODS.values()}
-    for name in without:
+    assert isinstance(costs_of(compose("method=lora_matched").method, shape_of(TOY)), COSTS[LoRASettings])
+    for name in (*field, "dora"):
         with pytest.raises(ValueError, match=f"method={name}: there is no plan of this method"):
             costs_of(compose(f"method={name}").method, shape_of(TOY))

@@ -58,8 +58,13 @@ def test_no_remedy_puts_riemoe_lora_where_its_factors_are_cut_up(strategy):
     [
         ["method=full_ft"],
         ["method=riemoe_lora", "trainer=zero3", "trainer.num_nodes=2"],
-        ["method=hycam", "trainer=zero2", "trainer.offload=true", "trainer.activation_checkpointing=false"],
-        ["method=lora", "trainer=ddp", "trainer.micro_batch_size=16", "trainer.devices=4"],
+        pytest.param(
+            ["method=hycam", "trainer=zero2", "trainer.offload=true", "trainer.activation_checkpointing=false"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["method=lora", "trainer=ddp", "trainer.micro_batch_size=16", "trainer.devices=4"], marks=pytest.mark.slow
+        ),
     ],
 )
 def test_every_remedy_is_a_command_line(overrides):

@@ -365,7 +365,9 @@ def other_settings(run: RunRecord) -> RunRecord:
     return replace(run, config={**names, "data": {"name": "mini", "tasks": []}, "fold": 0, "seed": 0})
 
 
-@pytest.mark.parametrize("change", [empty, unscored, extreme, other_settings])
+@pytest.mark.parametrize(
+    "change", [extreme, other_settings, *(pytest.param(change, marks=pytest.mark.slow) for change in (empty, unscored))]
+)
 def test_nothing_that_a_record_may_hold_ends_a_report(tmp_path: Path, change: Callable[[RunRecord], RunRecord]) -> None:
     """Tables, grids, claims, figures, means and the page of a record of every right type are made, or it is named."""
     store, experiments = Store(tmp_path / "runs", tmp_path), known_experiments()

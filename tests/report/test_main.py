@@ -20,7 +20,7 @@ from hycam_exp.report.select import select
 from hycam_exp.report.sources import RecordSource
 from hycam_exp.report.tables.build import build
 from hycam_exp.report.tables.text import markdown
-from tests.report.conftest import MINI, RESULTS, mini_records, mini_row
+from tests.report.conftest import MINI, RESULTS, mini_row
 
 HYCAM = "tiny_llama-hycam-mini-f0-s0-c49b993a.json"
 SUFFIXES = {".md", ".tex", ".csv"}
@@ -28,10 +28,10 @@ SUFFIXES = {".md", ".tex", ".csv"}
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The committed records of the first training of each fold as a user's own."""
+    """Committed records of three methods as a user's own."""
     folder = tmp_path_factory.mktemp("whole")
-    for record in mini_records():
-        Store(folder / "runs", folder).write(record)
+    for run in (run for method in ("full_ft", "lora", "hycam") for run in mini_row(method).runs):
+        Store(folder / "runs", folder).write(run.record)
     shutil.copy(RESULTS / FILE, folder)
     return folder
 

@@ -6,6 +6,7 @@ from hycam_exp.config.compose import compose
 from hycam_exp.config.identity import identity
 from hycam_exp.report import settings
 from hycam_exp.report.settings import apart, commonest, differing, fixed, known, shown, values, variant
+from tests.report.toy import known_experiments
 
 
 def test_what_decides_is_what_a_runs_identity_holds() -> None:
@@ -52,6 +53,25 @@ def test_a_variant_is_what_is_not_as_usual_of_method_and_recipe() -> None:
     assert variant({"method.rank": 8.0, "recipe.betas": [0.9]}, usual) == {"method.rank": 8.0}
     assert apart({"recipe.clip": None}, {}) == ["recipe.clip"] == apart({"recipe.clip": None}, {"recipe.clip": 1.0})
     assert apart({"recipe.clip": None}, {"recipe.clip": None}) == []
+
+
+def test_a_matched_budget_is_told_by_the_method_that_it_is_of() -> None:
+    """Beside the settings of that method, which are of the variant where they are not its file's."""
+    usual = known_experiments().usual
+
+    def of(*overrides: str) -> dict[str, object]:
+        own = values(asdict(compose(*overrides)))
+        return variant(own, usual(own, {}))
+
+    assert of("method=hydralora") == of("method=lora_matched") == {}
+    assert of("method=hydralora", "method.match=lora") == {"method.match": "lora"}
+    assert of("method=hydralora", "method.match=70000") == {"method.match": 70000}
+    assert of("method=hydralora", "method.match=hycam", "recipe.rank=16") == {
+        "method.match": "hycam", "recipe.rank": 16,
+    }  # fmt: skip
+    own = values(asdict(compose("method=hydralora", "method.match=hycam")))
+    changed = {**own, "method.match.tau": 2.0}
+    assert variant(changed, usual(changed, {})) == {"method.match": "hycam", "method.match.tau": 2.0}
 
 
 def test_the_commonest_value_is_that_of_half_and_of_no_other_so_many() -> None:

@@ -83,8 +83,8 @@ def test_riemannian_gradients_are_refused_where_they_would_change(tmp_path):
     for more in ((), ("hydra.mode=MULTIRUN", "fold=0,1")):
         _, errors = command(tmp_path, "method=riemoe_lora", "trainer=zero3", *more).communicate()
         assert errors == f"{said}zero1, zero2 can\n"
-    assert refusal("riemoe_lora", "fsdp") is None
-    assert refusal("lora", "zero3") is None
+    assert refusal(compose("method=riemoe_lora").method, "fsdp") is None
+    assert refusal(compose("method=lora").method, "zero3") is None
 
 
 def test_deepspeed_has_no_float64():

@@ -7,7 +7,6 @@ from scripts.bench_memory import Case, cases, compare
 FAST = (
     Case(architecture="tiny_llama", method="hycam", precision="float32", checkpointing=True),
     Case(architecture="reduced_qwen2", method="lora", precision="bf16_mixed", checkpointing=True),
-    Case(architecture="tiny_llama", method="full_ft", precision="float32", checkpointing=False),
 )
 OTHERS = [case for case in cases() if case not in FAST] + [
     Case(architecture="reduced_qwen2", method=method, precision=precision, checkpointing=checkpointing, padded=padded)

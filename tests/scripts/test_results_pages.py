@@ -22,14 +22,16 @@ def cache() -> Cache:
 
 
 def study(results: Path, version: int) -> Path:
-    """The records of the mini grid in a folder of results."""
+    """The records of the mini grid in a folder of results; a search chose HyCAM's rate, and another one than LoRA's."""
     records = results / "studies" / "mini" / "records"
     records.mkdir(parents=True)
+    searched = {}
     for record in records_of_grid("mini", ppl, version):
         (records / f"{record.run_id}.json").write_bytes(encode(record))
-    rates = {"hycam": 0.03, "lora": 0.3}
-    searched = {m: {"cells": [{"learning_rate": 0.3}, {"learning_rate": 0.03}], "choice": r} for m, r in rates.items()}
-    (results / "studies" / "mini" / "tuning.json").write_text(json.dumps(searched))
+        method, rate = record.config["method"]["name"], record.config["recipe"]["learning_rate"]
+        searched[method] = {"cells": [{"learning_rate": rate}, {"learning_rate": 0.5}], "choice": rate}
+    rates = {"hycam": searched["hycam"], "lora": searched["lora"] | {"choice": 0.5}}
+    (results / "studies" / "mini" / "tuning.json").write_text(json.dumps(rates))
     return results
 
 
@@ -96,9 +98,10 @@ def test_of_todays_version_there_is_the_table_with_its_caveat(tmp_path: Path, ca
     ) in results
     assert "\nrecipe.epochs=8\n" in results
     of_row = {line.split("**")[1]: line for line in results.splitlines() if "Seeds of fold 0: 0, 10; fold 1" in line}
-    assert of_row["HyCAM"].startswith("- **HyCAM**, learning rate 0.03, chosen of 2 rates.")
-    assert of_row["LoRA"].startswith("- **LoRA**, learning rate 0.01, not that which was chosen, 0.3, of 2 rates.")
-    assert of_row["Full Finetune"].startswith("- **Full Finetune**, learning rate 0.003, not searched.")
+    rate = r"learning rate [0-9.e-]+, "
+    assert re.match(rf"- \*\*HyCAM\*\*, {rate}chosen of 2 rates\.", of_row["HyCAM"])
+    assert re.match(rf"- \*\*LoRA\*\*, {rate}not that which was chosen, 0\.5, of 2 rates\.", of_row["LoRA"])
+    assert re.match(rf"- \*\*Full Finetune\*\*, {rate}not searched\.", of_row["Full Finetune"])
     assert "experiment=mini_ablation" not in results  # HyCAM alone fills no table of ablations
 
 

@@ -85,7 +85,8 @@ def test_losses_are_those_of_the_very_cells(tmp_path: Path, monkeypatch: pytest.
     def start(method: str, cells: list[tuple[float, int]], overrides: object) -> None:
         for rate, seed in cells:
             cell, loss = (rate, seed), abs(math.log10(rate) + 2.4 + seed / 100)
-            _write(tmp_path, method, cell, loss / 1000, "data.max_length=100")
+            if rate == 1e-3:
+                _write(tmp_path, method, cell, loss / 1000, "data.max_length=100")
             if rate > 1e-2:
                 run_id, store = _place(tmp_path, method, cell)
                 store.add_failure(run_id, NonFiniteLossError("the loss is nan"))

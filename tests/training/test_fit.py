@@ -237,7 +237,7 @@ class Watched(FineTuning):
         return super().training_step(batch, batch_idx)
 
 
-@pytest.mark.parametrize("dies_at", [1, 3, 5, 6, 9, 11])
+@pytest.mark.parametrize("dies_at", [3, 6, 11, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 5, 9))])
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, monkeypatch, dies_at):
     """Wherever a run dies, it goes on with the records and the noise it would have had, to the same weights."""
     monkeypatch.setattr("hycam_exp.training.fit.FineTuning", Watched)

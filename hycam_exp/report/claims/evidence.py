@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hycam_exp.config.methods import METHODS
 from hycam_exp.config.settings import NUM_FOLDS
 from hycam_exp.evaluation.metrics import declared
 from hycam_exp.report import published, settings
@@ -12,6 +13,10 @@ from hycam_exp.report.select import OURS, SelectedRow, Selection, is_peft
 BASELINES = tuple(method for method in published.METHODS.values() if method != OURS)
 """Of the paper's tables: full fine-tuning, LoRA, Multi-LoRA, RieMoE-LoRA."""
 PEFT_BASELINES = tuple(method for method in BASELINES if is_peft(method))
+
+PLAIN_LORA = ("lora", "lora_matched")
+ROUTED = tuple(name for name, method in METHODS.items() if method.routed)
+"""Mixtures of LoRA modules that a router weighs."""
 
 
 def methods_in(labels: Iterable[str]) -> set[str]:
@@ -109,6 +114,8 @@ class BackboneEvidence:
     hycam: SelectedRow
     others: list[SelectedRow]
     """Baselines and ablations with all of HyCAM's folds, each in all its variants."""
+    budgets: list[SelectedRow]
+    """LoRA and the routed methods with all of HyCAM's folds, at whatever size."""
     figures: Path
     """The folder of figures, with one for each run that has any."""
 
@@ -184,8 +191,10 @@ def gather(selection: Selection) -> list[Evidence]:
         rivals = [row for row in group.rows if row.method in methods and row.is_scored]
         complete = [row for row in rivals if row.folds == ours.folds]
         figures = selection.frame.source.out / "figures"
+        sized = [row for row in group.rows if row.method in (*PLAIN_LORA, *ROUTED) and row.is_scored]
+        budgets = [row for row in sized if row.folds == ours.folds]
         found.setdefault(group.data, []).append(
-            BackboneEvidence(model=group.model, hycam=ours, others=complete, figures=figures)
+            BackboneEvidence(model=group.model, hycam=ours, others=complete, budgets=budgets, figures=figures)
         )
         incomplete = [f"{row.label} on {group.model}" for row in rivals if row not in complete]
         left_out.setdefault(group.data, []).extend(incomplete)

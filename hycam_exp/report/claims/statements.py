@@ -52,6 +52,8 @@ class Claim:
     """The check on the runs of a data mix."""
     of_backbone: Callable[[BackboneEvidence], Finding] | None = None
     """The check on the runs of each backbone, where it is made so."""
+    without: str = "no records of HyCAM"
+    """What is said of our runs where there are none of HyCAM, beside which all evidence stands."""
 
     def found(self, published: Published, evidence: Sequence[Evidence]) -> Statement:
         """The statement with its verdicts."""
@@ -73,14 +75,14 @@ class Claim:
             ]
         else:
             return []
-        return found or [Finding(verdict=UNKNOWN, text="no records of HyCAM")]
+        return found or [Finding(verdict=UNKNOWN, text=self.without)]
 
 
 def found(published: Published, evidence: Sequence[Evidence], cache: Cache) -> list[Statement]:
     """Every statement with its verdicts, in the order of the paper's subjects."""
-    from hycam_exp.report.claims import consistency, cost, scores, structure
+    from hycam_exp.report.claims import budget, consistency, cost, scores, structure
 
-    claims = [*scores.CLAIMS, *structure.claims(cache), *cost.claims(cache), *consistency.CLAIMS]
+    claims = [*scores.CLAIMS, *budget.CLAIMS, *structure.claims(cache), *cost.claims(cache), *consistency.CLAIMS]
     return [claim.found(published, evidence) for claim in claims]
 
 

@@ -122,8 +122,22 @@ DESIGNS = (
         experiment="mini_ablation", measures=_MINI_SCORES, has_variants=True,
     ),
     Design(
-        name="budget_matched", title="HyCAM against LoRA with as many trained parameters.",
+        name="budget_matched", title="The methods with as many trained parameters as HyCAM.",
         experiment="budget_matched", measures=(*SCORES, PARAMETERS), by="model", has_star=True,
+    ),
+    Design(
+        name="budget_matched_lora", title="The methods with as many trained parameters as LoRA.",
+        experiment="budget_matched_lora", measures=(*SCORES, PARAMETERS), by="model",
+    ),
+    Design(
+        name="mini_budget_matched", title="The methods with as many trained parameters as HyCAM, on the embedded"
+        " backbone and the generated tasks.",
+        experiment="mini_budget_matched", measures=_MINI_SCORES, has_star=True,
+    ),
+    Design(
+        name="mini_budget_matched_lora", title="The methods with as many trained parameters as LoRA, on the embedded"
+        " backbone and the generated tasks.",
+        experiment="mini_budget_matched_lora", measures=_MINI_SCORES, has_star=True,
     ),
     Design(
         name="paper_vs_released",
