@@ -66,7 +66,7 @@ def peft_config(settings: PEFTSettings) -> PeftConfig:
         require(name in fields, key, value, law)
         require(_is_of(value, fields[name]), key, value, f"PEFT's {of_type.__name__} wants {_said(fields[name])}")
     with _one_line(settings):
-        config = of_type(task_type="CAUSAL_LM", **copy.deepcopy(settings.config))
+        config: Any = of_type(task_type="CAUSAL_LM", **copy.deepcopy(settings.config))
     if config.is_prompt_learning:
         law = "puts tokens of its own before the text, so that logits and targets are not of the same positions"
         require(settings.type in PREFIXES, "method.type", settings.type, f"{law}; PREFIX_TUNING does not")
@@ -117,7 +117,7 @@ def _of_zeros(skeleton: nn.Module) -> nn.Module:
 
 def orthogonality(tuner: AdaLoraModel) -> Tensor:
     """AdaLoRA's term of the loss: the mean of |A A^T - 1| and |B^T B - 1| (Frobenius) over all A and B, weighted."""
-    config = tuner.peft_config[tuner.trainable_adapter_name]
+    config: Any = tuner.peft_config[tuner.trainable_adapter_name]
     norms = []
     for name, parameter in tuner.model.named_parameters():
         if parameter.requires_grad and ("lora_A" in name or "lora_B" in name):

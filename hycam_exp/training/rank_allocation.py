@@ -17,7 +17,8 @@ class RankAllocation(Callback):
 
     def __init__(self, tuner: AdaLoraModel, num_steps: int, accumulation: int) -> None:
         self.tuner, self.accumulation = tuner, accumulation
-        self.config = tuner.peft_config[tuner.trainable_adapter_name]
+        configs: dict[str, Any] = tuner.peft_config
+        self.config = configs[tuner.trainable_adapter_name]
         share = num_steps / self.config.total_step  # the config's own steps are shares of a run
         self.config.tinit, self.config.tfinal = (round(n * share) for n in (self.config.tinit, self.config.tfinal))
         self.config.total_step = num_steps
