@@ -11,7 +11,8 @@ from hycam_exp.config.compose import compose
 from hycam_exp.records.version import RESULTS_VERSION
 
 GOLDEN = Path(__file__).with_name("golden.json")
-METHODS = ("full_ft", "lora", "riemoe_lora", "hycam")
+METHODS = {"full_ft": 3e-3, "lora": 1e-2, "riemoe_lora": 1e-2, "hycam": 3e-2}
+"""With a learning rate of their own, whatever is searched for the recipe."""
 LAST = 3  # training losses at the end that are compared
 OVERRIDES = (
     "data.max_per_task=12", "recipe.precision=float64", "recipe.global_batch_size=8", "recipe.epochs=1",
@@ -29,7 +30,7 @@ def measured(method: str, folder: Path) -> dict[str, float]:
     text = folder / "general.txt"
     text.write_text("The river runs through the town.\n\nThe baker sells bread in the morning.")
     places = (f"model.retention_text={text}", f"paths.results={folder}", f"paths.outputs={folder}/outputs")
-    run = compose(*OVERRIDES, *places, f"method={method}")
+    run = compose(*OVERRIDES, *places, f"method={method}", f"recipe.learning_rate={METHODS[method]}")
     record = run_cell(run)
     scores = {f"{score.metric}/{score.task}": score.value for score in record.scores if score.value is not None}
     losses = {f"loss/{row['step']}": row["loss"] for row in record.curves.train[-LAST:]}
