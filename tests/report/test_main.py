@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_made_is_named_by_its_option(results: Path) -> N
         ),
         (
             lambda f: f["scores"][0].update(value=-3.0),
-            f"runs/{HYCAM}: the score ppl of mini_reasoning is -3, must be at least 1",
+            f"runs/{HYCAM}: the score ppl of mini_code is -3, must be at least 1",
         ),
         (
             lambda f: f["config"]["model"].update(name="../x"),
@@ -227,7 +227,9 @@ def test_the_command_prints_means_without_torch(results: Path, kept: Path) -> No
     hycam = mini_row("hycam")
     assert f"{hycam.mean('ppl'):.3f} +- {hycam.spread('ppl'):.3f}" in done.stdout
     assert "5/5" in done.stdout
-    assert "files, 48 of them changed" in done.stdout
+    written = len(list((results / "report" / "tables").iterdir()))
+    assert written > 40
+    assert f"files, {written} of them changed" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
 
 
