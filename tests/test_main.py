@@ -28,7 +28,7 @@ def test_help_names_the_groups(tmp_path):
     """--help lists what can be chosen, from any folder, and loads no torch to do so."""
     done = command("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for line in ("method: cam, comol, full_ft, hycam", "recipe: mini, paper"):
+    for line in ("method: adalora, cam, comol", "recipe: mini, paper"):
         assert line in done.stdout
 
 

@@ -118,7 +118,7 @@ def test_cells_that_a_grid_would_run_are_jobs(tmp_path):
         for _ in range(times):
             store.add_failure(cell.run_id or "", ValueError("no luck"))
     jobs, left_out = jobs_of(planned(tmp_path, "fold=0,1,2"), 0.25, False)
-    assert [job.name for job in jobs] == ["tiny_llama-hycam-mini-f0-s0", "tiny_llama-hycam-mini-f1-s0"]
+    assert [job.name for job in jobs] == ["tiny_llama-hycam-mini-f0-s0", "tiny_llama-hycam-mini-f1-s1"]
     assert jobs[0].undisturbed == pytest.approx(0.25 + (line.forecast.hours.total or 0))
     why = "failed as often as a cell may; retry=true runs it"
     assert left_out == [LeftOut(cells=1, name="tiny_llama-hycam-mini", reason=why)]

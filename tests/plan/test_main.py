@@ -22,11 +22,11 @@ def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
 
 
 def test_a_grid_as_json_without_torch(tmp_path):
-    """25 cells in five lines; nothing heavy is loaded for it, and nothing is written."""
+    """60 cells in six lines; nothing heavy is loaded for it, and nothing is written."""
     done = command("experiment=mini", "--json", "--accelerator", "a100_40gb", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
-    assert (plan["cells"], len(plan["lines"])) == (25, 5)
+    assert (plan["cells"], len(plan["lines"])) == (60, 6)
     assert plan["accelerator"]["name"] == "a100_40gb"
     documented = (ROOT / "docs" / "plan.md").read_text()
     assert all(key in documented for line in plan["lines"] for key in line)
@@ -55,12 +55,12 @@ def test_a_users_mistake_is_one_line(tmp_path, arguments, message):
 
 
 def test_a_simulated_grid_as_json_without_torch(tmp_path):
-    """25 cells on four GPUs of a cluster that preempts; every key is documented."""
+    """60 cells on four GPUs of a cluster that preempts; every key is documented."""
     options = ["--simulate", "slurm", "--gpus", "4", "--preemptions-per-day", "2", "--repetitions", "5"]
     done = command("experiment=mini", "--accelerator", "a100_40gb", *options, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["simulation"]
-    assert (found["jobs"], found["left_out"], found["request"]["gpus"]) == (25, [], 4)
+    assert (found["jobs"], found["left_out"], found["request"]["gpus"]) == (60, [], 4)
     assert [row["gpus"] for row in found["rows"][::2]] == [1, 2, 4, 8]
     documented = (ROOT / "docs" / "plan.md").read_text()
     assert all(key in documented for key in (*found, *found["rows"][0]))

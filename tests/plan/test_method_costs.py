@@ -27,7 +27,10 @@ def step(method: str, *overrides: str) -> TrainingStep:
 @pytest.mark.parametrize("method", ADAPTERS)
 def test_every_trained_parameter_leaves_its_gradient(method):
     """The tapes' gradients are four bytes for each parameter of the closed form, as far as they are matrices."""
-    found = step(method)
+    budget = (
+        ["method.match=464"] if method == "lora_matched" else []
+    )  # HyCAM's is 22% from any rank of so small a model
+    found = step(method, *budget)
     assert sum(tape.trained for tape in found.tapes) == found.gradients
 
 
