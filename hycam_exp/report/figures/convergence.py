@@ -31,7 +31,7 @@ def draw(lines: Sequence[FigureLine], name: str) -> list[Picture]:
         for row, kind in enumerate(CURVES):
             _panel(grid[row, column], members, kind)
         grid[0, column].set_title(title if len(panels) > 1 else "")
-        grid[-1, column].set_xlabel(f"optimiser step (band: s.d. over {_basis(members)})")
+        grid[-1, column].set_xlabel(f"optimiser step\n(band: s.d. over {_basis(members)})")
         handles, labels = grid[0, column].get_legend_handles_labels()
         grid[-1, column].legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2)
     for row, text in enumerate(CURVES.values()):
