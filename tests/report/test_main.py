@@ -20,7 +20,7 @@ from hycam_exp.report.select import select
 from hycam_exp.report.sources import RecordSource
 from hycam_exp.report.tables.build import build
 from hycam_exp.report.tables.text import markdown
-from tests.report.conftest import MINI, RESULTS, mini_row
+from tests.report.conftest import MINI, RESULTS, mini_frame, mini_row
 
 HYCAM = "tiny_llama-hycam-mini-f0-s0-c49b993a.json"
 SUFFIXES = {".md", ".tex", ".csv"}
@@ -308,8 +308,12 @@ def test_a_sub_command_has_its_own_arguments(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-def test_figures_come_with_the_tables(results: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_come_with_the_tables(tmp_path: Path, kept: Path) -> None:
     """Those of the committed records, and a second time none is drawn."""
+    results = tmp_path / "results"
+    for run in mini_frame().runs:
+        Store(results / "runs", results).write(run.record)
+    shutil.copy(RESULTS / FILE, results)
     assert report(results, kept) == 0
     pictures = {path: path.stat().st_mtime_ns for path in (results / "report" / "figures").rglob("*.*")}
     for path in pictures:
