@@ -323,7 +323,8 @@ class Cell:
         """The model with the method attached, and its numbers of parameters."""
         import torch
 
-        from hycam_exp.methods import attach, remarks
+        from hycam_exp.methods import attach
+        from hycam_exp.methods.modulation_limits import remarks
         from hycam_exp.methods.recognition import size_of
 
         method = method_of(self.run.method)

@@ -6,7 +6,7 @@ python -m scripts.bench_hycam_layer [--out results/benchmarks/hycam_layer.json]
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -55,9 +55,9 @@ def inputs() -> list[Tensor]:
     return [t.requires_grad_() for t in [*tensors, torch.rand(TOKENS, NUM).softmax(-1)]]
 
 
-def saved_bytes(form: Form, tensors: list[Tensor]) -> int:
-    """Bytes of the distinct tensors that the backward pass keeps, the inputs not counted."""
-    storages = {t.untyped_storage().data_ptr() for t in tensors}
+def saved_bytes(forward: Callable[[], Tensor], given: Iterable[Tensor]) -> int:
+    """Bytes of the distinct tensors that the backward pass of a forward pass keeps, the given ones not counted."""
+    storages = {t.untyped_storage().data_ptr() for t in given}
     kept: dict[int, int] = {}
 
     def note(t: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def saved_bytes(form: Form, tensors: list[Tensor]) -> int:
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-        output = form(*tensors)
+        output = forward()
     del output
     return sum(kept.values())
 
@@ -89,7 +89,7 @@ def measure(repeats: int) -> dict[str, dict[str, float]]:
             if repeat:  # the first round warms up
                 times[name].append(spent)
     medians = {name: statistics.median(spent) for name, spent in times.items()}
-    kept = {name: saved_bytes(form, tensors) for name, form in FORMS.items()}
+    kept = {name: saved_bytes(lambda form=form: form(*tensors), tensors) for name, form in FORMS.items()}
     return {
         name: {
             "seconds": round(medians[name], 4),

@@ -7,7 +7,6 @@ which all methods take their turn, so that a busy machine slows all alike. It wr
 the versions, and the tables of docs/performance.md.
 """
 
-import gc
 import json
 import os
 import platform
@@ -26,12 +25,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from hycam_exp.config.compose import compose
 from hycam_exp.config.methods import METHODS
-from hycam_exp.data.batches import Batch
+from hycam_exp.data.batches import IGNORE, Batch
 from hycam_exp.methods import attach
 from hycam_exp.runtime.command_line import Parser
 from hycam_exp.runtime.cost import hardware
 from hycam_exp.runtime.files import write_atomically
 from hycam_exp.training.fit import FineTuning
+from scripts.bench_hycam_layer import saved_bytes
 
 ROOT = Path(__file__).parents[1]
 RANK, PROMPT, TOKENS, BATCHES = 64, 64, 8, (1, 16)
@@ -93,7 +93,7 @@ def subject(method: str, sizes: Sizes, device: str) -> Subject:
     module = FineTuning(model, run.recipe, num_steps=10, accumulation=1, seed=0)
     ids = token_ids(sizes, sizes.rows, sizes.length, device)
     labels = ids.clone()
-    labels[:, : sizes.length // 2] = -100
+    labels[:, : sizes.length // 2] = IGNORE
     batch = Batch(
         [str(row) for row in range(sizes.rows)], ids, torch.ones_like(ids), labels, int((labels >= 0).sum()),
         tuple(islice(cycle(run.data.tasks), sizes.rows)),
@@ -158,21 +158,8 @@ def training(methods: Sequence[str], sizes: Sizes, device: str, rounds: int) -> 
 
 
 def kept(of: Subject) -> int:
-    """Bytes that the backward pass of a step keeps, weights and inputs not counted."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*of.module.parameters(), *of.module.buffers())}
-    found: dict[int, int] = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            found[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = of.forward()
-    del loss
-    gc.collect()
-    return sum(found.values())
+    """Bytes that the backward pass of a step keeps, weights not counted."""
+    return saved_bytes(of.forward, (*of.module.parameters(), *of.module.buffers()))
 
 
 def decoding(methods: Sequence[str], sizes: Sizes, device: str, rounds: int) -> dict[str, dict[str, float]]:

@@ -22,6 +22,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from hycam_exp.methods.hycam import HyCAMConfig
 from hycam_exp.methods.hycam_layer import HyCAMLayer
+from hycam_exp.methods.modulation_limits import remarks
 from hycam_exp.methods.recognition import num_blocks
 from hycam_exp.runtime.command_line import Parser
 
@@ -143,7 +144,7 @@ def outcome(family: str) -> Outcome:
     return Outcome(
         family,
         "right",
-        "; ".join([f"{len(_layers(adapted))} of {num_blocks(model)} blocks", *adapted.base_model.remarks()]),
+        "; ".join([f"{len(_layers(adapted))} of {num_blocks(model)} blocks", *remarks(adapted)]),
     )
 
 

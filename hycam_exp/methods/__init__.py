@@ -55,12 +55,6 @@ def task_rows(model: Any, names: Sequence[str]) -> AbstractContextManager[None]:
     return state.given(state.index_of(names, model.training))
 
 
-def remarks(model: nn.Module) -> list[str]:
-    """What a method cannot do in this model as its paper means it, in words; its weights must lie here whole."""
-    tuner: Any = getattr(model, "base_model", None)
-    return list(tuner.remarks()) if hasattr(type(tuner), "remarks") else []
-
-
 def auxiliary_loss(model: nn.Module) -> Tensor | None:
     """The weighted auxiliary loss of the last training forward; None for a method that has none.
 

@@ -6,12 +6,9 @@ See: the paper, Eqs. 1 to 12; the maths is in `modulation` and `routing`, the wr
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from peft import PeftConfig, get_peft_model
 from peft.tuners.tuners_utils import check_target_module_exists
 from torch import Tensor, nn
@@ -31,8 +28,6 @@ from hycam_exp.methods.recognition import (
     layer_norms,
     num_blocks,
 )
-
-_EPSILONS = {"eps", "variance_epsilon", "norm_eps"}  # a norm's, by its family's word
 
 
 class HyCAMModel(CheckedTuner):
@@ -128,28 +123,6 @@ class HyCAMModel(CheckedTuner):
         hooks = ForwardHooks.of(self.model)
         return None if hooks is None else hooks.auxiliary_loss()
 
-    @torch.no_grad()
-    def remarks(self) -> list[str]:
-        """What keeps modulation from being what the paper means in this model: a norm after attention takes away a
-        scale that is the same in all channels, or attention reads the stream itself and no norm's output.
-
-        Two forward passes of four tokens tell, as HyCAM starts: as the identity.
-        """
-        layers = [layer for layer in self.model.modules() if isinstance(layer, HyCAMLayer)]
-        vocabulary = self.model.config.get_text_config(decoder=True).vocab_size
-        ids = torch.arange(3, 7, device=self.model.device).remainder(vocabulary)[None]  # (1, T)
-        with _exact_norms(self.model), _in_evaluation(self.model):
-            with _watched(self.model, layers) as raw:
-                plain = self.model(input_ids=ids, use_cache=False).logits  # (1, T, V)
-            hooks = [layer.register_forward_hook(_enlarged) for layer in layers]
-            enlarged = self.model(input_ids=ids, use_cache=False).logits
-            for hook in hooks:
-                hook.remove()
-        tolerance = 1e-3 if plain.dtype in (torch.float32, torch.float64) else 3e-2
-        swallowed = torch.allclose(enlarged, plain, rtol=tolerance, atol=1e-2 * tolerance)
-        found = ["attention reads the raw stream"] * any(raw)
-        return found + ["a norm after attention swallows a uniform scale"] * swallowed
-
     def unload(self) -> nn.Module:
         """The base model, with nothing of HyCAM left in it or on it."""
         if (hooks := ForwardHooks.of(self.model)) is not None:
@@ -161,61 +134,6 @@ class HyCAMModel(CheckedTuner):
 
     def merge_adapter(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError(NOT_MERGEABLE)
-
-
-@contextmanager
-def _exact_norms(model: nn.Module) -> Iterator[None]:
-    """Norms without their epsilon, in which the small outputs of a small model would drown."""
-    kept = [(m, name, vars(m)[name]) for m in model.modules() for name in _EPSILONS & vars(m).keys()]
-    for module, name, _ in kept:
-        setattr(module, name, 1e-20)
-    try:
-        yield
-    finally:
-        for module, name, value in kept:
-            setattr(module, name, value)
-
-
-@contextmanager
-def _in_evaluation(model: nn.Module) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
-@contextmanager
-def _watched(model: nn.Module, layers: list[HyCAMLayer]) -> Iterator[list[bool]]:
-    """Whether each layer's input is that of its block."""
-    names = {module: name for name, module in model.named_modules()}
-    entered, raw = [torch.empty(0)], list[bool]()
-    hooks = []
-    for layer in layers:
-        block = model.get_submodule(names[layer].rpartition(".")[0])
-        hooks += [
-            block.register_forward_pre_hook(
-                lambda _, args, kwargs: entered.append(_hidden(args, kwargs)), with_kwargs=True
-            ),
-            layer.register_forward_pre_hook(
-                lambda _, args, kwargs: raw.append(torch.equal(entered[-1], _hidden(args, kwargs))), with_kwargs=True
-            ),
-        ]
-    try:
-        yield raw
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    return kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-
-
-def _enlarged(_: nn.Module, args: object, output: Any) -> Any:
-    """The attention's output half as large again."""
-    return type(output)((1.5 * output[0], *output[1:])) if isinstance(output, tuple | list) else 1.5 * output
 
 
 def peft_config(settings: HyCAMSettings, num_blocks: int) -> HyCAMConfig:

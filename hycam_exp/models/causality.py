@@ -54,7 +54,7 @@ def movement(model: Any) -> Movement:
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
     draws = torch.Generator().manual_seed(0)
     ids = torch.randint(vocabulary, (2, LENGTH), generator=draws).to(model.device)  # (2, T)
-    with _looking(model):
+    with looking(model):
         first = _logits(model, ids)
         largest, earlier, other_text = first.abs().max(), [], []
         for step in torch.randint(1, vocabulary, (CHANGES,), generator=draws).tolist():
@@ -76,7 +76,7 @@ def first_logits(model: Any) -> Any:
 
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
     ids = torch.randint(vocabulary, (2, LENGTH), generator=torch.Generator().manual_seed(0))
-    with _looking(model):
+    with looking(model):
         return _logits(model, ids.to(model.device))
 
 
@@ -92,16 +92,18 @@ def other_start(adapted: Any, plain: Any, method: str) -> str | None:
 
 
 @contextmanager
-def _looking(model: Any) -> Iterator[None]:
+def looking(model: Any) -> Iterator[None]:
     """Without gradients, in evaluation, and with the random generator as it was afterwards."""
     import torch
 
     training = model.training
     model.eval()
     devices = [model.device] if model.device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(devices):
-        yield
-    model.train(training)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            yield
+    finally:
+        model.train(training)
 
 
 def _logits(model: Any, ids: Any) -> Any:

@@ -12,6 +12,7 @@ from hycam_exp.config.compose import compose
 from hycam_exp.methods import attach, auxiliary_loss
 from hycam_exp.methods.hycam import HyCAMConfig
 from hycam_exp.methods.hycam_layer import HyCAMLayer
+from hycam_exp.methods.modulation_limits import remarks
 from hycam_exp.methods.recognition import attention_modules
 from hycam_exp.methods.routing import balance_loss
 from hycam_exp.training.fit import checkpoint_activations
@@ -373,12 +374,12 @@ def test_what_a_block_makes_of_modulation_is_remarked():
              "num_key_value_heads": 2, "vocab_size": 64, "head_dim": 8, "pad_token_id": 0}  # fmt: skip
     swallowed = "a norm after attention swallows a uniform scale"
     expected = {"llama": [], "gemma2": [swallowed], "olmo2": ["attention reads the raw stream", swallowed]}
-    for family, remarks in expected.items():
+    for family, expected_remarks in expected.items():
         with torch.random.fork_rng():
             torch.manual_seed(0)
             base = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **sizes))
         model = get_peft_model(base, config()).train()
         before = model.eval()(tokens()).logits
-        assert model.train().base_model.remarks() == remarks, family
+        assert remarks(model.train()) == expected_remarks, family
         assert all(module.training for module in model.modules())
         assert torch.equal(model.eval()(tokens()).logits, before)
