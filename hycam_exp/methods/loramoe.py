@@ -28,7 +28,7 @@ from hycam_exp.methods.bridge import register
 from hycam_exp.methods.recognition import mlp_linears
 from hycam_exp.methods.routed import RoutedLinear, RoutedModel, attach_stack, in_pefts_words, mix, softmax
 from hycam_exp.methods.routing import router_logits
-from hycam_exp.methods.stacked import StackedConfig, initialise_experts
+from hycam_exp.methods.stacked import ExpertsLinear, StackedConfig
 
 
 @dataclass
@@ -60,22 +60,13 @@ class LoRAMoEConfig(StackedConfig):
             require(some, "knowledge_tasks", self.knowledge_tasks, f"must be some of tasks={self.tasks}")
 
 
-class LoRAMoELinear(RoutedLinear):
+class LoRAMoELinear(ExpertsLinear, RoutedLinear):
     """y = W x + (alpha / r) sum_i g_i B_i A_i x with g = softmax(W_g x), for a linear layer W of out x in.
 
     Trains N (r (in + out) + in) parameters for N experts of rank r.
     """
 
     adapter_layer_names = ("loramoe_a", "loramoe_b", "loramoe_gate")
-
-    @staticmethod
-    def shapes(base_layer: nn.Linear, config: LoRAMoEConfig) -> tuple[tuple[int, ...], ...]:
-        num, r, d_in, d_out = config.num_experts, config.r, base_layer.in_features, base_layer.out_features
-        return (num, r, d_in), (num, d_out, r), (num, d_in)
-
-    def initialise(self, adapter_name: str) -> None:
-        a, b, gate = self.parameters_of(adapter_name)
-        initialise_experts(a, b, gate, self.config[adapter_name].init_weights)
 
     def update(self, adapter_name: str, x: Tensor) -> Tensor:
         a, b, gate = self.parameters_of(adapter_name)

@@ -21,7 +21,7 @@ from hycam_exp.methods.adapter_file import require
 from hycam_exp.methods.bridge import register
 from hycam_exp.methods.gating import gate_weights
 from hycam_exp.methods.routed import RoutedLinear, RoutedModel, attach_stack, in_pefts_words, mix
-from hycam_exp.methods.stacked import StackedConfig, initialise_experts
+from hycam_exp.methods.stacked import ExpertsLinear, StackedConfig
 
 
 @dataclass
@@ -48,7 +48,7 @@ class MoLAConfig(StackedConfig):
         return self.placed(experts_by_depth=[experts_at(self.experts_by_depth, block, num_blocks)])
 
 
-class MoLALinear(RoutedLinear):
+class MoLALinear(ExpertsLinear, RoutedLinear):
     """y = W x + sum_i g_i (alpha / r) B_i A_i x, g the renormalised top k of softmax(W_g x); W is out x in.
 
     Trains N (r (in + out) + in) parameters for the N experts of its block.
@@ -61,10 +61,6 @@ class MoLALinear(RoutedLinear):
         (num,) = config.experts_by_depth
         r, d_in, d_out = config.r, base_layer.in_features, base_layer.out_features
         return (num, r, d_in), (num, d_out, r), (num, d_in)
-
-    def initialise(self, adapter_name: str) -> None:
-        a, b, gate = self.parameters_of(adapter_name)
-        initialise_experts(a, b, gate, self.config[adapter_name].init_weights)
 
     def update(self, adapter_name: str, x: Tensor) -> Tensor:
         a, b, gate = self.parameters_of(adapter_name)

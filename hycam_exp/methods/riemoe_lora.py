@@ -19,7 +19,7 @@ from hycam_exp.methods.adapter_file import require
 from hycam_exp.methods.bridge import register
 from hycam_exp.methods.gating import gate_weights, mix_experts
 from hycam_exp.methods.riemannian import precondition
-from hycam_exp.methods.stacked import StackedConfig, StackedLinear, StackedModel, initialise_experts, side_by_side
+from hycam_exp.methods.stacked import ExpertsLinear, StackedConfig, StackedModel, side_by_side
 from hycam_exp.methods.width import warn_above_width
 
 
@@ -41,7 +41,7 @@ class RieMoELoRAConfig(StackedConfig):
         require(self.regularisation > 0, "regularisation", self.regularisation, "must be above 0")
 
 
-class RieMoELoRALinear(StackedLinear):
+class RieMoELoRALinear(ExpertsLinear):
     """y = W x + sum_i g_i (alpha / r) B_i A_i x, g the renormalised top k of softmax(W_g x); W is out x in.
 
     Trains N (r (in + out) + in) parameters for N experts of rank r.
@@ -50,15 +50,6 @@ class RieMoELoRALinear(StackedLinear):
     adapter_layer_names = ("riemoe_a", "riemoe_b", "riemoe_gate")
     routing_listener: Callable[[Tensor], None] | None = None
     """Called by every forward with the gate weights (B, L, N), detached; recomputed activations call it again."""
-
-    @staticmethod
-    def shapes(base_layer: nn.Linear, config: RieMoELoRAConfig) -> tuple[tuple[int, ...], ...]:
-        num, r, d_in, d_out = config.num_experts, config.r, base_layer.in_features, base_layer.out_features
-        return (num, r, d_in), (num, d_out, r), (num, d_in)
-
-    def initialise(self, adapter_name: str) -> None:
-        a, b, gate = self.parameters_of(adapter_name)
-        initialise_experts(a, b, gate, self.config[adapter_name].init_weights)
 
     def update(self, adapter_name: str, x: Tensor) -> Tensor:
         a, b, gate = self.parameters_of(adapter_name)

@@ -197,12 +197,22 @@ def kaiming(stack: Tensor) -> None:
         nn.init.kaiming_uniform_(matrix.data, a=math.sqrt(5))
 
 
-def initialise_experts(a: Tensor, b: Tensor, gate: Tensor, init_weights: bool) -> None:
-    """A and the gate Kaiming uniform; B stays zero, so that the output starts as W x, but without `init_weights`."""
-    kaiming(a)
-    kaiming(gate.unsqueeze(0))
-    if not init_weights:
-        kaiming(b)
+class ExpertsLinear(StackedLinear):
+    """A stacked layer of N experts A (N, r, in) and B (N, out, r) with a gate (N, in), in this order."""
+
+    @staticmethod
+    def shapes(base_layer: nn.Linear, config: Any) -> tuple[tuple[int, ...], ...]:
+        num, r, d_in, d_out = config.num_experts, config.r, base_layer.in_features, base_layer.out_features
+        return (num, r, d_in), (num, d_out, r), (num, d_in)
+
+    def initialise(self, adapter_name: str) -> None:
+        """A and the gate Kaiming uniform; B stays zero, so that the output starts as W x, but without
+        `init_weights`."""
+        a, b, gate = self.parameters_of(adapter_name)
+        kaiming(a)
+        kaiming(gate.unsqueeze(0))
+        if not self.config[adapter_name].init_weights:
+            kaiming(b)
 
 
 def side_by_side(b: Tensor) -> Tensor:
